@@ -1,0 +1,25 @@
+"""Cross-modal knowledge distillation (C2KD, CVPR 2024) for Keras 3."""
+
+from keras_c2kd import layers
+from keras_c2kd import losses
+from keras_c2kd import methods
+from keras_c2kd import ops
+from keras_c2kd import selection
+from keras_c2kd.cross_modal_distiller import CrossModalDistiller
+from keras_c2kd.methods import C2KD
+from keras_c2kd.methods import KnowledgeDistillation
+from keras_c2kd.methods import Supervised
+from keras_c2kd.version import __version__
+
+__all__ = [
+    "C2KD",
+    "CrossModalDistiller",
+    "KnowledgeDistillation",
+    "Supervised",
+    "__version__",
+    "layers",
+    "losses",
+    "methods",
+    "ops",
+    "selection",
+]

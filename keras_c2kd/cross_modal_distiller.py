@@ -1,0 +1,777 @@
+"""A Keras model that trains a student and its teacher in the same step."""
+
+import math
+import types
+
+import keras
+from keras import ops
+
+from keras_c2kd.data_checks import BatchRules
+from keras_c2kd.feature_taps import FeatureTaps
+from keras_c2kd.methods import C2KD
+from keras_c2kd.methods import Targets
+from keras_c2kd.non_finite_loss import StopOnNonFiniteLoss
+from keras_c2kd.ops import full_precision
+from keras_c2kd.ops import full_precision_dtype
+from keras_c2kd.teacher_freezing import TeacherFreezing
+from keras_c2kd.teacher_metrics import TeacherMetrics
+from keras_c2kd.train_steps import train_step_of_backend
+
+_SIDES = ("student", "teacher")
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class CrossModalDistiller(keras.Model):
+    """Trains a network of one modality with the help of another modality.
+
+    Two sensors are there at training time, one at deployment. The distiller
+    holds two plain models, the student of the deployed modality and the
+    teacher of the other one, and a method that says how they learn from each
+    other. `fit` runs each network once a step and updates student, teacher
+    (as the method says) and the method's own heads together. `predict` and
+    `evaluate` need the student's modality alone, and `distiller.student`
+    stays the plain model to deploy.
+
+    Batches are keyed by modality: `({"audio": a, "visual": v}, labels)` or
+    `({...}, labels, sample_weight)`, from anything that Keras' `fit` takes:
+    numpy arrays, `tf.data`, a torch `DataLoader`, a `PyDataset`, a generator.
+    A modality may itself be a dict (token ids and padding mask of a text
+    model).
+
+    Args:
+        student: Built `keras.Model`, one modality in, logits
+            `(batch, num_classes)` out.
+        teacher: Built `keras.Model` of the other modality with equally many
+            classes, or None for methods without a teacher. Pre-train it with
+            `method=Supervised()` and that network as the student.
+        student_modality: Key of the student's input in the batch.
+        teacher_modality: Key of the teacher's input; needed with a teacher.
+        method: `DistillationMethod`, used by this distiller only. Defaults to
+            `C2KD()`.
+        student_features: Where the method's feature maps are in the student:
+            one tap, or a dict from the method's names to taps. A tap is a
+            layer name (also of a nested backbone), a `KerasTensor`, a
+            callable that takes the model and returns one of these, or None,
+            the default: the input of the classifier, before its pooling.
+        teacher_features: The same for the teacher.
+        teacher_top_layers: For `teacher_update="top"`: list of layer names or
+            shell-style patterns (`["stack3_*", "predictions"]`). Defaults to
+            the last two layers with a kernel and the normalisation between.
+        check_data: Whether every batch is checked on the host for missing
+            modalities, NaN and infinity, and labels out of range, before it
+            is trained on. Defaults to `True`.
+        name: Name of the model.
+        **kwargs: As for every Keras model. `dtype` defaults to the student's
+            policy, which decides on loss scaling.
+
+    Raises:
+        ValueError: If the networks are not built, are the same object, share
+            variables, or have unequal class counts; if a tap is not found; if
+            a feature map has a wrong rank for the method; if the method was
+            used by another distiller; if nothing could be trained.
+
+    Logged by `fit`: `loss`, the student's metrics under their own names, the
+    teacher's as `teacher_<name>`, the method's loss terms and diagnostics by
+    name. `evaluate` and `validation_data` log the student's supervised loss
+    and metrics, and the teacher's metrics if its modality is there.
+
+    Example:
+    ```python
+    distiller = CrossModalDistiller(
+        student=visual_classifier,
+        teacher=audio_classifier,
+        student_modality="visual",
+        teacher_modality="audio",
+        method=C2KD(),
+    )
+    distiller.compile(
+        optimizer=keras.optimizers.SGD(1e-2, momentum=0.9),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    distiller.fit(paired_dataset, validation_data=paired_validation)
+    distiller.student.save("visual.keras")
+    ```
+
+    Reference: Huo et al., CVPR 2024, section 3.2 and Fig. 2.
+    """
+
+    def __init__(
+        self,
+        student,
+        teacher=None,
+        *,
+        student_modality,
+        teacher_modality=None,
+        method=None,
+        student_features=None,
+        teacher_features=None,
+        teacher_top_layers=None,
+        check_data=True,
+        name="cross_modal_distiller",
+        **kwargs,
+    ):
+        kwargs.setdefault("dtype", getattr(student, "dtype_policy", None))
+        super().__init__(name=name, autocast=False, **kwargs)
+        method = C2KD() if method is None else method
+        _check_pair(student, teacher, teacher_modality, method)
+        self.student = student
+        self.teacher = teacher
+        self.method = method
+        self.student_modality = student_modality
+        self.teacher_modality = teacher_modality
+        self.teacher_top_layers = teacher_top_layers
+        self.check_data = check_data
+        taps = {
+            "student": _taps(
+                student, student_features, method.student_features, "student"
+            )
+        }
+        if teacher is not None:
+            taps["teacher"] = _taps(
+                teacher, teacher_features, method.teacher_features, "teacher"
+            )
+        # Keras would track the extractors of a dict or list as layers.
+        self._networks = types.SimpleNamespace(**taps)
+        shapes = {side: tap.shapes for side, tap in taps.items()}
+        _check_class_counts(shapes)
+        self._logits_shape = shapes["student"]["logits"]
+        method.build(shapes)
+        self._freezing = TeacherFreezing(
+            teacher,
+            method.teacher_update,
+            teacher_top_layers,
+            method.update_frozen_statistics,
+        )
+        self._check_something_trains()
+        self._trackers = [
+            keras.metrics.Mean(name=name)
+            for name in (*method.loss_names, *method.diagnostic_names)
+        ]
+        self._teacher_metrics = None
+        self._evaluating = False
+        self._data_checks = None
+        self.built = True
+
+    def _check_something_trains(self):
+        if not self.student.trainable_variables:
+            raise ValueError(
+                "The student has no trainable variables: it would never "
+                f"change. Received: {self.student.name!r}. Set "
+                "`student.trainable = True`."
+            )
+        wanted = self.method.teacher_update
+        if self.teacher is None or wanted == "none":
+            return
+        if not any(
+            id(variable) not in self._freezing.variable_ids
+            for variable in self.teacher.trainable_variables
+        ):
+            raise ValueError(
+                f"teacher_update={wanted!r} trains the teacher, but none of "
+                f"these variables of {self.teacher.name!r} is trainable. Set "
+                '`teacher.trainable = True`, or use teacher_update="none".'
+            )
+
+    # What is trained. The flags of the user's teacher stay as they are.
+
+    @property
+    def trainable_variables(self):
+        """Variables that the optimizer updates, without the frozen teacher."""
+        frozen = self._freezing.variable_ids
+        variables = super().trainable_variables
+        return [v for v in variables if id(v) not in frozen]
+
+    @property
+    def non_trainable_variables(self):
+        """All other variables, the frozen teacher's included."""
+        trained = {id(variable) for variable in self.trainable_variables}
+        return [v for v in self.variables if id(v) not in trained]
+
+    @property
+    def trainable_weights(self):
+        """As `trainable_variables`."""
+        frozen = self._freezing.variable_ids
+        return [v for v in super().trainable_weights if id(v) not in frozen]
+
+    @property
+    def non_trainable_weights(self):
+        """As `non_trainable_variables`, without random state."""
+        trained = {id(variable) for variable in self.trainable_variables}
+        return [v for v in self.weights if id(v) not in trained]
+
+    @property
+    def losses(self):
+        """Regularisation of what is trained; of the student in evaluation."""
+        if self._evaluating:
+            return self.student.losses
+        with self._freezing.applied():
+            return super().losses
+
+    # One step.
+
+    def call(self, inputs, training=False):
+        """Return the student's logits; in training all outputs.
+
+        Args:
+            inputs: Dict keyed by modality, or the student's input alone.
+            training: Boolean.
+
+        Returns:
+            Logits `(batch, num_classes)`. With `training=True` a dict
+            `{"student": {"logits": ..., features}, "teacher": {...},
+            "heads": {...}}`.
+        """
+        if training:
+            return self._forward(inputs)
+        student = self.student(self._student_input(inputs), training=False)
+        if not self._evaluating:
+            return student
+        outputs = {"student": {"logits": student}}
+        if self.teacher is not None and self._has_teacher_input(inputs):
+            teacher_input = inputs[self.teacher_modality]
+            logits = self.teacher(teacher_input, training=False)
+            outputs["teacher"] = {"logits": logits}
+        return outputs
+
+    def _forward(self, inputs):
+        outputs = {
+            "student": self._networks.student(
+                self._student_input(inputs), training=True
+            )
+        }
+        if self.teacher is not None:
+            if not self._has_teacher_input(inputs):
+                raise ValueError(
+                    "Training needs both modalities. The batch lacks "
+                    f"teacher_modality={self.teacher_modality!r}. Received: "
+                    f"{_describe(inputs)}"
+                )
+            with self._freezing.applied():
+                outputs["teacher"] = self._networks.teacher(
+                    inputs[self.teacher_modality],
+                    training=self._freezing.runs_in_training_mode,
+                )
+            if self.method.teacher_update == "none":
+                outputs["teacher"] = keras.tree.map_structure(
+                    ops.stop_gradient, outputs["teacher"]
+                )
+        outputs["heads"] = self.method(outputs, training=True)
+        return outputs
+
+    def _student_input(self, inputs):
+        if not isinstance(inputs, dict):
+            return inputs
+        if self.student_modality in inputs:
+            return inputs[self.student_modality]
+        own = getattr(self.student, "input", None)
+        if isinstance(own, dict) and set(own) <= set(inputs):
+            return inputs
+        raise ValueError(
+            "The batch lacks the student's modality. Received: "
+            f"{_describe(inputs)}; needed: "
+            f"student_modality={self.student_modality!r}"
+        )
+
+    def _has_teacher_input(self, inputs):
+        return isinstance(inputs, dict) and self.teacher_modality in inputs
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """Return the sum of the method's terms and of the regularisation.
+
+        Args:
+            x: Unused.
+            y: Labels of the batch.
+            y_pred: What `call` returned. For anything but the outputs of
+                training it is the student's supervised loss.
+            sample_weight: Optional weights.
+            training: Unused: the outputs tell.
+
+        Returns:
+            Scalar tensor.
+        """
+        if not _is_training_output(y_pred):
+            logits = _logits_of(y_pred, "student")
+            return super().compute_loss(x, y, logits, sample_weight)
+        targets = self._targets(y, y_pred, sample_weight)
+        losses, diagnostics = self.method.compute_losses(y_pred, targets)
+        size = ops.shape(targets.labels)[0]
+        logged = {**losses, **diagnostics}
+        for tracker in self._trackers:
+            tracker.update_state(logged[tracker.name], sample_weight=size)
+        terms = [*losses.values(), *self.losses]
+        return sum(ops.sum(full_precision(term)) for term in terms)
+
+    def _targets(self, y, outputs, sample_weight):
+        """Bring labels, sample weights and ignored rows into one shape."""
+        logits = outputs["student"]["logits"]
+        labels = y
+        if len(y.shape) == len(logits.shape):
+            is_one_hot = y.shape[-1] == logits.shape[-1]
+            labels = ops.argmax(y, -1) if is_one_hot else ops.squeeze(y, -1)
+        labels = ops.cast(labels, "int32")
+        valid, weights = None, None
+        ignored = getattr(self.loss, "ignore_class", None)
+        if ignored is not None:
+            valid = labels != ignored
+            labels = ops.where(valid, labels, ops.zeros_like(labels))
+        if sample_weight is not None:
+            weights = ops.cast(sample_weight, full_precision_dtype())
+            if len(weights.shape) > len(labels.shape):
+                weights = ops.squeeze(weights, -1)
+            while len(weights.shape) < len(labels.shape):
+                weights = ops.expand_dims(weights, -1)
+            weights = ops.broadcast_to(weights, ops.shape(labels))
+        if valid is not None:
+            counted = ops.cast(valid, full_precision_dtype())
+            share = ops.mean(counted)
+            counted = ops.divide_no_nan(counted, share)
+            weights = counted if weights is None else weights * counted
+
+        def supervised_loss(logits):
+            return self._compile_loss(y, logits, sample_weight)
+
+        return Targets(labels, weights, valid, supervised_loss)
+
+    def track_loss(self, loss, outputs):
+        """Add the total loss of one batch to the epoch's mean."""
+        size = ops.shape(outputs["student"]["logits"])[0]
+        self._loss_tracker.update_state(
+            ops.stop_gradient(loss), sample_weight=size
+        )
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Update the metrics and return those that this batch could feed."""
+        student = _logits_of(y_pred, "student")
+        teacher = _logits_of(y_pred, "teacher")
+        if self._teacher_metrics is not None:
+            self._teacher_metrics.ensure_built(y, student)
+            if teacher is not None:
+                self._teacher_metrics.update_state(y, teacher, sample_weight)
+        logs = super().compute_metrics(x, y, student, sample_weight)
+        absent = set()
+        if not _is_training_output(y_pred):
+            absent |= {tracker.name for tracker in self._trackers}
+        if teacher is None and self._teacher_metrics is not None:
+            absent |= set(self._teacher_metrics.result())
+        return {k: value for k, value in logs.items() if k not in absent}
+
+    def train_step(self, *arguments):
+        """Update student, teacher and heads on one batch.
+
+        The step of the backend in use, see `keras_c2kd.train_steps`.
+        """
+        return train_step_of_backend()(self, *arguments)
+
+    def test_step(self, *arguments):
+        """Evaluate the student, and the teacher if its modality is there."""
+        self._evaluating = True
+        try:
+            return super().test_step(*arguments)
+        finally:
+            self._evaluating = False
+
+    # Compiling.
+
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        *,
+        teacher_optimizer=None,
+        **kwargs,
+    ):
+        """Choose optimizer, supervised loss and metrics.
+
+        Args:
+            optimizer: As in Keras. Updates everything that is trained, or
+                everything but the teacher's side with `teacher_optimizer`.
+            loss: Supervised loss of the student, and of the teacher where the
+                method trains it. Needed. Integer or one-hot labels;
+                `ignore_class` is respected by all terms.
+            teacher_optimizer: Optional second optimizer for the teacher and
+                the heads on its side.
+            **kwargs: As in Keras (`metrics`, `weighted_metrics`,
+                `run_eagerly`, `jit_compile`, `steps_per_execution`, ...).
+
+        Raises:
+            ValueError: If there is no loss, or if one network ends in a
+                softmax while the loss (or the method) takes logits, or the
+                reverse.
+        """
+        if loss is None:
+            raise ValueError(
+                "`compile()` needs the supervised loss. Pass "
+                "loss=keras.losses.SparseCategoricalCrossentropy("
+                "from_logits=True). Received: loss=None"
+            )
+        arguments = {**kwargs, "loss": loss}
+        arguments["optimizer"] = keras.optimizers.get(optimizer)
+        if teacher_optimizer is not None:
+            teacher_optimizer = keras.optimizers.get(teacher_optimizer)
+        arguments["teacher_optimizer"] = teacher_optimizer
+        for side in _SIDES:
+            model = getattr(self, side)
+            _check_activation(model, side, loss, self.method.needs_logits)
+        metrics = [kwargs.get(name) for name in ("metrics", "weighted_metrics")]
+        teacher_metrics = None
+        if self.teacher is not None and any(metrics):
+            teacher_metrics = TeacherMetrics(*metrics)
+        super().compile(
+            optimizer=self._optimizer_of_both(
+                arguments["optimizer"], teacher_optimizer
+            ),
+            loss=loss,
+            **kwargs,
+        )
+        self._teacher_metrics = teacher_metrics
+        # Keras would track the metrics of a dict as the model's own.
+        self._compile_arguments = types.SimpleNamespace(config=arguments)
+
+    def _optimizer_of_both(self, optimizer, teacher_optimizer):
+        if teacher_optimizer is None:
+            return optimizer
+        if self.teacher is None:
+            raise ValueError(
+                "`teacher_optimizer` needs a teacher. Received: teacher=None"
+            )
+        if teacher_optimizer is optimizer:
+            raise ValueError(
+                "`teacher_optimizer` must be another object than `optimizer`:"
+                " each keeps its own state. Received the same one twice."
+            )
+        side = [*self.teacher.variables]
+        for layer in self.method._flatten_layers(include_self=False):
+            if layer.name.startswith("teacher_"):
+                side.extend(layer.variables)
+        return keras.optimizers.MultiOptimizer(
+            _OptimizerOfSide(optimizer, teacher_optimizer, side)
+        )
+
+    def get_compile_config(self):
+        """Return the arguments of `compile()`, serialised."""
+        if not self.compiled:
+            return {}
+        return keras.saving.serialize_keras_object(
+            self._compile_arguments.config
+        )
+
+    def compile_from_config(self, config):
+        """Compile as `get_compile_config()` says, optimizer state included."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    # Training and data.
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        **kwargs,
+    ):
+        """Train; as `keras.Model.fit`, on batches keyed by modality.
+
+        Raises:
+            ValueError: If the data break a rule, before they are trained on:
+                a missing modality, unequal sizes, labels of a wrong shape or
+                range, NaN or infinity, an empty data set.
+            FloatingPointError: If a loss term is no longer finite.
+        """
+        self._assert_compile_called("fit")
+        x = self._checked(x, y, kwargs.get("sample_weight"), training=True)
+        validation = kwargs.get("validation_data")
+        if isinstance(validation, (tuple, list)):
+            self._checked(*validation, training=False)
+        elif validation is not None:
+            kwargs["validation_data"] = self._checked(
+                validation, training=False
+            )
+        guard = StopOnNonFiniteLoss(self.method.loss_names)
+        if callbacks is None:
+            callbacks = [guard]
+        elif isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.append(guard)
+        else:
+            callbacks = [guard, *keras.tree.flatten(callbacks)]
+        return super().fit(
+            x=x,
+            y=y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            **kwargs,
+        )
+
+    def _checked(self, x, y=None, sample_weight=None, training=False):
+        """Check arrays now, and wrap streams so that each batch is checked."""
+        if not self.check_data:
+            return x
+        needed = [self.student_modality]
+        if training and self.teacher is not None:
+            needed.append(self.teacher_modality)
+        shape = self._logits_shape
+        loss = self._compile_arguments.config["loss"]
+        rules = BatchRules(
+            required=needed,
+            num_classes=None if shape is None else shape[-1],
+            logits_rank=None if shape is None else len(shape),
+            sparse=_takes_sparse_labels(loss),
+            ignore_class=getattr(loss, "ignore_class", None),
+            bare=len(needed) == 1,
+        )
+        if y is not None:
+            rules.check(x, y, sample_weight)
+            return x
+        return rules.checked(x)
+
+    # Saving and showing.
+
+    def summary(self, line_length=None, print_fn=None, **kwargs):
+        """Print Keras' summary and who is trained by what.
+
+        Args:
+            line_length: As in Keras.
+            print_fn: As in Keras: receives the text. Defaults to printing.
+            **kwargs: As in Keras.
+        """
+        super().summary(line_length=line_length, print_fn=print_fn, **kwargs)
+        (print_fn or print)(self._training_summary())
+
+    def _training_summary(self):
+        trained = {id(variable) for variable in self.trainable_variables}
+        update = self.method.teacher_update
+        rows = [("student", self.student_modality, self.student, "")]
+        if self.teacher is not None:
+            note = f'teacher_update="{update}"'
+            rows.append(("teacher", self.teacher_modality, self.teacher, note))
+        rows.append(("heads", "", self.method, type(self.method).__name__))
+        lines = ["Who is trained:"]
+        for side, modality, layer, note in rows:
+            sizes = {id(v): math.prod(v.shape) for v in layer.weights}
+            total = sum(sizes.values())
+            some = sum(sizes[key] for key in sizes if key in trained)
+            lines.append(
+                f"  {side:<8} {modality or '':<12} {some:>12,} of {total:>12,}"
+                f" parameters trained  {note}".rstrip()
+            )
+        return "\n".join(lines)
+
+    # Keras saves weights, but not the state of random generators: without it
+    # a run with dropout or random selection would not resume to the same end.
+
+    def _random_state(self):
+        weights = {id(weight) for weight in self.weights}
+        return [v for v in self.variables if id(v) not in weights]
+
+    def save_own_variables(self, store):
+        """Save the state of all random generators."""
+        for index, variable in enumerate(self._random_state()):
+            store[f"random_state_{index}"] = variable
+
+    def load_own_variables(self, store):
+        """Load the state of all random generators."""
+        for index, variable in enumerate(self._random_state()):
+            if f"random_state_{index}" in store:
+                variable.assign(store[f"random_state_{index}"])
+
+    def get_config(self):
+        """Return the constructor's arguments, taps as layer paths."""
+        serialize = keras.saving.serialize_keras_object
+        method = serialize(self.method)
+        # The distiller builds its method; a built one would be refused.
+        method.pop("build_config", None)
+        config = {
+            "name": self.name,
+            "dtype": serialize(self.dtype_policy),
+            "student": serialize(self.student),
+            "teacher": serialize(self.teacher),
+            "method": method,
+            "student_modality": self.student_modality,
+            "teacher_modality": self.teacher_modality,
+            "teacher_top_layers": self.teacher_top_layers,
+            "check_data": self.check_data,
+        }
+        for side, taps in vars(self._networks).items():
+            config[f"{side}_features"] = taps.paths or None
+        return config
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Rebuild the distiller from `get_config()`."""
+        config = dict(config)
+        for name in ("student", "teacher", "method", "dtype"):
+            config[name] = keras.saving.deserialize_keras_object(
+                config[name], custom_objects=custom_objects
+            )
+        return cls(**config)
+
+
+class _OptimizerOfSide(keras.optimizers.OptimizerMap):
+    """Maps variables to optimizers by identity.
+
+    Keras maps by `variable.path`, which does not hold the model's name: two
+    networks with equal layer names would collide without a word.
+    """
+
+    def __init__(self, optimizer, teacher_optimizer, teacher_side):
+        super().__init__(optimizer, {"teacher": teacher_optimizer})
+        self._teacher_side = {id(variable) for variable in teacher_side}
+
+    def __call__(self, variable):
+        side = id(variable) in self._teacher_side
+        return self["teacher"] if side else self.default_optimizer
+
+
+def _taps(model, features, names, side):
+    """Match the user's taps with the names that the method reads."""
+    if not isinstance(features, dict):
+        if features is not None and len(names) != 1:
+            raise ValueError(
+                f"The method reads the features {list(names)} of the {side}. "
+                f"Received: {side}_features={features!r}. Pass a dict from "
+                "these names to taps."
+            )
+        features = {name: features for name in names}
+    unknown = sorted(set(features) - set(names))
+    if unknown:
+        raise ValueError(
+            f"{side}_features has names that the method does not read: "
+            f"{unknown}. It reads {list(names)}."
+        )
+    taps = {name: features.get(name) for name in names}
+    return FeatureTaps(model, taps, owner=side)
+
+
+def _check_pair(student, teacher, teacher_modality, method):
+    if method.built:
+        raise ValueError(
+            "A method holds the heads of one distiller. Received a "
+            f"{type(method).__name__} that another distiller has built. "
+            "Create a new one for each distiller."
+        )
+    if teacher is None:
+        if method.needs_teacher:
+            raise ValueError(
+                f"{type(method).__name__} needs a teacher. Received: "
+                "teacher=None. Pass teacher= and teacher_modality=, or use "
+                "method=Supervised()."
+            )
+        return
+    if teacher is student:
+        raise ValueError(
+            "Teacher and student must be two models. Received the same "
+            f"object twice: {student.name!r}. Copy it with "
+            "keras.models.clone_model."
+        )
+    if teacher_modality is None:
+        raise ValueError(
+            "`teacher_modality` names the teacher's input in the batch. "
+            "Received: teacher_modality=None"
+        )
+    mine = {id(variable) for variable in getattr(student, "variables", ())}
+    shared = [
+        variable.path
+        for variable in getattr(teacher, "variables", ())
+        if id(variable) in mine
+    ]
+    if shared:
+        raise ValueError(
+            "Teacher and student must not share variables. Received: "
+            f"{len(shared)} shared ones, such as {shared[0]!r}"
+        )
+
+
+def _check_class_counts(shapes):
+    counts = {
+        side: shape["logits"][-1]
+        for side, shape in shapes.items()
+        if shape["logits"] is not None
+    }
+    if len(set(counts.values())) > 1:
+        raise ValueError(
+            "Teacher and student must have equally many classes, in the same "
+            f"order. Received: {counts}"
+        )
+    if min(counts.values(), default=2) < 2:
+        raise ValueError(
+            "There must be at least 2 classes, one logit each. Received: "
+            f"{counts}. Give a binary classifier two logits."
+        )
+
+
+def _check_activation(model, side, loss, needs_logits):
+    """Refuse a softmax where logits are wanted, and the reverse."""
+    activation = _last_activation(model)
+    if activation is None:
+        return
+    is_probability = activation in (
+        keras.activations.softmax,
+        keras.activations.sigmoid,
+    )
+    if is_probability and needs_logits:
+        raise ValueError(
+            f"Distillation needs logits, but the {side} {model.name!r} ends "
+            f"in a {activation.__name__}. Remove the activation of its last "
+            "layer and use a loss with from_logits=True."
+        )
+    if isinstance(loss, str):
+        from_logits = False if "crossentropy" in loss else None
+    else:
+        config = loss.get_config() if hasattr(loss, "get_config") else {}
+        from_logits = config.get("from_logits")
+    if from_logits is None or from_logits != is_probability:
+        return
+    ends_in = activation.__name__ if is_probability else "logits"
+    raise ValueError(
+        f"The loss says from_logits={from_logits}, but the {side} "
+        f"{model.name!r} ends in {ends_in}. Use for example "
+        "keras.losses.SparseCategoricalCrossentropy("
+        f"from_logits={not is_probability})."
+    )
+
+
+def _last_activation(model):
+    """Return the activation that ends a model, or None if it is not known."""
+    while model is not None:
+        if isinstance(model, keras.layers.Softmax):
+            return keras.activations.softmax
+        if isinstance(model, keras.Sequential):
+            model = model.layers[-1] if model.layers else None
+        elif isinstance(model, keras.Model):
+            output = getattr(model, "output", None)
+            history = getattr(output, "_keras_history", None)
+            model = history.operation if history else None
+        else:
+            return getattr(model, "activation", None)
+    return None
+
+
+def _takes_sparse_labels(loss):
+    """Whether a loss takes integers (True), one-hot rows, or is unknown."""
+    name = loss if isinstance(loss, str) else type(loss).__name__.lower()
+    if "crossentropy" not in name:
+        return None
+    return "sparse" in name
+
+
+def _is_training_output(y_pred):
+    return isinstance(y_pred, dict) and "heads" in y_pred
+
+
+def _logits_of(y_pred, side):
+    if isinstance(y_pred, dict):
+        return y_pred[side]["logits"] if side in y_pred else None
+    return y_pred if side == "student" else None
+
+
+def _describe(inputs):
+    if isinstance(inputs, dict):
+        return f"a batch with the keys {sorted(map(str, inputs))}"
+    return f"{type(inputs).__name__}, not a dict keyed by modality"

@@ -1,0 +1,270 @@
+"""Checks of paired batches: bad data raises before it trains."""
+
+import copy
+
+import keras
+import numpy as np
+
+_EMPTY = (
+    "There is nothing to train on: the data set is empty. Check the path, the "
+    "split, and `drop_remainder` / `drop_last` with a large batch size."
+)
+
+
+class BatchRules:
+    """What a paired batch must look like, checked in numpy.
+
+    Args:
+        required: Modality keys that must be there.
+        num_classes: Integer, or None if the logits' shape is not known.
+        logits_rank: Rank of the logits, batch axis included, or None.
+        sparse: Whether the loss takes integer labels. None if not known.
+        ignore_class: Label that the loss ignores, or None.
+        bare: Whether input that is no dict stands for the one required
+            modality.
+    """
+
+    def __init__(
+        self,
+        required,
+        num_classes,
+        logits_rank=2,
+        sparse=None,
+        ignore_class=None,
+        bare=False,
+    ):
+        self.required = tuple(required)
+        self.num_classes = num_classes
+        self.logits_rank = logits_rank
+        self.sparse = sparse
+        self.ignore_class = ignore_class
+        self.bare = bare
+
+    def check(self, x, y=None, sample_weight=None, where="the data"):
+        """Raise a ValueError that states rule, value received and fix."""
+        size = self._check_inputs(x, where)
+        if y is not None:
+            self._check_labels(_numpy(y), size, where)
+        if sample_weight is not None:
+            _check_finite(_numpy(sample_weight), "sample_weight", where)
+
+    def _check_inputs(self, x, where):
+        if not isinstance(x, dict):
+            if not self.bare:
+                raise ValueError(
+                    "A paired batch is a dict keyed by modality, with the keys "
+                    f"{list(self.required)}. Received in {where}: "
+                    f"{type(x).__name__}. Pass ({{"
+                    + ", ".join(f"{key!r}: ..." for key in self.required)
+                    + "}, labels)."
+                )
+            x = {self.required[0]: x}
+        missing = [key for key in self.required if key not in x]
+        if missing and not (self.bare and not set(self.required) & set(x)):
+            raise ValueError(
+                f"The batch lacks the modality {missing}. Received in "
+                f"{where}: keys {sorted(map(str, x))}; needed: "
+                f"{list(self.required)}. Rename the key of the batch or set "
+                "`student_modality` / `teacher_modality`."
+            )
+        sizes = {}
+        for key, value in x.items():
+            for leaf in keras.tree.flatten(value):
+                leaf = _numpy(leaf)
+                sizes[key] = leaf.shape[0] if leaf.ndim else 0
+                _check_finite(leaf, f"modality {key!r}", where)
+        if len(set(sizes.values())) > 1:
+            raise ValueError(
+                "Paired modalities must have the same number of samples. "
+                f"Received in {where}: {sizes}"
+            )
+        size = next(iter(sizes.values()), 0)
+        if size == 0:
+            raise ValueError(_EMPTY)
+        return size
+
+    def _check_labels(self, labels, size, where):
+        if labels.ndim and labels.shape[0] != size:
+            raise ValueError(
+                "There must be one label a sample. Received in "
+                f"{where}: {labels.shape[0]} labels for {size} samples."
+            )
+        if self.logits_rank is None or self.num_classes is None:
+            return
+        rank, classes = self.logits_rank, self.num_classes
+        one_hot = labels.ndim == rank and labels.shape[-1] == classes
+        column = labels.ndim == rank and labels.shape[-1] == 1
+        integer = labels.ndim == rank - 1 or (column and classes > 1)
+        if not (one_hot or integer) or self.sparse == one_hot:
+            wanted = {
+                True: "integers, one a sample",
+                False: f"one-hot rows of {classes} numbers",
+                None: f"integers, or one-hot rows of {classes} numbers",
+            }[self.sparse]
+            raise ValueError(
+                f"The loss takes labels as {wanted} (logits of rank {rank}). "
+                f"Received in {where}: labels of shape {labels.shape}. Choose "
+                "between SparseCategoricalCrossentropy (integers) and "
+                "CategoricalCrossentropy (one-hot)."
+            )
+        if one_hot:
+            _check_finite(labels, "labels", where)
+            return
+        wrong = (labels < 0) | (labels >= classes)
+        wrong |= labels != np.floor(labels)
+        if self.ignore_class is not None:
+            wrong &= labels != self.ignore_class
+        if wrong.any():
+            place = tuple(int(i) for i in np.argwhere(wrong)[0])
+            raise ValueError(
+                f"Labels must be integers from 0 to {classes - 1}. Received "
+                f"in {where}: {labels[place]} at sample {place[0]} "
+                f"({int(wrong.sum())} such labels). Labels that are to be "
+                "ignored need SparseCategoricalCrossentropy(ignore_class=...)."
+            )
+
+    def checked(self, data):
+        """Return the same data source, with every batch checked on its way.
+
+        A bad first batch raises before anything is trained, a bad later one
+        before it is trained on.
+
+        Args:
+            data: Whatever `fit(x=...)` takes.
+
+        Returns:
+            A data source of the same kind.
+        """
+        _check_not_empty(data)
+        kind = type(data).__module__.partition(".")[0]
+        if isinstance(data, keras.utils.PyDataset):
+            return _CheckedPyDataset(data, self)
+        if kind == "tensorflow" and hasattr(data, "element_spec"):
+            return _checked_tf_dataset(data, self)
+        if hasattr(data, "collate_fn") and hasattr(data, "dataset"):
+            data = copy.copy(data)
+            data.collate_fn = _CheckedCollate(data.collate_fn, self)
+            return data
+        if hasattr(data, "__next__"):
+            return _checked_generator(data, self)
+        return data
+
+    def check_batch(self, batch, where="a batch"):
+        """Check `x`, `(x, y)` or `(x, y, sample_weight)`."""
+        self.check(*keras.utils.unpack_x_y_sample_weight(batch), where=where)
+
+
+class _CheckedPyDataset(keras.utils.PyDataset):
+    """A PyDataset that checks each batch of another one."""
+
+    def __init__(self, dataset, rules):
+        super().__init__(
+            workers=dataset.workers,
+            use_multiprocessing=dataset.use_multiprocessing,
+            max_queue_size=dataset.max_queue_size,
+        )
+        self._dataset = dataset
+        self._rules = rules
+
+    @property
+    def num_batches(self):
+        return self._dataset.num_batches
+
+    def __len__(self):
+        return len(self._dataset)
+
+    def __getitem__(self, index):
+        batch = self._dataset[index]
+        self._rules.check_batch(batch, f"batch {index}")
+        return batch
+
+    def on_epoch_begin(self):
+        self._dataset.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._dataset.on_epoch_end()
+
+
+class _CheckedCollate:
+    """A collate function that checks what it returns (in the worker)."""
+
+    def __init__(self, collate, rules):
+        self._collate = collate
+        self._rules = rules
+
+    def __call__(self, samples):
+        batch = self._collate(samples)
+        self._rules.check_batch(
+            tuple(batch) if isinstance(batch, list) else batch
+        )
+        return batch
+
+
+def _checked_generator(batches, rules):
+    index = -1
+    for index, batch in enumerate(batches):
+        rules.check_batch(batch, f"batch {index}")
+        yield batch
+    if index < 0:
+        raise ValueError(_EMPTY)
+
+
+def _checked_tf_dataset(dataset, rules):
+    """Check each element inside the tf.data pipeline."""
+    import tensorflow as tf
+
+    spec = dataset.element_spec
+    leaves = tf.nest.flatten(spec)
+
+    def check(*arrays):
+        batch = tf.nest.pack_sequence_as(spec, arrays)
+        rules.check_batch(
+            tf.nest.map_structure(lambda tensor: tensor.numpy(), batch)
+        )
+        return True
+
+    def checked(*batch):
+        batch = batch[0] if len(batch) == 1 else batch
+        passed = tf.py_function(check, tf.nest.flatten(batch), tf.bool)
+        with tf.control_dependencies([passed]):
+            return tf.nest.map_structure(tf.identity, batch)
+
+    if not all(isinstance(leaf, tf.TensorSpec) for leaf in leaves):
+        return dataset
+    return dataset.map(checked)
+
+
+def _check_not_empty(data):
+    """Ask a data source for its number of batches, where it knows it."""
+    number = getattr(data, "num_batches", None)
+    if hasattr(data, "__len__"):
+        try:
+            number = len(data)
+        except (TypeError, NotImplementedError):
+            number = None  # An endless tf.data.Dataset, for example.
+    if number == 0:
+        raise ValueError(_EMPTY)
+
+
+def _numpy(tensor):
+    """Return a numpy view of an array-like."""
+    if isinstance(tensor, np.ndarray):
+        return tensor
+    if hasattr(tensor, "shape"):
+        return keras.ops.convert_to_numpy(tensor)
+    return np.asarray(tensor)
+
+
+def _check_finite(array, what, where):
+    if array.dtype.kind != "f" or np.isfinite(np.sum(array)):
+        return
+    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+    if finite.all():
+        return  # The sum overflowed, the values are fine.
+    samples = np.flatnonzero(~finite)
+    raise ValueError(
+        f"Inputs must be finite. Received in {where}: NaN or infinity in "
+        f"{what} of sample {samples[0]}"
+        + (f" and of {len(samples) - 1} others." if len(samples) > 1 else ".")
+        + " Remove or repair these samples."
+    )

@@ -1,0 +1,265 @@
+"""Logits and named feature maps of one network in one forward pass."""
+
+import difflib
+
+import keras
+
+# Layers between a feature map and the classifier that a proxy head repeats.
+_POOLING = (
+    keras.layers.Dropout,
+    keras.layers.Flatten,
+    keras.layers.GlobalAveragePooling1D,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalAveragePooling3D,
+)
+
+
+class FeatureTaps:
+    """A network seen as a function from inputs to named tensors.
+
+    The network itself is left alone: same object, same variables, one
+    output. The taps are a second graph over the *same layers*, so that one
+    call runs every layer once; batch normalisation statistics move once.
+
+    It is a plain object on purpose: as a layer, its variables would be listed
+    and saved a second time.
+
+    Args:
+        model: A functional or sequential `keras.Model` with one output, the
+            logits. Without taps any built `keras.Model` will do.
+        taps: Dict from a name to where the feature map is found:
+
+            - a layer name; layers of nested models (a KerasHub backbone) are
+              found too, `"backbone/layer"` names one of them exactly;
+            - a `KerasTensor` of the model or of a model nested in it, for
+              example `backbone.pyramid_outputs["P4"]`;
+            - a callable that takes the model and returns one of the two;
+            - `None`: the input of the classifier, before its pooling.
+        owner: What to call the network in errors, `"student"` for example.
+
+    Attributes:
+        paths: Dict from the taps' names to `"backbone/layer"` paths, which
+            find the same tensors again in a copy of the model.
+        shapes: Dict from `"logits"` and the taps' names to static shapes;
+            None for the logits of a subclassed model.
+
+    Raises:
+        ValueError: If the network is not built, has several outputs, is not
+            functional although taps are asked for, or if a tap is not found,
+            is ambiguous or belongs to another model.
+    """
+
+    def __init__(self, model, taps, owner="model"):
+        self._owner = owner
+        self._model = model
+        self._extractor = None
+        self.paths = {}
+        if not taps:
+            shape = _logits_shape(model, owner)
+            self.shapes = {"logits": shape}
+            return
+        if not _is_graph(model):
+            raise ValueError(
+                f"Feature maps {sorted(taps)} of the {owner} are asked for, "
+                "and only functional and sequential models have inner tensors "
+                f"to tap. Received: {owner}={model!r}. Build it with the "
+                "functional API, or choose a method that needs no features."
+            )
+        _logits_shape(model, owner)
+        places = {
+            name: _find(model, tap, f"{owner}_features[{name!r}]")
+            for name, tap in taps.items()
+        }
+        self.paths = {
+            name: _path(model, *place) for name, place in places.items()
+        }
+        self._extractor = _expose(model, places)
+        self.shapes = {
+            name: tuple(tensor.shape)
+            for name, tensor in self._extractor.output.items()
+        }
+
+    def __call__(self, inputs, training=False):
+        """Return `{"logits": ..., name: feature map, ...}`."""
+        if self._extractor is None:
+            return {"logits": self._model(inputs, training=training)}
+        return self._extractor(inputs, training=training)
+
+
+def _is_graph(model):
+    """Whether a model is a graph of layers with static inputs and outputs."""
+    is_sequential = isinstance(model, keras.Sequential) and model.built
+    return is_sequential or hasattr(model, "operations")
+
+
+def _logits_shape(model, owner):
+    """Return the static shape of the logits, or explain what is wrong."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"`{owner}` must be a keras.Model that maps one modality to "
+            f"logits. Received: {model!r} of type {type(model).__name__}"
+        )
+    if not model.built:
+        raise ValueError(
+            f"The {owner} must be built, so that its variables exist before "
+            f"the first step. Received: an unbuilt model {model.name!r}. "
+            "Begin it with keras.Input, or call it once on a batch."
+        )
+    if _is_graph(model):
+        output = _ends(model)[1]
+        if not isinstance(output, keras.KerasTensor):
+            raise ValueError(
+                f"The {owner} must have one output, the logits. Received: "
+                f"{model.name!r} with outputs {output}. Wrap it: "
+                "keras.Model(model.input, <the logits>)."
+            )
+        return tuple(output.shape)
+    # A subclassed model tells its output shape only when it runs.
+    return None
+
+
+def _find(model, tap, argument):
+    """Return (operation, index of its output) for what the user wrote."""
+    if tap is None:
+        return _classifier_input(model, argument)
+    if callable(tap) and not isinstance(tap, keras.KerasTensor):
+        tap = tap(model)
+    if isinstance(tap, str):
+        tap, _, index = tap.partition(":")
+        matches = [
+            (path, layer)
+            for path, layer in _layers_by_path(model)
+            if path == tap or layer.name == tap
+        ]
+        exact = [match for match in matches if match[0] == tap]
+        matches = exact or matches
+        if len(matches) == 1:
+            return matches[0][1], int(index or 0)
+        names = [path for path, _ in _layers_by_path(model)]
+        if matches:
+            raise ValueError(
+                f"{argument}={tap!r} names several layers: "
+                f"{[path for path, _ in matches]}. Give the whole path."
+            )
+        close = difflib.get_close_matches(tap, names, n=5, cutoff=0.4)
+        raise ValueError(
+            f"{argument}={tap!r} is not a layer of {model.name!r}. "
+            f"Close to it: {close}. The last ones: {names[-8:]}"
+        )
+    history = getattr(tap, "_keras_history", None)
+    if history is None:
+        raise ValueError(
+            f"{argument} must be a layer name, a KerasTensor of the model, a "
+            f"callable that returns one of the two, or None. Received: {tap!r}"
+        )
+    if not _contains(model, history.operation):
+        raise ValueError(
+            f"{argument} is a tensor of another model: the layer "
+            f"{history.operation.name!r} is not part of {model.name!r}."
+        )
+    return history.operation, history.tensor_index
+
+
+def _path(model, operation, index):
+    """Return the path of an output, `"path:index"` where it has several."""
+    for path, layer in _layers_by_path(model):
+        if layer is operation:
+            return path if index == 0 else f"{path}:{index}"
+    raise ValueError(f"{operation.name!r} is not part of {model.name!r}.")
+
+
+def _layers_by_path(model, prefix=""):
+    """Yield (path, operation) of a model and of the models nested in it."""
+    for layer in _view(model).operations:
+        yield prefix + layer.name, layer
+        if isinstance(layer, keras.Model) and _is_graph(layer):
+            yield from _layers_by_path(layer, f"{prefix}{layer.name}/")
+
+
+def _classifier_input(model, argument):
+    """Find what enters the last layer with weights, before its pooling."""
+    tensor, behind_classifier = _ends(model)[1], False
+    while True:
+        history = tensor._keras_history
+        operation = history.operation
+        is_layer = isinstance(operation, keras.layers.Layer)
+        if not behind_classifier and _is_graph(operation):
+            return _classifier_input(operation, argument)
+        if behind_classifier and not isinstance(operation, _POOLING):
+            return operation, history.tensor_index
+        behind_classifier |= is_layer and bool(operation.weights)
+        parents = operation._inbound_nodes[history.node_index].input_tensors
+        if len(parents) != 1:
+            raise ValueError(
+                "The input of the classifier is not a single tensor in "
+                f"{model.name!r} (layer {operation.name!r}). Say which layer "
+                f"to tap: {argument}=<layer name>."
+            )
+        tensor = parents[0]
+
+
+def _contains(model, operation):
+    """Whether an operation belongs to a model or to a model nested in it."""
+    members = _view(model).operations
+    return any(member is operation for member in members) or any(
+        isinstance(member, keras.Model)
+        and _is_graph(member)
+        and _contains(member, operation)
+        for member in members
+    )
+
+
+def _view(model):
+    """Return a plain functional model over the same graph."""
+    return keras.Model(*_ends(model))
+
+
+def _ends(model):
+    """Return the symbolic inputs and outputs of a graph model."""
+    if isinstance(model, keras.Sequential):
+        return model.inputs[0], model.outputs[0]
+    return model.input, model.output
+
+
+def _expose(model, places):
+    """Build the model `inputs -> {"logits": ..., name: tensor}`.
+
+    The graph is traced once more with the same layers. A nested model that
+    holds a tapped layer is replaced, in the new graph only, by one that
+    returns the tapped tensors beside its output.
+    """
+    found = {}
+
+    def call(operation, *args, **kwargs):
+        inside = {}
+        if isinstance(operation, keras.Model) and _is_graph(operation):
+            inside = {
+                name: place
+                for name, place in places.items()
+                if place[0] is not operation and _contains(operation, place[0])
+            }
+        if inside:
+            outputs = _expose(operation, inside)(*args, **kwargs)
+            for name in inside:
+                found.setdefault(name, []).append(outputs[name])
+            outputs = outputs["logits"]
+        else:
+            outputs = operation(*args, **kwargs)
+        for name, (tapped, index) in places.items():
+            if tapped is operation:
+                tensors = keras.tree.flatten(outputs)
+                found.setdefault(name, []).append(tensors[index])
+        return outputs
+
+    traced = keras.models.clone_model(
+        _view(model), clone_function=lambda layer: layer, call_function=call
+    )
+    for name, (tapped, _) in places.items():
+        if len(found.get(name, ())) != 1:
+            raise ValueError(
+                f"The tap {name!r} must be computed exactly once in a forward "
+                f"pass. The layer {tapped.name!r} of {model.name!r} runs "
+                f"{len(found.get(name, ()))} times."
+            )
+    taps = {name: tensors[0] for name, tensors in found.items()}
+    return keras.Model(traced.input, {"logits": traced.output, **taps})

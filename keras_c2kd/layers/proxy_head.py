@@ -1,0 +1,117 @@
+"""The proxy head: a second classifier that talks to the other modality."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class ProxyHead(keras.layers.Layer):
+    """Feature map to logits: pool, 1x1 convolution, BN, activation, dense.
+
+    `g = Dense(activation(BN(Conv1x1(GAP(features)))))`. After global average
+    pooling the map is 1x1, where a 1x1 convolution is a dense layer without
+    bias. Kernel: He-normal, fan-out; classifier: Keras' default (Glorot
+    uniform, bias 0).
+
+    Args:
+        num_classes: Integer, at least 2.
+        negative_slope: Float. `0.1` (default) is the LeakyReLU of the
+            authors' code for AVE and CREMA-D; `0.0` the ReLU of the paper.
+        epsilon: Float, of the batch normalisation. Defaults to `1e-5`.
+        momentum: Float, of the moving statistics. Defaults to `0.9`.
+        **kwargs: As for every Keras layer.
+
+    Raises:
+        ValueError: If the features are not `(batch, channels)`,
+            `(batch, time, channels)`, `(batch, height, width, channels)` or
+            `(batch, frames, height, width, channels)`, or if the number of
+            channels is not known.
+
+    Call arguments:
+        features: Float tensor of rank 2 to 5, channels last. All axes between
+            the first and the last are averaged.
+        training: Boolean, for the batch normalisation.
+
+    Returns:
+        Logits of shape `(batch, num_classes)` in the compute dtype.
+
+    Reference: Huo et al., CVPR 2024, Eq. 5. The paper says Conv-BN-ReLU on
+    the backbone's output; the authors' code taps the third of four stages.
+    Batch normalisation over a batch of one has nothing to normalise by: it
+    is finite but carries no signal.
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        negative_slope=0.1,
+        epsilon=1e-5,
+        momentum=0.9,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if num_classes < 2:
+            raise ValueError(
+                "A classifier needs at least 2 classes. "
+                f"Received: num_classes={num_classes}"
+            )
+        self.num_classes = num_classes
+        self.negative_slope = negative_slope
+        self.epsilon = epsilon
+        self.momentum = momentum
+
+    def build(self, features_shape):
+        """Create the weights for features of the given shape."""
+        rank, channels = len(features_shape), features_shape[-1]
+        if not 2 <= rank <= 5 or channels is None:
+            raise ValueError(
+                "A proxy head reads a feature vector (batch, channels) or a "
+                "channels-last map with 1 to 3 axes between batch and "
+                "channels, and needs a known number of channels. Received: "
+                f"features of shape {tuple(features_shape)}. Tap another "
+                "layer with `student_features=` / `teacher_features=`."
+            )
+        self.pooled_axes = tuple(range(1, rank - 1))
+        self.adaptation = keras.layers.Dense(
+            channels,
+            use_bias=False,
+            kernel_initializer=keras.initializers.VarianceScaling(
+                scale=2.0, mode="fan_out", distribution="untruncated_normal"
+            ),
+            dtype=self.dtype_policy,
+            name="adaptation",
+        )
+        self.normalization = keras.layers.BatchNormalization(
+            epsilon=self.epsilon,
+            momentum=self.momentum,
+            dtype=self.dtype_policy,
+            name="normalization",
+        )
+        self.classifier = keras.layers.Dense(
+            self.num_classes, dtype=self.dtype_policy, name="classifier"
+        )
+        for layer in (self.adaptation, self.normalization, self.classifier):
+            layer.build((None, channels))
+        self.built = True
+
+    def call(self, features, training=False):
+        """Return the proxy's logits, shape `(batch, num_classes)`."""
+        if self.pooled_axes:
+            features = keras.ops.mean(features, axis=self.pooled_axes)
+        features = self.adaptation(features)
+        features = self.normalization(features, training=training)
+        features = keras.ops.leaky_relu(features, self.negative_slope)
+        return self.classifier(features)
+
+    def compute_output_shape(self, features_shape):
+        """Return `(batch, num_classes)`."""
+        return (features_shape[0], self.num_classes)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "negative_slope": self.negative_slope,
+            "epsilon": self.epsilon,
+            "momentum": self.momentum,
+        }

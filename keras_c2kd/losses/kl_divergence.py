@@ -1,0 +1,117 @@
+"""Kullback-Leibler losses on logits."""
+
+import keras
+from keras import ops
+
+from keras_c2kd.ops import exclude_target
+from keras_c2kd.ops import full_precision
+from keras_c2kd.ops import kl_divergence
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class KLDivergence(keras.losses.Loss):
+    """Divergence of a learner's logits from a target's logits.
+
+    `loss = T^2 * KL(softmax(target / T) || softmax(learner / T))` for each
+    row. The target is held constant: no gradient reaches `y_true`.
+
+    Unlike `keras.losses.KLDivergence` it takes logits, which is exact for
+    logits of any size, and it is a distillation loss: the target teaches,
+    the learner learns.
+
+    Args:
+        temperature: Positive float, softens both distributions. Defaults to
+            `1.0`, the only value that C2KD uses.
+        reduction: As for every Keras loss. Defaults to
+            `"sum_over_batch_size"`, the mean over rows.
+        name: Name of the loss.
+        dtype: As for every Keras loss.
+
+    Raises:
+        ValueError: If `temperature` is not positive.
+
+    Call arguments:
+        y_true: Target logits, shape `(..., num_classes)`.
+        y_pred: Learner logits, shape `(..., num_classes)`.
+        sample_weight: Optional, shape `(...)`.
+
+    Example:
+    >>> loss = KLDivergence(temperature=4.0)
+    >>> loss(teacher_logits, student_logits)
+
+    Reference: Hinton et al., 2015, section 2; Huo et al., CVPR 2024, Eq. 1.
+    """
+
+    def __init__(
+        self,
+        temperature=1.0,
+        reduction="sum_over_batch_size",
+        name="kl_divergence",
+        dtype=None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        if not temperature > 0:
+            raise ValueError(
+                "`temperature` divides the logits and must be positive. "
+                f"Received: temperature={temperature}"
+            )
+        self.temperature = temperature
+
+    def call(self, y_true, y_pred):
+        """Return the divergence of each row, shape `(...)`."""
+        divergence = kl_divergence(
+            ops.stop_gradient(y_true), y_pred, self.temperature
+        )
+        return self.temperature**2 * divergence
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "temperature": self.temperature}
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class NonTargetKLDivergence(KLDivergence):
+    """Divergence among the non-target classes only.
+
+    `loss = T^2 * KL(p_hat || q_hat)`, where `p_hat` and `q_hat` are the
+    softmax of the target's and the learner's logits with the label's class
+    left out. The confidence in the label's class, where two modalities
+    differ most, has no influence. With two classes it is exactly 0.
+
+    Args:
+        temperature: Positive float. Defaults to `1.0`.
+        reduction: As for every Keras loss.
+        name: Name of the loss.
+        dtype: As for every Keras loss.
+
+    Call arguments:
+        y_true: Dict `{"logits": ..., "labels": ...}`: the target's logits of
+            shape `(..., num_classes)` and the integer labels `(...)`.
+        y_pred: Learner logits, shape `(..., num_classes)`.
+        sample_weight: Optional, shape `(...)`.
+
+    Example:
+    >>> loss = NonTargetKLDivergence()
+    >>> loss({"logits": teacher_logits, "labels": labels}, student_logits)
+
+    Reference: Huo et al., CVPR 2024, Eq. 2 (NCKD) and Eq. 6; Zhao et al.,
+    CVPR 2022. The authors' C2KD code zeroes the target logit instead, see
+    `keras_c2kd.ops.zero_target`.
+    """
+
+    def __init__(
+        self,
+        temperature=1.0,
+        reduction="sum_over_batch_size",
+        name="non_target_kl_divergence",
+        dtype=None,
+    ):
+        super().__init__(temperature, reduction, name, dtype)
+
+    def call(self, y_true, y_pred):
+        """Return the divergence of each row, shape `(...)`."""
+        labels = y_true["labels"]
+        return super().call(
+            exclude_target(full_precision(y_true["logits"]), labels),
+            exclude_target(full_precision(y_pred), labels),
+        )

@@ -1,0 +1,251 @@
+"""C2KD: customized cross-modal knowledge distillation."""
+
+import keras
+
+from keras_c2kd.layers import ProxyHead
+from keras_c2kd.losses import KLDivergence
+from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.ops import exclude_target
+from keras_c2kd.ops import full_precision
+from keras_c2kd.ops import zero_target
+from keras_c2kd.selection import KendallSelection
+
+_SERIALIZED = ("divergence", "selection")
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class C2KD(DistillationMethod):
+    """Teacher and student teach each other through proxy heads.
+
+    With main logits `f`, proxy logits `g`, "learner <- target" for a
+    divergence whose target is held constant, and `eta` the selection:
+
+    - `student_supervised` = H(f_S, y), `teacher_supervised` = H(f_T, y)
+    - `teacher_proxy` = lambda_1 * ([f_T <- g_T] + [g_T <- f_T])
+    - `student_proxy` = lambda_2 * ([f_S <- g_S] + [g_S <- f_S])
+    - `cross_modal` = lambda_3 * eta * ([g_S^ <- g_T^] + [g_T^ <- g_S^]),
+      where ^ leaves the label's class out
+
+    Each term is a mean over the whole batch; samples that are not selected
+    count as zeros. A term that could train nothing, because its learner is a
+    frozen teacher, is left out.
+
+    Every row of the paper's Table 5 is one call:
+
+    - (e) w/o KD: `Supervised()`
+    - (a) plain KD: `C2KD(proxies=False, selection=SelectAll(),
+      non_target=False, bidirectional=False)`
+    - (b) +BD: `C2KD(proxies=False, selection=SelectAll(), non_target=False)`
+    - (c) +OFSD: `C2KD(proxies=False)`
+    - NT without OFS: `C2KD(proxies=False, selection=SelectAll())`
+    - OFS without NT: `C2KD(proxies=False, non_target=False)`
+    - (d) everything: `C2KD()`; with only the top of the teacher trained
+      (dagger in Table 3): `C2KD(teacher_update="top")`
+
+    The authors' code, where it differs from the paper:
+    `C2KD(zero_target_logit=True, selection=KendallSelection(on="proxy"))`,
+    with the third of four stages tapped for the proxies
+    (`student_features=`, `teacher_features=`).
+
+    Args:
+        divergence: Row-wise `keras.losses.Loss` on (target logits, learner
+            logits). Defaults to `KLDivergence()`.
+        selection: `SampleSelection`. Defaults to `KendallSelection()`:
+            Kendall's tau-a of the proxies' logits above 0.
+        non_target: Whether the cross-modal term leaves the label's class
+            out. Defaults to `True`. With two classes nothing is left and the
+            term is exactly 0.
+        zero_target_logit: Whether the label's logit is set to 0 and kept as a
+            class, as in the authors' code, instead of being left out. Only
+            with `non_target=True`. Defaults to `False`.
+        proxies: Whether there are proxy heads. Without them the cross-modal
+            term joins the networks' own logits. Defaults to `True`.
+        bidirectional: Whether the teacher learns too. `False` fixes the
+            teacher, as `teacher_update="none"` does, and drops
+            `[g_T^ <- g_S^]`. Defaults to `True`.
+        teacher_update: `"all"` (default; double dagger in Table 3), `"top"`
+            (dagger) or `"none"`.
+        proxy_weights: Two floats, `(lambda_1, lambda_2)`: the weights of
+            `teacher_proxy` and `student_proxy`. Defaults to `(1.0, 1.0)`.
+        cross_modal_weight: Float, `lambda_3`. Defaults to `1.0`.
+        proxy_negative_slope: Float, slope of the proxies' activation below
+            0. Defaults to `0.1` (authors' code); `0.0` is the paper's ReLU.
+        **kwargs: `update_frozen_statistics` of `DistillationMethod`, and as
+            for every Keras layer.
+
+    Raises:
+        ValueError: If `zero_target_logit` is asked for without `non_target`.
+
+    Logged besides the terms: `selected_share`, the share of selected samples,
+    and `kendall`, the mean Kendall correlation of the scored logits.
+
+    Reference: Huo et al., CVPR 2024, section 3.2, Eq. 4 to 6, Table 5. Eq. 4
+    scores the main logits, the authors' code the proxies'; both are here
+    (`on=`). The paper taps the backbone's output (the default here), the code
+    its third stage.
+    """
+
+    student_features = ("features",)
+    teacher_features = ("features",)
+    loss_names = (
+        "student_supervised",
+        "teacher_supervised",
+        "teacher_proxy",
+        "student_proxy",
+        "cross_modal",
+    )
+    diagnostic_names = ("selected_share", "kendall")
+
+    def __init__(
+        self,
+        divergence=None,
+        selection=None,
+        non_target=True,
+        zero_target_logit=False,
+        proxies=True,
+        bidirectional=True,
+        teacher_update="all",
+        proxy_weights=(1.0, 1.0),
+        cross_modal_weight=1.0,
+        proxy_negative_slope=0.1,
+        **kwargs,
+    ):
+        super().__init__(
+            teacher_update=teacher_update if bidirectional else "none",
+            **kwargs,
+        )
+        if zero_target_logit and not non_target:
+            raise ValueError(
+                "`zero_target_logit` is a form of leaving the target out and "
+                "needs `non_target=True`. Received: non_target=False, "
+                "zero_target_logit=True"
+            )
+        self.divergence = KLDivergence() if divergence is None else divergence
+        self.selection = KendallSelection() if selection is None else selection
+        self.non_target = non_target
+        self.zero_target_logit = zero_target_logit
+        self.proxies = proxies
+        self.bidirectional = bidirectional
+        self.proxy_weights = tuple(proxy_weights)
+        self.cross_modal_weight = cross_modal_weight
+        self.proxy_negative_slope = proxy_negative_slope
+        self._trains_teacher = self.teacher_update != "none"
+        names = list(C2KD.loss_names)
+        if not proxies:
+            names.remove("teacher_proxy")
+            names.remove("student_proxy")
+            self.student_features = self.teacher_features = ()
+        if not self._trains_teacher:
+            names.remove("teacher_supervised")
+        self.loss_names = tuple(names)
+
+    def build(self, outputs_shape):
+        """Create the two proxy heads."""
+        if self.proxies:
+            num_classes = outputs_shape["student"]["logits"][-1]
+            self.student_proxy, self.teacher_proxy = (
+                self._build_proxy(side, outputs_shape[side], num_classes)
+                for side in ("student", "teacher")
+            )
+        self.built = True
+
+    def _build_proxy(self, side, shapes, num_classes):
+        proxy = ProxyHead(
+            num_classes,
+            negative_slope=self.proxy_negative_slope,
+            dtype=self.dtype_policy,
+            name=f"{side}_proxy",
+        )
+        try:
+            proxy.build(shapes["features"])
+        except ValueError as error:
+            raise ValueError(f"{side}_features: {error}") from None
+        return proxy
+
+    def call(self, outputs, training=False):
+        """Return the proxies' logits, `(batch, num_classes)` each."""
+        if not self.proxies:
+            return {}
+        return {
+            f"{side}_proxy": proxy(outputs[side]["features"], training=training)
+            for side, proxy in (
+                ("student", self.student_proxy),
+                ("teacher", self.teacher_proxy),
+            )
+        }
+
+    def compute_losses(self, outputs, targets):
+        """Return the terms of Eq. 6 and the figures of the selection."""
+        student = full_precision(outputs["student"]["logits"])
+        teacher = full_precision(outputs["teacher"]["logits"])
+        losses = {"student_supervised": targets.supervised_loss(student)}
+        if self._trains_teacher:
+            losses["teacher_supervised"] = targets.supervised_loss(teacher)
+
+        student_bridge, teacher_bridge = student, teacher
+        if self.proxies:
+            heads = outputs["heads"]
+            student_bridge = full_precision(heads["student_proxy"])
+            teacher_bridge = full_precision(heads["teacher_proxy"])
+            teacher_terms = self._learn(
+                teacher_bridge, teacher, targets.weights
+            )
+            if self._trains_teacher:
+                teacher_terms += self._learn(
+                    teacher, teacher_bridge, targets.weights
+                )
+            student_terms = self._learn(
+                student, student_bridge, targets.weights
+            ) + self._learn(student_bridge, student, targets.weights)
+            losses["teacher_proxy"] = self.proxy_weights[0] * teacher_terms
+            losses["student_proxy"] = self.proxy_weights[1] * student_terms
+
+        scored = (teacher, student)
+        if self.selection.on == "proxy":
+            scored = (teacher_bridge, student_bridge)
+        weights, diagnostics = self.select(self.selection, *scored, targets)
+        student_rest = self._without_target(student_bridge, targets.labels)
+        teacher_rest = self._without_target(teacher_bridge, targets.labels)
+        cross_modal = self._learn(student_rest, teacher_rest, weights)
+        if self.bidirectional and (self.proxies or self._trains_teacher):
+            cross_modal += self._learn(teacher_rest, student_rest, weights)
+        losses["cross_modal"] = self.cross_modal_weight * cross_modal
+        return losses, diagnostics
+
+    def _learn(self, learner, target, weights):
+        """The term "learner <- target": no gradient reaches the target."""
+        target = keras.ops.stop_gradient(target)
+        return self.divergence(target, learner, sample_weight=weights)
+
+    def _without_target(self, logits, labels):
+        if not self.non_target:
+            return logits
+        if self.zero_target_logit:
+            return zero_target(logits, labels)
+        return exclude_target(logits, labels)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        config = {
+            **super().get_config(),
+            "non_target": self.non_target,
+            "zero_target_logit": self.zero_target_logit,
+            "proxies": self.proxies,
+            "bidirectional": self.bidirectional,
+            "proxy_weights": self.proxy_weights,
+            "cross_modal_weight": self.cross_modal_weight,
+            "proxy_negative_slope": self.proxy_negative_slope,
+        }
+        for name in _SERIALIZED:
+            config[name] = keras.saving.serialize_keras_object(
+                getattr(self, name)
+            )
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuild the method from `get_config()`."""
+        config = dict(config)
+        for name in _SERIALIZED:
+            config[name] = keras.saving.deserialize_keras_object(config[name])
+        return cls(**config)

@@ -1,0 +1,121 @@
+"""Kendall's rank correlation of two rows of logits."""
+
+import math
+
+from keras import ops
+
+from keras_c2kd.ops.precision import full_precision
+
+# The pairwise comparisons are made for a block of classes and a chunk of
+# rows at a time. At most 16 blocks are unrolled, which bounds the compile
+# time, and one block of comparisons holds about half a million numbers (2
+# MiB), which bounds the memory and keeps it near the processor's cache.
+_SMALLEST_BLOCK = 16
+_MOST_BLOCKS = 16
+_COMPARISONS_AT_ONCE = 2**19
+
+
+def kendall_rank_correlation(first, second):
+    """Kendall's tau-a between two sets of logits, row by row.
+
+    `tau = 2 / (C (C - 1)) * sum_{i < j} sign(a_i - a_j) sign(b_i - b_j)`
+
+    1 means that both rows rank the classes alike, -1 that one ranks them in
+    reverse. A tie counts 0, so a constant row has correlation 0 with
+    everything. Only ranks matter: any strictly increasing function of the
+    logits (a softmax, a temperature) leaves the result unchanged. Exact, and
+    without gradient: it is constant almost everywhere.
+
+    Time grows with `num_classes ** 2`; the memory added beyond the inputs is
+    a small constant, for dense `(batch, height, width, num_classes)` logits
+    too.
+
+    Args:
+        first: Float tensor of shape `(..., num_classes)`.
+        second: Float tensor of the same shape.
+
+    Returns:
+        Float tensor of shape `(...)` with values in `[-1, 1]`.
+
+    Raises:
+        ValueError: If the shapes differ or there are fewer than 2 classes.
+
+    Example:
+    >>> kendall_rank_correlation([[1.0, 2.0, 3.0]], [[1.0, 3.0, 2.0]])
+    [0.33333334]
+
+    Reference: Huo et al., CVPR 2024, Eq. 3. The authors' code calls
+    `scipy.stats.kendalltau`, which is tau-b: equal without ties, NaN for a
+    constant row.
+    """
+    first = ops.stop_gradient(full_precision(ops.convert_to_tensor(first)))
+    second = ops.stop_gradient(full_precision(ops.convert_to_tensor(second)))
+    if tuple(first.shape) != tuple(second.shape):
+        raise ValueError(
+            "kendall_rank_correlation compares logits of equal shape. "
+            f"Received: first.shape={tuple(first.shape)}, "
+            f"second.shape={tuple(second.shape)}"
+        )
+    num_classes = first.shape[-1]
+    if num_classes < 2:
+        raise ValueError(
+            "Ranks need at least 2 classes on the last axis. "
+            f"Received: shape={tuple(first.shape)}"
+        )
+    block = max(_SMALLEST_BLOCK, math.ceil(num_classes / _MOST_BLOCKS))
+    chunk = max(1, _COMPARISONS_AT_ONCE // (block * num_classes))
+    leading_shape = ops.shape(first)[:-1]
+    rows = _row_count(first)
+    first = ops.reshape(first, (-1, num_classes))
+    second = ops.reshape(second, (-1, num_classes))
+    if rows is None and len(leading_shape) == 1:
+        # A batch of unknown size: a batch of rows is small enough for once.
+        correlation = _correlation(first, second, block)
+    elif rows is not None and rows <= chunk:
+        correlation = _correlation(first, second, block)
+    else:
+        correlation = _in_chunks(first, second, block, chunk)
+    return ops.reshape(correlation, leading_shape)
+
+
+def _row_count(logits):
+    """Return the static number of rows, or None where it is not known."""
+    leading = tuple(logits.shape)[:-1]
+    return None if None in leading else math.prod(leading)
+
+
+def _correlation(first, second, block):
+    """Kendall correlation of `(rows, classes)`, a block of classes a time."""
+    first, second = ops.transpose(first), ops.transpose(second)
+    num_classes = first.shape[0]
+    concordance = 0.0
+    for start in range(0, num_classes, block):
+        products = _signs(first, start, block) * _signs(second, start, block)
+        products = ops.sum(products, axis=0)
+        # Pairs inside the block appear in both orders, the others once.
+        concordance += 2.0 * ops.sum(products, axis=0)
+        concordance -= ops.sum(products[:block], axis=0)
+    return concordance / (num_classes * (num_classes - 1))
+
+
+def _signs(logits, start, block):
+    """Signs of block-minus-rest, shape `(block, classes - start, rows)`."""
+    return ops.sign(logits[start : start + block, None] - logits[None, start:])
+
+
+def _in_chunks(first, second, block, chunk):
+    """Apply `_correlation` to `chunk` rows at a time."""
+    rows, num_classes = ops.shape(first)[0], first.shape[-1]
+    num_chunks = (rows + chunk - 1) // chunk
+    filler = ops.zeros((chunk - 1, num_classes), dtype=first.dtype)
+
+    def split(logits):
+        logits = ops.concatenate([logits, filler], axis=0)
+        logits = logits[: num_chunks * chunk]
+        return ops.reshape(logits, (-1, chunk, num_classes))
+
+    correlation = ops.map(
+        lambda pair: _correlation(pair[0], pair[1], block),
+        (split(first), split(second)),
+    )
+    return ops.reshape(correlation, (-1,))[:rows]

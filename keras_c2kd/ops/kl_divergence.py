@@ -1,0 +1,28 @@
+"""Kullback-Leibler divergence between two rows of logits."""
+
+from keras import ops
+
+from keras_c2kd.ops.precision import full_precision
+
+
+def kl_divergence(target_logits, learner_logits, temperature=1.0):
+    """Kullback-Leibler divergence from the target to the learner.
+
+    `KL(p || q) = sum_c p_c (log p_c - log q_c)` with
+    `p = softmax(target / T)` and `q = softmax(learner / T)`. Both logarithms
+    come from log-softmax, so the result is finite for logits of any size.
+    No factor `T^2` and no stop-gradient: a loss adds them.
+
+    Args:
+        target_logits: Float tensor of shape `(..., num_classes)`.
+        learner_logits: Float tensor of the same shape.
+        temperature: Positive float. Defaults to `1.0`.
+
+    Returns:
+        Float tensor of shape `(...)`, never negative up to rounding.
+
+    Reference: Hinton et al., 2015; Huo et al., CVPR 2024, Eq. 1.
+    """
+    target = ops.log_softmax(full_precision(target_logits) / temperature, -1)
+    learner = ops.log_softmax(full_precision(learner_logits) / temperature, -1)
+    return ops.sum(ops.exp(target) * (target - learner), axis=-1)

@@ -1,0 +1,102 @@
+"""Similarities of two rows of logits, safe at zero vectors."""
+
+from keras import ops
+
+from keras_c2kd.ops.precision import full_precision
+
+_EPSILON = 1e-8
+
+
+def safe_norm(vectors, axis=-1, keepdims=False):
+    """Euclidean norm whose gradient at the zero vector is 0, not NaN.
+
+    Args:
+        vectors: Float tensor.
+        axis: Axis of the norm. Defaults to the last.
+        keepdims: Whether the reduced axis stays with size 1.
+
+    Returns:
+        Float tensor, `vectors` reduced over `axis`.
+    """
+    squares = ops.sum(ops.square(vectors), axis=axis, keepdims=keepdims)
+    positive = squares > 0
+    # The inner `where` keeps the square root away from 0, where its slope
+    # is infinite; the outer one puts the value 0 back.
+    root = ops.sqrt(ops.where(positive, squares, ops.ones_like(squares)))
+    return ops.where(positive, root, ops.zeros_like(root))
+
+
+def cosine_similarity(first, second, axis=-1):
+    """Cosine of the angle between two vectors.
+
+    `<a, b> / (|a| |b| + 1e-8)`; 0 if either vector is 0.
+
+    Args:
+        first: Float tensor, for example `(..., num_classes)`.
+        second: Float tensor of the same shape.
+        axis: Axis of the vectors. Defaults to the last.
+
+    Returns:
+        Float tensor with `axis` removed, values in `[-1, 1]`.
+
+    Reference: Huo et al., CVPR 2024, Fig. 4; the epsilon is that of DIST
+    (Huang et al., NeurIPS 2022).
+    """
+    first, second = full_precision(first), full_precision(second)
+    product = ops.sum(first * second, axis=axis)
+    norms = safe_norm(first, axis) * safe_norm(second, axis)
+    return product / (norms + _EPSILON)
+
+
+def pearson_correlation(first, second, axis=-1):
+    """Pearson's linear correlation: the cosine of centred vectors.
+
+    Args:
+        first: Float tensor, for example `(..., num_classes)`.
+        second: Float tensor of the same shape.
+        axis: Axis of the vectors. Defaults to the last.
+
+    Returns:
+        Float tensor with `axis` removed, values in `[-1, 1]`; 0 if either
+        vector is constant.
+
+    Reference: Huo et al., CVPR 2024, Fig. 4; Huang et al., NeurIPS 2022.
+    """
+    first, second = full_precision(first), full_precision(second)
+    return cosine_similarity(
+        first - ops.mean(first, axis=axis, keepdims=True),
+        second - ops.mean(second, axis=axis, keepdims=True),
+        axis=axis,
+    )
+
+
+def gradient_cosine(student_logits, teacher_logits, labels):
+    """Cosine between the gradients of distillation and of the task.
+
+    With `L_task = cross-entropy(student, label)` and
+    `L_kd = KL(teacher || student)` at temperature 1, the gradients with
+    respect to the student's logits are `p_S - onehot(label)` and
+    `p_S - p_T`. Their cosine equals, sample by sample, the cosine of the
+    gradients with respect to the weights and bias of the student's last
+    linear layer, since both are outer products with the same feature vector:
+    no differentiation is needed.
+
+    Args:
+        student_logits: Float tensor of shape `(..., num_classes)`.
+        teacher_logits: Float tensor of the same shape.
+        labels: Integer tensor of shape `(...)`.
+
+    Returns:
+        Float tensor of shape `(...)` with values in `[-1, 1]`.
+
+    Reference: Huo et al., CVPR 2024, section 3.2 ("Comparisons with other
+    distance metrics"). The paper writes the gradients with respect to all
+    parameters, which is one number a batch and cannot select samples; the
+    per-sample form on the last layer is our choice, as no code exists.
+    """
+    student = ops.softmax(full_precision(student_logits), axis=-1)
+    teacher = ops.softmax(full_precision(teacher_logits), axis=-1)
+    target = ops.one_hot(
+        ops.cast(labels, "int32"), student.shape[-1], dtype=student.dtype
+    )
+    return cosine_similarity(student - target, student - teacher)

@@ -1,0 +1,74 @@
+"""Selections to compare with: everything, and as many at random."""
+
+import keras
+from keras import ops
+
+from keras_c2kd.ops import full_precision_dtype
+from keras_c2kd.selection.correlation_selection import KendallSelection
+from keras_c2kd.selection.sample_selection import SampleSelection
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class SelectAll(SampleSelection):
+    """Keeps every sample: distillation without selection.
+
+    Reference: Huo et al., CVPR 2024, Table 5, the rows without "OFS".
+    """
+
+    def score(self, teacher_logits, student_logits, labels):
+        """Return a score above any threshold, shape `(...)`."""
+        shape = ops.shape(teacher_logits)[:-1]
+        return ops.full(shape, float("inf"), dtype=full_precision_dtype())
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class RandomSelection(SampleSelection):
+    """Keeps as many samples as another selection, chosen at random.
+
+    It tells whether *which* samples are kept matters or only how many.
+
+    Args:
+        like: The `SampleSelection` whose number of kept samples is matched
+            in every batch. Defaults to `KendallSelection()`. Its threshold
+            and its `on` apply.
+        seed: Integer seed; the random state is saved and resumed with the
+            distiller. Defaults to `0`.
+        **kwargs: As for every Keras layer.
+
+    Reference: Huo et al., CVPR 2024, Table 2 ("+Random").
+    """
+
+    def __init__(self, like=None, seed=0, **kwargs):
+        like = KendallSelection() if like is None else like
+        if isinstance(like, dict):
+            like = keras.saving.deserialize_keras_object(like)
+        kwargs = {**kwargs, "threshold": like.threshold, "on": like.on}
+        super().__init__(**kwargs)
+        self.like = like
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, teacher_logits, student_logits, labels, valid=None):
+        """Return as many random samples as `like` keeps, and its score."""
+        selected, score = self.like(
+            teacher_logits, student_logits, labels, valid=valid
+        )
+        number = ops.cast(ops.sum(selected), "int32")
+        # A rank is an integer, so that no two samples can share one.
+        lottery = keras.random.uniform(
+            ops.shape(selected), dtype="float32", seed=self.seed_generator
+        )
+        if valid is not None:
+            lottery = ops.where(valid, lottery, ops.full_like(lottery, 2.0))
+        order = ops.argsort(ops.reshape(lottery, (-1,)))
+        rank = ops.reshape(ops.argsort(order), ops.shape(selected))
+        chosen = ops.cast(rank, "int32") < number
+        return ops.cast(chosen, selected.dtype), score
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "like": keras.saving.serialize_keras_object(self.like),
+            "seed": self.seed,
+        }

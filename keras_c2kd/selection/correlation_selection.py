@@ -1,0 +1,70 @@
+"""Selections by the agreement of teacher and student on a sample."""
+
+import keras
+
+from keras_c2kd.ops import cosine_similarity
+from keras_c2kd.ops import gradient_cosine
+from keras_c2kd.ops import kendall_rank_correlation
+from keras_c2kd.ops import pearson_correlation
+from keras_c2kd.selection.sample_selection import SampleSelection
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class KendallSelection(SampleSelection):
+    """Keeps samples whose classes both networks rank alike (OFSD).
+
+    `eta = 1` if `kendall(teacher, student) > threshold`, else 0. Constant
+    logits have correlation 0 and are dropped at the default threshold.
+
+    Args:
+        threshold: Float in `[-1, 1]`, the paper's `omega`. Defaults to
+            `0.0`: more class pairs agree than disagree.
+        on: `"proxy"` (default) scores the proxy heads' logits, as the
+            authors' code does; `"main"` the networks' own, as Eq. 4 says.
+        **kwargs: As for every Keras layer.
+
+    Reference: Huo et al., CVPR 2024, Eq. 3 and 4.
+    """
+
+    def score(self, teacher_logits, student_logits, labels):
+        """Return Kendall's tau-a of each sample, shape `(...)`."""
+        return kendall_rank_correlation(teacher_logits, student_logits)
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class CosineSelection(SampleSelection):
+    """Keeps samples by the cosine similarity of the raw logits.
+
+    Reference: Huo et al., CVPR 2024, Fig. 4 ("Cos").
+    """
+
+    def score(self, teacher_logits, student_logits, labels):
+        """Return the cosine similarity of each sample, shape `(...)`."""
+        return cosine_similarity(teacher_logits, student_logits)
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class PearsonSelection(SampleSelection):
+    """Keeps samples by Pearson's correlation of the raw logits.
+
+    Reference: Huo et al., CVPR 2024, Fig. 4 ("Pearson").
+    """
+
+    def score(self, teacher_logits, student_logits, labels):
+        """Return Pearson's correlation of each sample, shape `(...)`."""
+        return pearson_correlation(teacher_logits, student_logits)
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class GradientCosineSelection(SampleSelection):
+    """Keeps samples on which distillation and task pull the same way.
+
+    The score is `keras_c2kd.ops.gradient_cosine`: per sample, on the
+    student's last linear layer.
+
+    Reference: Huo et al., CVPR 2024, Fig. 4 ("GradCos").
+    """
+
+    def score(self, teacher_logits, student_logits, labels):
+        """Return the cosine of the two gradients, shape `(...)`."""
+        return gradient_cosine(student_logits, teacher_logits, labels)

@@ -1,0 +1,80 @@
+"""The contract of a sample selection: which samples may be distilled."""
+
+import keras
+from keras import ops
+
+from keras_c2kd.ops import full_precision
+from keras_c2kd.ops import full_precision_dtype
+
+
+class SampleSelection(keras.layers.Layer):
+    """Decides for every sample whether it takes part in distillation.
+
+    A selection scores each sample from the logits of both networks and keeps
+    those whose score is strictly above the threshold (Eq. 4: `eta = 1` if
+    `score > omega`, else 0). The decision is a constant for gradients. A
+    score that is not a number is never above the threshold.
+
+    It is a Keras layer so that it is saved with the distiller and so that
+    random state, where there is any, is saved and resumed. Subclasses
+    implement `score`.
+
+    Args:
+        threshold: Float, the paper's `omega`. Defaults to `0.0`.
+        on: `"proxy"` or `"main"`: whether C2KD scores the logits of the
+            proxy heads or the networks' own. Without proxy heads there are
+            only the main logits. Defaults to `"proxy"`.
+        **kwargs: As for every Keras layer.
+
+    Raises:
+        ValueError: If `on` is neither `"proxy"` nor `"main"`.
+
+    Call arguments:
+        teacher_logits: Float tensor of shape `(..., num_classes)`.
+        student_logits: Float tensor of the same shape.
+        labels: Integer tensor of shape `(...)`.
+        valid: Optional boolean tensor of shape `(...)`: samples (pixels) that
+            take part in the loss at all.
+
+    Returns:
+        Two float tensors of shape `(...)`: 1 for selected and 0 for the rest,
+        and the score.
+    """
+
+    def __init__(self, threshold=0.0, on="proxy", **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        if on not in ("proxy", "main"):
+            raise ValueError(
+                '`on` names the logits that are scored: "proxy" or "main". '
+                f"Received: on={on!r}"
+            )
+        self.threshold = threshold
+        self.on = on
+        self.built = True
+
+    def score(self, teacher_logits, student_logits, labels):
+        """Return the score of each sample, shape `(...)`."""
+        raise NotImplementedError(
+            f"{type(self).__name__} is a SampleSelection and must implement "
+            "`score(teacher_logits, student_logits, labels)`."
+        )
+
+    def call(self, teacher_logits, student_logits, labels, valid=None):
+        """Return who is selected, as 1 and 0, and the score."""
+        score = self.score(
+            ops.stop_gradient(full_precision(teacher_logits)),
+            ops.stop_gradient(full_precision(student_logits)),
+            labels,
+        )
+        selected = score > self.threshold
+        if valid is not None:
+            selected = ops.logical_and(selected, valid)
+        return ops.cast(selected, full_precision_dtype()), score
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "threshold": self.threshold,
+            "on": self.on,
+        }

@@ -1,0 +1,114 @@
+"""Which variables of the teacher are trained, without touching its flags."""
+
+import contextlib
+import fnmatch
+
+import keras
+
+
+class TeacherFreezing:
+    """The part of a teacher that is not trained.
+
+    The `trainable` flags of the user's model are left as they are: the
+    distiller leaves the frozen variables out of its own `trainable_variables`
+    and sets flags only while the teacher runs, so that frozen batch
+    normalisation behaves as Keras defines it (moving statistics, no update)
+    and backends that record gradients per variable save the work.
+
+    Args:
+        teacher: Built `keras.Model`, or None.
+        teacher_update: `"all"`, `"top"` or `"none"`.
+        top_layers: For `"top"`: names of the layers that are trained, or
+            shell-style patterns of them (`"stack3_*"`); a composite layer
+            brings all it contains. None takes the last two layers with a
+            kernel, and any normalisation behind the first of them.
+        update_statistics: Whether frozen layers run in training mode all the
+            same.
+
+    Attributes:
+        variable_ids: `id` of each variable that is frozen here.
+
+    Raises:
+        ValueError: If a pattern matches no layer with weights.
+    """
+
+    def __init__(self, teacher, teacher_update, top_layers, update_statistics):
+        self.update_statistics = update_statistics
+        self._variables, self._normalizations = [], []
+        if teacher is not None and teacher_update != "all":
+            trained = []
+            if teacher_update == "top":
+                trained = _top_layers(teacher, top_layers)
+            kept = {id(v) for layer in trained for v in layer.variables}
+            self._variables = [
+                variable
+                for variable in teacher.variables
+                if id(variable) not in kept
+            ]
+            self._normalizations = [
+                layer
+                for layer in _leaves(teacher)
+                if isinstance(layer, keras.layers.BatchNormalization)
+                and not any(id(v) in kept for v in layer.variables)
+            ]
+        self.variable_ids = {id(variable) for variable in self._variables}
+        self.runs_in_training_mode = update_statistics or (
+            teacher_update != "none"
+        )
+
+    @contextlib.contextmanager
+    def applied(self):
+        """Within this context the frozen part is flagged as frozen."""
+        layers = [] if self.update_statistics else self._normalizations
+        layer_flags = [layer.trainable for layer in layers]
+        flags = [variable.trainable for variable in self._variables]
+        try:
+            for layer in layers:
+                layer.trainable = False
+            for variable in self._variables:
+                variable.trainable = False
+            yield
+        finally:
+            for layer, flag in zip(layers, layer_flags):
+                layer.trainable = flag
+            for variable, flag in zip(self._variables, flags):
+                variable.trainable = flag
+
+
+def _leaves(model):
+    """Return the layers of a model that contain no other layers."""
+    return [
+        layer
+        for layer in model._flatten_layers(include_self=False)
+        if not any(True for _ in layer._flatten_layers(include_self=False))
+    ]
+
+
+def _top_layers(teacher, patterns):
+    """Return the layers that `teacher_update="top"` trains."""
+    if patterns is None:
+        weighted = [layer for layer in _leaves(teacher) if layer.weights]
+        kernels = [
+            index
+            for index, layer in enumerate(weighted)
+            if any(len(weight.shape) > 1 for weight in layer.weights)
+        ]
+        return weighted[kernels[-2] if len(kernels) > 1 else 0 :]
+    layers = [
+        layer
+        for layer in teacher._flatten_layers(include_self=False)
+        if layer.weights
+    ]
+    trained = []
+    for pattern in patterns:
+        matches = [
+            layer for layer in layers if fnmatch.fnmatch(layer.name, pattern)
+        ]
+        if not matches:
+            raise ValueError(
+                "Each of `teacher_top_layers` must name a layer with weights "
+                f"of the teacher. Received: {pattern!r}, which matches none. "
+                f"The last ones: {[layer.name for layer in layers[-8:]]}"
+            )
+        trained.extend(matches)
+    return trained

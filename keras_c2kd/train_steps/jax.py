@@ -1,0 +1,44 @@
+"""The training step on JAX: stateless, all state goes in and comes out."""
+
+import jax
+import keras
+
+
+def train_step(distiller, state, data):
+    """Update teacher, student and heads on one batch; return logs, state."""
+    trainable, non_trainable, optimizer_state, metrics = state
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    gradients, (loss, outputs, non_trainable, metrics) = jax.grad(
+        distiller.compute_loss_and_updates, has_aux=True
+    )(
+        trainable,
+        non_trainable,
+        metrics,
+        x,
+        y,
+        sample_weight,
+        training=True,
+        optimizer_variables=optimizer_state,
+    )
+    variables = distiller.trainable_variables
+    fixed_variables = distiller.non_trainable_variables
+    with keras.StatelessScope(
+        [*zip(variables, trainable), *zip(fixed_variables, non_trainable)]
+    ) as scope:
+        gradients = distiller.method.modify_gradients(
+            gradients, variables, outputs, y
+        )
+    non_trainable = [
+        scope.get_current_value(variable) for variable in fixed_variables
+    ]
+    trainable, optimizer_state = distiller.optimizer.stateless_apply(
+        optimizer_state, gradients, trainable
+    )
+    metrics_variables = distiller.metrics_variables
+    with keras.StatelessScope(zip(metrics_variables, metrics)) as scope:
+        distiller.track_loss(loss, outputs)
+        logs = distiller.compute_metrics(x, y, outputs, sample_weight)
+    metrics = [
+        scope.get_current_value(variable) for variable in metrics_variables
+    ]
+    return logs, (trainable, non_trainable, optimizer_state, metrics)

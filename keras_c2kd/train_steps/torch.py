@@ -1,0 +1,24 @@
+"""The training step on PyTorch."""
+
+import keras
+import torch
+
+
+def train_step(distiller, data):
+    """Update teacher, student and heads on one batch; return the logs."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    distiller.zero_grad()
+    outputs = distiller(x, training=True)
+    loss = distiller.compute_loss(x, y, outputs, sample_weight, training=True)
+    distiller.optimizer.scale_loss(loss).backward()
+    variables = distiller.trainable_variables
+    with torch.no_grad():
+        gradients = distiller.method.modify_gradients(
+            [variable.value.grad for variable in variables],
+            variables,
+            outputs,
+            y,
+        )
+        distiller.optimizer.apply(gradients, variables)
+        distiller.track_loss(loss, outputs)
+        return distiller.compute_metrics(x, y, outputs, sample_weight)

@@ -1,0 +1,94 @@
+"""A small pair of two different modalities that a network can learn."""
+
+import keras
+import numpy as np
+
+NUM_CLASSES = 4
+AUDIO, VISUAL = "audio", "visual"
+SHAPES = {AUDIO: (12, 10, 1), VISUAL: (8, 8, 3)}
+
+
+def toy_network(modality, num_classes=NUM_CLASSES, name=None, seed=0, **kwargs):
+    """Two convolutions with batch normalisation, pooling, logits.
+
+    The layer names are the same for every network, on purpose: what tells
+    two networks apart must never be the names of their layers.
+    """
+    layers = keras.layers
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input(SHAPES[modality])
+    x = inputs
+    for index, filters in enumerate((8, 12)):
+        x = layers.Conv2D(
+            filters,
+            3,
+            strides=2,
+            padding="same",
+            use_bias=False,
+            name=f"conv_{index}",
+            **kwargs,
+        )(x)
+        x = layers.BatchNormalization(momentum=0.8, name=f"bn_{index}")(x)
+        x = layers.ReLU(name=f"relu_{index}")(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.Dense(num_classes, name="logits")(x)
+    return keras.Model(inputs, x, name=name or modality)
+
+
+def toy_data(samples=64, num_classes=NUM_CLASSES, seed=0):
+    """Two noisy views of the class: a bright row, a colour."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, num_classes, samples).astype("int32")
+    audio = random.normal(0, 0.5, (samples, *SHAPES[AUDIO]))
+    visual = random.normal(0, 0.5, (samples, *SHAPES[VISUAL]))
+    for index, label in enumerate(labels):
+        audio[index, label * 3] += 2.0
+        visual[index, :, :, label % 3] += 1.0 + 0.5 * (label // 3)
+    inputs = {
+        AUDIO: audio.astype("float32"),
+        VISUAL: visual.astype("float32"),
+    }
+    return inputs, labels
+
+
+def toy_distiller(method, compiled=True, student=None, teacher=None, **kwargs):
+    """A distiller of the visual student and the audio teacher."""
+    from keras_c2kd import CrossModalDistiller
+
+    compile_arguments = kwargs.pop("compile", {})
+    if teacher is None and method.needs_teacher:
+        teacher = toy_network(AUDIO, seed=1)
+    distiller = CrossModalDistiller(
+        student=toy_network(VISUAL, seed=2) if student is None else student,
+        teacher=teacher,
+        student_modality=VISUAL,
+        teacher_modality=None if teacher is None else AUDIO,
+        method=method,
+        **kwargs,
+    )
+    if compiled:
+        distiller.compile(
+            **{
+                "optimizer": keras.optimizers.SGD(0.05, momentum=0.9),
+                "loss": keras.losses.SparseCategoricalCrossentropy(
+                    from_logits=True
+                ),
+                "metrics": ["accuracy"],
+                **compile_arguments,
+            }
+        )
+    return distiller
+
+
+def numpy_weights(model):
+    """Copy all weights of a model to numpy."""
+    return [keras.ops.convert_to_numpy(w).copy() for w in model.weights]
+
+
+def assert_same_weights(first, second, tolerance=0.0):
+    """Compare two lists of arrays, or two models."""
+    if not isinstance(first, list):
+        first, second = numpy_weights(first), numpy_weights(second)
+    assert len(first) == len(second)
+    for one, other in zip(first, second):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
