@@ -54,9 +54,8 @@ class FeatureTaps:
         self._model = model
         self._extractor = None
         self.paths = {}
+        self.shapes = {"logits": _logits_shape(model, owner)}
         if not taps:
-            shape = _logits_shape(model, owner)
-            self.shapes = {"logits": shape}
             return
         if not _is_graph(model):
             raise ValueError(
@@ -65,7 +64,6 @@ class FeatureTaps:
                 f"to tap. Received: {owner}={model!r}. Build it with the "
                 "functional API, or choose a method that needs no features."
             )
-        _logits_shape(model, owner)
         places = {
             name: _find(model, tap, f"{owner}_features[{name!r}]")
             for name, tap in taps.items()

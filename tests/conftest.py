@@ -1,5 +1,15 @@
-import keras
-import pytest
+import os
+import tempfile
+
+# Tests build the same small networks again and again. On JAX each of them
+# would be compiled anew, unless compiled programs are kept for the session.
+_COMPILED = tempfile.TemporaryDirectory(prefix="keras_c2kd_tests_")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+import keras  # noqa: E402
+import pytest  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -11,4 +21,3 @@ def reproducible():
     yield
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
-    keras.utils.clear_session(free_memory=False)

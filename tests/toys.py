@@ -92,3 +92,16 @@ def assert_same_weights(first, second, tolerance=0.0):
     assert len(first) == len(second)
     for one, other in zip(first, second):
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
+
+
+def assert_same_history(first, second, tolerance=1e-4):
+    """Compare what two calls of `fit` logged."""
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_allclose(
+            first[name],
+            second[name],
+            rtol=tolerance,
+            atol=tolerance,
+            err_msg=name,
+        )

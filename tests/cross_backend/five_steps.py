@@ -1,0 +1,43 @@
+"""Five SGD steps from fixed weights; prints the losses as JSON."""
+
+import json
+import sys
+
+import keras
+import numpy as np
+
+from tests.method_contract import contract_cases
+from tests.toys import numpy_weights
+from tests.toys import toy_data
+from tests.toys import toy_distiller
+
+
+def five_steps(name):
+    """Return the logs of five steps and a fingerprint of the weights."""
+    distiller = toy_distiller(
+        contract_cases[name](),
+        compile={"optimizer": keras.optimizers.SGD(0.01, momentum=0.9)},
+    )
+    random = np.random.default_rng(7)
+    # The same numbers on every backend, in the range of usual weights.
+    distiller.set_weights(
+        [
+            np.abs(w) + 0.5 if "variance" in path or "gamma" in path else w
+            for path, w in (
+                (v.path, random.normal(0, 0.2, v.shape).astype("float32"))
+                for v in distiller.weights
+            )
+        ]
+    )
+    logs = []
+    for step in range(5):
+        inputs, labels = toy_data(16, seed=step)
+        distiller.reset_metrics()
+        log = distiller.train_on_batch(inputs, labels, return_dict=True)
+        logs.append({key: float(value) for key, value in log.items()})
+    weights = [float(np.mean(np.abs(w))) for w in numpy_weights(distiller)]
+    return {"logs": logs, "weights": weights}
+
+
+if __name__ == "__main__":
+    json.dump({name: five_steps(name) for name in sys.argv[1:]}, sys.stdout)

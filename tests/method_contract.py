@@ -1,0 +1,229 @@
+"""What every distillation method must do, on every backend.
+
+`contract_cases` lists the methods; `tests/methods/test_contract.py` runs each
+of these checks on each of them.
+"""
+
+import keras
+import numpy as np
+
+from keras_c2kd import C2KD
+from keras_c2kd import CrossModalDistiller
+from keras_c2kd import KnowledgeDistillation
+from keras_c2kd import Supervised
+from keras_c2kd.selection import GradientCosineSelection
+from keras_c2kd.selection import KendallSelection
+from keras_c2kd.selection import RandomSelection
+from keras_c2kd.selection import SelectAll
+from tests.toys import AUDIO
+from tests.toys import VISUAL
+from tests.toys import assert_same_weights
+from tests.toys import numpy_weights
+from tests.toys import toy_data
+from tests.toys import toy_distiller
+from tests.toys import toy_network
+
+contract_cases = {
+    "supervised": Supervised,
+    "kd": KnowledgeDistillation,
+    "kd_random": lambda: KnowledgeDistillation(selection=RandomSelection()),
+    "c2kd": C2KD,
+    "c2kd_top": lambda: C2KD(teacher_update="top"),
+    "c2kd_fixed": lambda: C2KD(teacher_update="none"),
+    "c2kd_one_way": lambda: C2KD(bidirectional=False),
+    "c2kd_no_proxies": lambda: C2KD(proxies=False),
+    "c2kd_zeroed": lambda: C2KD(
+        zero_target_logit=True, selection=KendallSelection(on="main")
+    ),
+    "c2kd_gradient": lambda: C2KD(selection=GradientCosineSelection()),
+    "c2kd_plain": lambda: C2KD(
+        proxies=False,
+        selection=SelectAll(),
+        non_target=False,
+        bidirectional=False,
+    ),
+}
+
+
+def check_learns(create):
+    """The loss falls and the student beats chance by far."""
+    inputs, labels = toy_data(128)
+    distiller = toy_distiller(create())
+    history = distiller.fit(
+        inputs, labels, batch_size=32, epochs=12, verbose=0
+    ).history
+    assert np.isfinite(history["loss"]).all()
+    assert history["loss"][-1] < history["loss"][0]
+    accuracy = distiller.evaluate(
+        {VISUAL: inputs[VISUAL]}, labels, verbose=0, return_dict=True
+    )["accuracy"]
+    assert accuracy > 0.6
+
+
+def check_logs_its_terms(create):
+    """Terms and diagnostics are logged in training and only there."""
+    inputs, labels = toy_data(32)
+    method = create()
+    distiller = toy_distiller(method)
+    history = distiller.fit(
+        inputs, labels, validation_data=(inputs, labels), verbose=0
+    ).history
+    terms = set(method.loss_names)
+    logged = terms | set(method.diagnostic_names)
+    assert logged <= set(history)
+    assert not any(f"val_{name}" in history for name in logged)
+    total = sum(history[name][0] for name in terms)
+    np.testing.assert_allclose(history["loss"][0], total, rtol=1e-5)
+    if "selected_share" in history:
+        assert 0.0 <= history["selected_share"][0] <= 1.0
+        assert -1.0 <= history["kendall"][0] <= 1.0
+
+
+def check_trains_who_it_says(create):
+    """One step moves the student; the teacher moves as the method says."""
+    inputs, labels = toy_data(32)
+    method = create()
+    distiller = toy_distiller(method)
+    before = {
+        side: numpy_weights(getattr(distiller, side))
+        for side in ("student", "teacher", "method")
+        if getattr(distiller, side) is not None
+    }
+    distiller.fit(inputs, labels, batch_size=32, verbose=0)
+    moved = {
+        side: [
+            not np.array_equal(old, new)
+            for old, new in zip(
+                before[side], numpy_weights(getattr(distiller, side))
+            )
+        ]
+        for side in before
+    }
+    assert all(moved["student"])
+    assert all(moved["method"])
+    if "teacher" in moved:
+        wanted = {
+            "all": all(moved["teacher"]),
+            "top": any(moved["teacher"]) and not all(moved["teacher"]),
+            "none": not any(moved["teacher"]),
+        }
+        assert wanted[method.teacher_update]
+
+
+def check_weights_compose(create):
+    """Weight 0 is absence; a scale of all weights scales every term."""
+    inputs, labels = toy_data(32)
+    weights = np.linspace(0.5, 2.0, 32).astype("float32")
+    method = create()
+    distiller = toy_distiller(method)
+
+    start = [keras.ops.copy(v) for v in distiller.variables]
+
+    def terms(weights):
+        # The same state each time, that of random generators included.
+        for variable, value in zip(distiller.variables, start):
+            variable.assign(value)
+        distiller.reset_metrics()
+        logs = distiller.train_on_batch(
+            inputs, labels, sample_weight=weights, return_dict=True
+        )
+        return {name: float(logs[name]) for name in method.loss_names}
+
+    once, twice = terms(weights), terms(2.0 * weights)
+    for name in method.loss_names:
+        np.testing.assert_allclose(
+            twice[name], 2.0 * once[name], rtol=1e-4, atol=1e-6
+        )
+    assert terms(0.0 * weights) == dict.fromkeys(method.loss_names, 0.0)
+
+
+def check_serializes(create):
+    """`from_config(get_config())` gives an equal distiller."""
+    distiller = toy_distiller(create(), compiled=False)
+    config = distiller.get_config()
+    copy = CrossModalDistiller.from_config(config)
+    # Networks and heads are the same; names of anonymous layers may count on.
+    assert copy.method.get_config() == distiller.method.get_config()
+    for key in ("student_modality", "teacher_modality", "student_features"):
+        assert copy.get_config()[key] == config[key]
+    assert [w.shape for w in copy.weights] == [
+        w.shape for w in distiller.weights
+    ]
+    assert len(copy.trainable_variables) == len(distiller.trainable_variables)
+
+
+def check_saves_and_resumes(create, folder):
+    """A saved and reloaded run goes on as the original does."""
+    inputs, labels = toy_data(64)
+    distiller = toy_distiller(create())
+
+    def train(model):
+        history = model.fit(
+            inputs, labels, batch_size=32, epochs=2, shuffle=False, verbose=0
+        ).history
+        return [value for name in sorted(history) for value in history[name]]
+
+    train(distiller)
+    distiller.save(folder / "distiller.keras")
+    copy = keras.models.load_model(folder / "distiller.keras")
+    assert train(copy) == train(distiller)
+    assert_same_weights(copy, distiller)
+    assert_same_weights(
+        [keras.ops.convert_to_numpy(v) for v in copy.optimizer.variables],
+        [keras.ops.convert_to_numpy(v) for v in distiller.optimizer.variables],
+    )
+
+
+def check_mixed_precision(create, policy):
+    """Half precision trains with finite losses; they are computed in full."""
+    keras.config.set_dtype_policy(policy)
+    inputs, labels = toy_data(64)
+    distiller = toy_distiller(create())
+    scaled = type(distiller.optimizer).__name__ == "LossScaleOptimizer"
+    assert scaled == (policy == "mixed_float16")
+    before = numpy_weights(distiller.student)
+    history = distiller.fit(
+        inputs, labels, batch_size=32, epochs=2, verbose=0
+    ).history
+    assert all(np.isfinite(values).all() for values in history.values())
+    moved = [
+        not np.array_equal(old, new)
+        for old, new in zip(before, numpy_weights(distiller.student))
+    ]
+    assert all(moved)
+
+
+def check_edge_batches(create):
+    """Two classes, one sample, huge or constant logits stay finite."""
+    for num_classes, samples, scale in (
+        (2, 16, 1.0),
+        (4, 1, 1.0),
+        (4, 16, 1e4),
+        (4, 16, 0.0),
+    ):
+        inputs, labels = toy_data(samples, num_classes)
+        method = create()
+        networks = {
+            "student": toy_network(VISUAL, num_classes, seed=2),
+            "teacher": toy_network(AUDIO, num_classes, seed=1),
+        }
+        if not method.needs_teacher:
+            networks.pop("teacher")
+        for network in networks.values():
+            kernel = network.get_layer("logits").kernel
+            kernel.assign(kernel * scale)
+        distiller = toy_distiller(
+            method,
+            **networks,
+            compile={"optimizer": keras.optimizers.SGD(1e-6)},
+        )
+        logs = distiller.fit(
+            inputs, labels, batch_size=samples, verbose=0
+        ).history
+        case = (num_classes, samples, scale)
+        assert all(np.isfinite(v).all() for v in logs.values()), (case, logs)
+        for weight in numpy_weights(distiller):
+            assert np.isfinite(weight).all(), case
+        if num_classes == 2 and getattr(method, "non_target", False):
+            if not method.zero_target_logit:
+                assert logs["cross_modal"] == [0.0]

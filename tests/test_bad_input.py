@@ -1,0 +1,259 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_c2kd import C2KD
+from keras_c2kd import CrossModalDistiller
+from keras_c2kd import KnowledgeDistillation
+from keras_c2kd import Supervised
+from keras_c2kd.methods import DistillationMethod
+from keras_c2kd.selection import KendallSelection
+from tests.test_cross_modal_distiller import PairedDataset
+from tests.test_cross_modal_distiller import as_data_loader
+from tests.test_cross_modal_distiller import as_generator
+from tests.test_cross_modal_distiller import as_tf_dataset
+from tests.toys import AUDIO
+from tests.toys import SHAPES
+from tests.toys import VISUAL
+from tests.toys import assert_same_weights
+from tests.toys import numpy_weights
+from tests.toys import toy_data
+from tests.toys import toy_distiller
+from tests.toys import toy_network
+
+
+def fit_fails(message, inputs, labels, **compile_arguments):
+    """Training raises before a single weight has moved."""
+    distiller = toy_distiller(C2KD(), compile=compile_arguments)
+    before = numpy_weights(distiller)
+    with pytest.raises(ValueError, match=message):
+        distiller.fit(inputs, labels, verbose=0)
+    assert_same_weights(numpy_weights(distiller), before)
+
+
+def test_missing_modality():
+    inputs, labels = toy_data(8)
+    fit_fails("lacks the modality .'audio'", {VISUAL: inputs[VISUAL]}, labels)
+    fit_fails("dict keyed by modality", inputs[VISUAL], labels)
+    distiller = toy_distiller(C2KD())
+    with pytest.raises(ValueError, match="student_modality='visual'"):
+        distiller.predict({AUDIO: inputs[AUDIO]}, verbose=0)
+
+
+def test_labels_out_of_range_or_of_a_wrong_shape():
+    inputs, labels = toy_data(8)
+    wrong = labels.copy()
+    wrong[5] = 4
+    fit_fails("from 0 to 3.*4 at sample 5", inputs, wrong)
+    fit_fails(
+        "from 0 to 3.*-1 at sample 5", inputs, np.where(wrong == 4, -1, 0)
+    )
+    fit_fails("from 0 to 3.*3.5 at sample", inputs, labels + 0.5)
+    fit_fails("one-hot", inputs, np.eye(4)[labels])
+    fit_fails("one a sample", inputs, np.stack([labels, labels], -1))
+    fit_fails("7 labels for 8 samples", inputs, labels[:7])
+    fit_fails(
+        "one-hot rows of 4",
+        inputs,
+        labels,
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_inputs_that_are_not_finite(value):
+    inputs, labels = toy_data(8)
+    inputs[AUDIO][3, 0, 0, 0] = value
+    fit_fails("finite.*'audio' of sample 3", inputs, labels)
+
+
+def test_sample_weights_that_are_not_finite():
+    inputs, labels = toy_data(8)
+    weights = np.ones(8, "float32")
+    weights[2] = np.nan
+    distiller = toy_distiller(C2KD())
+    with pytest.raises(ValueError, match="sample_weight of sample 2"):
+        distiller.fit(inputs, labels, sample_weight=weights, verbose=0)
+
+
+def test_an_empty_data_set():
+    inputs, labels = toy_data(8)
+    nothing = {key: value[:0] for key, value in inputs.items()}
+    fit_fails("empty", nothing, labels[:0])
+    distiller = toy_distiller(C2KD())
+    for empty in (
+        PairedDataset(inputs, labels, 16),
+        as_generator(inputs, labels, 16),
+    ):
+        with pytest.raises(ValueError, match="empty"):
+            distiller.fit(empty, verbose=0)
+
+
+def test_unequal_numbers_of_samples():
+    inputs, labels = toy_data(8)
+    inputs[AUDIO] = inputs[AUDIO][:6]
+    fit_fails("same number of samples", inputs, labels)
+
+
+@pytest.mark.parametrize(
+    "source", [PairedDataset, as_tf_dataset, as_data_loader, as_generator]
+)
+def test_a_bad_batch_of_a_stream_raises_before_it_is_trained_on(source):
+    inputs, labels = toy_data(32)
+    inputs[VISUAL][21] = np.nan
+    good, bad = toy_distiller(C2KD()), toy_distiller(C2KD())
+    bad.set_weights(good.get_weights())
+    first = {key: value[:16] for key, value in inputs.items()}
+    good.fit(first, labels[:16], shuffle=False, batch_size=16, verbose=0)
+    with pytest.raises(Exception, match="'visual' of sample 5"):
+        bad.fit(source(inputs, labels, 16), shuffle=False, verbose=0)
+    for weight in numpy_weights(bad):
+        assert np.isfinite(weight).all()
+
+
+def test_validation_data_are_checked_too():
+    inputs, labels = toy_data(8)
+    distiller = toy_distiller(C2KD())
+    bad = {VISUAL: inputs[VISUAL] * np.nan}
+    with pytest.raises(ValueError, match="finite"):
+        distiller.fit(inputs, labels, validation_data=(bad, labels), verbose=0)
+
+
+def test_a_loss_that_is_not_finite_names_the_term():
+    inputs, labels = toy_data(32)
+    distiller = toy_distiller(
+        C2KD(), compile={"optimizer": keras.optimizers.SGD(1e30)}
+    )
+    with pytest.raises(FloatingPointError, match="student_supervised=nan"):
+        distiller.fit(inputs, labels, batch_size=8, epochs=3, verbose=0)
+
+
+def test_unequal_class_counts():
+    with pytest.raises(ValueError, match="equally many classes.*4.*5"):
+        toy_distiller(C2KD(), teacher=toy_network(AUDIO, num_classes=5))
+
+
+def test_teacher_and_student_the_same_object_or_sharing_variables():
+    network = toy_network(VISUAL)
+    with pytest.raises(ValueError, match="two models.*same object"):
+        toy_distiller(C2KD(), student=network, teacher=network)
+    view = keras.Model(network.input, network.output)
+    with pytest.raises(ValueError, match="not share variables"):
+        toy_distiller(C2KD(), student=network, teacher=view)
+
+
+def test_a_softmax_where_logits_are_wanted_and_the_reverse():
+    network = toy_network(VISUAL)
+    probabilities = keras.Sequential([network, keras.layers.Softmax()])
+    probabilities.build((None, *SHAPES[VISUAL]))
+    from_logits, from_probabilities = (
+        keras.losses.SparseCategoricalCrossentropy(from_logits=flag)
+        for flag in (True, False)
+    )
+    for method, student, loss, message in (
+        (C2KD(), probabilities, from_probabilities, "needs logits.*softmax"),
+        (Supervised(), probabilities, from_logits, "from_logits=True.*softmax"),
+        (C2KD(), None, from_probabilities, "from_logits=False.*logits"),
+        (
+            C2KD(),
+            None,
+            "sparse_categorical_crossentropy",
+            "from_logits=False.*logits",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            toy_distiller(method, student=student, compile={"loss": loss})
+    toy_distiller(
+        Supervised(),
+        student=probabilities,
+        compile={"loss": from_probabilities},
+    )
+
+
+def test_features_of_the_wrong_rank_and_unknown_taps():
+    inputs = keras.Input((4, 2, 2, 2, 3))
+    x = keras.layers.Dense(3, name="deep")(inputs)
+    x = keras.layers.Flatten()(x)
+    network = keras.Model(inputs, keras.layers.Dense(4, name="logits")(x))
+    with pytest.raises(ValueError, match="student_features:.*proxy head"):
+        toy_distiller(C2KD(), student=network, student_features="deep")
+    with pytest.raises(ValueError, match="'conv_9' is not a layer.*conv_0"):
+        toy_distiller(C2KD(), student_features="conv_9")
+    with pytest.raises(ValueError, match="another model"):
+        other = toy_network(VISUAL)
+        toy_distiller(C2KD(), student_features=other.get_layer("relu_0").output)
+    with pytest.raises(ValueError, match="does not read.*'maps'"):
+        toy_distiller(C2KD(), student_features={"maps": "relu_0"})
+
+
+def test_unbuilt_models():
+    unbuilt = keras.Sequential([keras.layers.Dense(4)])
+    with pytest.raises(ValueError, match="must be built"):
+        toy_distiller(C2KD(), student=unbuilt)
+
+
+def test_a_teacher_that_is_missing_or_has_no_modality():
+    with pytest.raises(ValueError, match="C2KD needs a teacher"):
+        CrossModalDistiller(
+            student=toy_network(VISUAL), student_modality=VISUAL, method=C2KD()
+        )
+    with pytest.raises(ValueError, match="teacher_modality"):
+        CrossModalDistiller(
+            student=toy_network(VISUAL),
+            teacher=toy_network(AUDIO),
+            student_modality=VISUAL,
+        )
+
+
+def test_a_method_of_another_distiller():
+    method = C2KD()
+    toy_distiller(method)
+    with pytest.raises(ValueError, match="Create a new one"):
+        toy_distiller(method)
+
+
+def test_nothing_to_train():
+    frozen = toy_network(VISUAL)
+    frozen.trainable = False
+    with pytest.raises(ValueError, match="student has no trainable"):
+        toy_distiller(C2KD(), student=frozen)
+    frozen = toy_network(AUDIO)
+    frozen.trainable = False
+    with pytest.raises(ValueError, match="none of these variables"):
+        toy_distiller(C2KD(), teacher=frozen)
+    with pytest.raises(ValueError, match="matches none"):
+        toy_distiller(
+            C2KD(teacher_update="top"), teacher_top_layers=["layer4*"]
+        )
+
+
+def test_compile_without_a_loss_or_with_one_optimizer_twice():
+    distiller = toy_distiller(C2KD(), compiled=False)
+    with pytest.raises(ValueError, match="supervised loss"):
+        distiller.compile("sgd")
+    optimizer = keras.optimizers.SGD()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with pytest.raises(ValueError, match="another object"):
+        distiller.compile(optimizer, loss, teacher_optimizer=optimizer)
+
+
+def test_arguments_of_the_methods():
+    with pytest.raises(ValueError, match="teacher_update.*'most'"):
+        C2KD(teacher_update="most")
+    with pytest.raises(ValueError, match="non_target=True"):
+        C2KD(non_target=False, zero_target_logit=True)
+    with pytest.raises(ValueError, match="fixed"):
+        KnowledgeDistillation(teacher_update="all")
+    with pytest.raises(ValueError, match="positive.*temperature=0"):
+        KnowledgeDistillation(temperature=0.0)
+    with pytest.raises(ValueError, match='"proxy" or "main"'):
+        KendallSelection(on="both")
+
+
+def test_an_unfinished_method_says_what_is_missing():
+    class Unfinished(DistillationMethod):
+        pass
+
+    inputs, labels = toy_data(8)
+    with pytest.raises(NotImplementedError, match="compute_losses"):
+        toy_distiller(Unfinished()).train_on_batch(inputs, labels)

@@ -1,0 +1,312 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_c2kd import C2KD
+from keras_c2kd import KnowledgeDistillation
+from keras_c2kd import Supervised
+from keras_c2kd.selection import KendallSelection
+from tests.toys import AUDIO
+from tests.toys import VISUAL
+from tests.toys import assert_same_weights
+from tests.toys import numpy_weights
+from tests.toys import toy_data
+from tests.toys import toy_distiller
+from tests.toys import toy_network
+
+
+class PairedDataset(keras.utils.PyDataset):
+    def __init__(self, inputs, labels, batch_size, weights=None):
+        super().__init__()
+        self.arrays = (inputs, labels) + (() if weights is None else (weights,))
+        self.batch_size = batch_size
+
+    def __len__(self):
+        return len(self.arrays[1]) // self.batch_size
+
+    def __getitem__(self, index):
+        rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        return keras.tree.map_structure(lambda a: a[rows], self.arrays)
+
+
+def as_tf_dataset(inputs, labels, batch_size):
+    tf = pytest.importorskip("tensorflow", reason="tf.data is TensorFlow's")
+    return tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(
+        batch_size
+    )
+
+
+def as_data_loader(inputs, labels, batch_size):
+    data = pytest.importorskip(
+        "torch.utils.data", reason="DataLoader is PyTorch's"
+    )
+    samples = [
+        ({key: value[i] for key, value in inputs.items()}, labels[i])
+        for i in range(len(labels))
+    ]
+    return data.DataLoader(samples, batch_size=batch_size)
+
+
+def as_generator(inputs, labels, batch_size):
+    dataset = PairedDataset(inputs, labels, batch_size)
+    return (dataset[index] for index in range(len(dataset)))
+
+
+@pytest.mark.parametrize(
+    "source", [PairedDataset, as_tf_dataset, as_data_loader, as_generator]
+)
+def test_every_data_source_gives_the_same_weights(source):
+    inputs, labels = toy_data(64)
+    reference, distiller = toy_distiller(C2KD()), toy_distiller(C2KD())
+    # Equal heads: they are initialised from the global seed.
+    distiller.set_weights(reference.get_weights())
+    reference.fit(inputs, labels, batch_size=32, shuffle=False, verbose=0)
+    distiller.fit(
+        source(inputs, labels, 32),
+        shuffle=False,
+        validation_data=source(inputs, labels, 32),
+        verbose=0,
+    )
+    assert_same_weights(distiller, reference, tolerance=1e-6)
+
+
+def test_evaluate_and_predict_need_the_student_modality_alone():
+    inputs, labels = toy_data(32)
+    distiller = toy_distiller(C2KD())
+    distiller.fit(inputs, labels, verbose=0)
+    alone = {VISUAL: inputs[VISUAL]}
+    both = distiller.evaluate(inputs, labels, verbose=0, return_dict=True)
+    one = distiller.evaluate(alone, labels, verbose=0, return_dict=True)
+    assert set(one) == {"loss", "accuracy"}
+    assert set(both) == {"loss", "accuracy", "teacher_accuracy"}
+    assert one["accuracy"] == both["accuracy"]
+    expected = distiller.student.predict(inputs[VISUAL], verbose=0)
+    for given in (inputs, alone, inputs[VISUAL]):
+        np.testing.assert_array_equal(
+            distiller.predict(given, verbose=0), expected
+        )
+
+
+def test_metrics_equal_those_of_the_plain_models():
+    inputs, labels = toy_data(48)
+    distiller = toy_distiller(C2KD())
+    distiller.fit(inputs, labels, verbose=0)
+    logs = distiller.evaluate(inputs, labels, verbose=0, return_dict=True)
+    for model, key, name in (
+        (distiller.student, VISUAL, "accuracy"),
+        (distiller.teacher, AUDIO, "teacher_accuracy"),
+    ):
+        logits = model.predict(inputs[key], verbose=0)
+        assert logs[name] == pytest.approx((logits.argmax(-1) == labels).mean())
+    logits = distiller.student.predict(inputs[VISUAL], verbose=0).astype(float)
+    logits -= logits.max(-1, keepdims=True)
+    log_probability = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    loss = -log_probability[np.arange(48), labels].mean()
+    assert logs["loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_metric_objects_are_copied_for_the_teacher():
+    inputs, labels = toy_data(32)
+    distiller = toy_distiller(
+        C2KD(),
+        compile={
+            "metrics": [keras.metrics.SparseCategoricalAccuracy(name="top1")],
+            "weighted_metrics": ["accuracy"],
+        },
+    )
+    history = distiller.fit(inputs, labels, verbose=0).history
+    assert {"top1", "accuracy", "teacher_top1", "teacher_accuracy"} <= set(
+        history
+    )
+
+
+@pytest.mark.parametrize("features", [None, "relu_0"])
+def test_each_network_runs_once_a_step(features):
+    # Momentum 0.8: after one pass the moving mean is 0.2 of the batch mean.
+    inputs, labels = toy_data(32)
+    distiller = toy_distiller(
+        C2KD(), student_features=features, teacher_features=features
+    )
+    expected = {}
+    for side, key in (("student", VISUAL), ("teacher", AUDIO)):
+        model = getattr(distiller, side)
+        first = keras.Model(model.input, model.get_layer("conv_0").output)
+        maps = keras.ops.convert_to_numpy(first(inputs[key]))
+        expected[side] = 0.2 * maps.mean((0, 1, 2))
+    distiller.fit(inputs, labels, batch_size=32, verbose=0)
+    for side, mean in expected.items():
+        layer = getattr(distiller, side).get_layer("bn_0")
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(layer.moving_mean), mean, atol=1e-5
+        )
+
+
+def test_the_users_models_are_left_alone():
+    student, teacher = toy_network(VISUAL), toy_network(AUDIO)
+    flags = [v.trainable for v in teacher.variables]
+    layers = list(student.layers), list(teacher.layers)
+    distiller = toy_distiller(
+        KnowledgeDistillation(), student=student, teacher=teacher
+    )
+    inputs, labels = toy_data(32)
+    distiller.fit(inputs, labels, verbose=0)
+    assert distiller.student is student and distiller.teacher is teacher
+    assert [v.trainable for v in teacher.variables] == flags
+    assert teacher.trainable and len(teacher.trainable_variables) > 0
+    assert (list(student.layers), list(teacher.layers)) == layers
+    assert student.output.shape == (None, 4)
+
+
+def test_top_trains_the_named_layers_only():
+    inputs, labels = toy_data(32)
+    distiller = toy_distiller(
+        C2KD(teacher_update="top"), teacher_top_layers=["logits"]
+    )
+    before = numpy_weights(distiller.teacher)
+    distiller.fit(inputs, labels, verbose=0)
+    moved = {
+        weight.path
+        for weight, old, new in zip(
+            distiller.teacher.weights, before, numpy_weights(distiller.teacher)
+        )
+        if not np.array_equal(old, new)
+    }
+    assert moved == {"logits/kernel", "logits/bias"}
+
+
+def test_top_takes_the_last_two_layers_and_their_normalisation():
+    distiller = toy_distiller(C2KD(teacher_update="top"))
+    trained = {id(v) for v in distiller.trainable_variables}
+    names = {v.path for v in distiller.teacher.weights if id(v) in trained}
+    assert names == {
+        "conv_1/kernel",
+        "bn_1/gamma",
+        "bn_1/beta",
+        "logits/kernel",
+        "logits/bias",
+    }
+
+
+@pytest.mark.parametrize("update", ["top", "none"])
+def test_frozen_statistics_move_only_if_asked_for(update):
+    inputs, labels = toy_data(32)
+    for asked in (False, True):
+        distiller = toy_distiller(
+            C2KD(teacher_update=update, update_frozen_statistics=asked),
+            teacher_top_layers=["logits"] if update == "top" else None,
+        )
+        layer = distiller.teacher.get_layer("bn_0")
+        before = [keras.ops.convert_to_numpy(v) for v in layer.variables]
+        distiller.fit(inputs, labels, verbose=0)
+        after = [keras.ops.convert_to_numpy(v) for v in layer.variables]
+        names = [v.name for v in layer.variables]
+        moved = {
+            name
+            for name, old, new in zip(names, before, after)
+            if not np.array_equal(old, new)
+        }
+        assert moved == ({"moving_mean", "moving_variance"} if asked else set())
+
+
+def test_regularisation_counts_once_and_only_for_what_is_trained():
+    inputs, labels = toy_data(32)
+    decay = {"kernel_regularizer": keras.regularizers.L2(0.1)}
+
+    def squares(model):
+        return sum(
+            0.1 * float(np.square(w).sum())
+            for w in numpy_weights(model)
+            if w.ndim == 4
+        )
+
+    for method, both in ((C2KD(), True), (KnowledgeDistillation(), False)):
+        student = toy_network(VISUAL, **decay)
+        teacher = toy_network(AUDIO, **decay)
+        distiller = toy_distiller(method, student=student, teacher=teacher)
+        expected = squares(student) + (squares(teacher) if both else 0.0)
+        validation = squares(student)
+        logs = distiller.train_on_batch(inputs, labels, return_dict=True)
+        terms = sum(float(logs[name]) for name in method.loss_names)
+        assert float(logs["loss"]) == pytest.approx(terms + expected, rel=1e-4)
+        validation = squares(student)
+        logs = distiller.evaluate(inputs, labels, verbose=0, return_dict=True)
+        logits = student.predict(inputs[VISUAL], verbose=0)
+        loss = distiller.loss(labels, logits)
+        assert logs["loss"] == pytest.approx(float(loss) + validation, rel=1e-4)
+
+
+def test_ignored_labels_train_nothing():
+    inputs, labels = toy_data(32)
+    loss = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, ignore_class=255
+    )
+    distiller = toy_distiller(C2KD(), compile={"loss": loss, "metrics": None})
+    nothing = np.full_like(labels, 255)
+    logs = distiller.train_on_batch(inputs, nothing, return_dict=True)
+    for name in distiller.method.loss_names:
+        assert float(logs[name]) == 0.0
+    assert float(logs["selected_share"]) == 0.0
+
+
+def test_one_hot_and_column_labels_equal_integers():
+    inputs, labels = toy_data(32)
+    losses = []
+    for given, loss in (
+        (labels, keras.losses.SparseCategoricalCrossentropy),
+        (labels[:, None], keras.losses.SparseCategoricalCrossentropy),
+        (
+            np.eye(4, dtype="float32")[labels],
+            keras.losses.CategoricalCrossentropy,
+        ),
+    ):
+        keras.utils.set_random_seed(3)
+        distiller = toy_distiller(
+            C2KD(), compile={"loss": loss(from_logits=True)}
+        )
+        logs = distiller.train_on_batch(inputs, given, return_dict=True)
+        losses.append({name: float(value) for name, value in logs.items()})
+    for other in losses[1:]:
+        assert other == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_summary_tells_who_is_trained():
+    texts = []
+    distiller = toy_distiller(KnowledgeDistillation())
+    distiller.summary(print_fn=lambda text, **_: texts.append(str(text)))
+    text = "\n".join(texts)
+    assert "Who is trained" in text
+    student = sum(
+        int(np.prod(w.shape)) for w in distiller.student.trainable_weights
+    )
+    assert f"{student:,} of" in text
+    assert 'teacher_update="none"' in text
+
+
+def test_supervised_takes_bare_inputs_and_needs_no_teacher():
+    inputs, labels = toy_data(64)
+    distiller = toy_distiller(Supervised())
+    history = distiller.fit(
+        inputs[VISUAL],
+        labels,
+        epochs=2,
+        verbose=0,
+        validation_data=(inputs[VISUAL], labels),
+    ).history
+    assert set(history) == {
+        "loss",
+        "accuracy",
+        "student_supervised",
+        "val_loss",
+        "val_accuracy",
+    }
+
+
+def test_kendall_on_main_and_on_proxy_logits_differ():
+    inputs, labels = toy_data(32)
+    shares = []
+    for on in ("main", "proxy"):
+        keras.utils.set_random_seed(0)
+        distiller = toy_distiller(C2KD(selection=KendallSelection(on=on)))
+        logs = distiller.train_on_batch(inputs, labels, return_dict=True)
+        shares.append(float(logs["kendall"]))
+    assert shares[0] != shares[1]

@@ -1,0 +1,152 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_c2kd.feature_taps import FeatureTaps
+from tests.toys import VISUAL
+from tests.toys import toy_data
+from tests.toys import toy_network
+
+
+@pytest.fixture(scope="module")
+def task():
+    """A KerasHub classifier: a backbone nested in a functional model."""
+    hub = pytest.importorskip("keras_hub", reason="needs the extra `hub`")
+    backbone = hub.models.ResNetBackbone(
+        [64],
+        [3],
+        [64, 72],
+        [1, 1],
+        [1, 2],
+        "basic_block",
+        image_shape=(16, 16, 3),
+    )
+    return hub.models.ResNetImageClassifier(backbone, num_classes=5)
+
+
+def statistics_move(network, layer):
+    """How far one pass moves the moving mean, from 0."""
+    layer.moving_mean.assign(keras.ops.zeros_like(layer.moving_mean))
+    inputs = np.random.default_rng(0).normal(size=(4, 16, 16, 3))
+    outputs = network(inputs.astype("float32"), training=True)
+    return keras.ops.convert_to_numpy(layer.moving_mean).copy(), outputs
+
+
+@pytest.mark.parametrize("name", ["default", "P2", "layer", "path", "callable"])
+def test_a_nested_backbone_runs_once(task, name):
+    backbone = task.backbone
+    tap, shape = {
+        "default": (None, (None, 2, 2, 72)),
+        "P2": (backbone.pyramid_outputs["P2"], (None, 4, 4, 64)),
+        "layer": ("stack0_block0_add", (None, 4, 4, 64)),
+        "path": (f"{backbone.name}/stack0_block0_add", (None, 4, 4, 64)),
+        "callable": (lambda model: backbone.output, (None, 2, 2, 72)),
+    }[name]
+    taps = FeatureTaps(task, {"features": tap})
+    assert taps.shapes == {"logits": (None, 5), "features": shape}
+    layer = backbone.get_layer("conv1_bn")
+    plain, logits = statistics_move(task, layer)
+    tapped, outputs = statistics_move(taps, layer)
+    np.testing.assert_array_equal(tapped, plain)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(outputs["logits"]),
+        keras.ops.convert_to_numpy(logits),
+        atol=1e-6,
+    )
+    # The path finds the same tensor again.
+    again = FeatureTaps(task, taps.paths)
+    assert again.shapes == taps.shapes
+
+
+def test_the_default_is_the_map_before_pooling():
+    network = toy_network(VISUAL)
+    taps = FeatureTaps(network, {"features": None})
+    assert taps.paths == {"features": "relu_1"}
+    inputs, _ = toy_data(2)
+    expected = keras.Model(network.input, network.get_layer("relu_1").output)
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(taps(inputs[VISUAL])["features"]),
+        keras.ops.convert_to_numpy(expected(inputs[VISUAL])),
+    )
+
+
+def test_sequential_and_nested_sequential_models():
+    layers = keras.layers
+    inner = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Conv2D(4, 3, name="conv"),
+            layers.Flatten(),
+            layers.Dropout(0.1),
+            layers.Dense(3),
+        ]
+    )
+    outer = keras.Sequential([inner])
+    outer.build((None, 8, 8, 1))
+    for model in (inner, outer):
+        taps = FeatureTaps(model, {"default": None, "named": "conv"})
+        assert taps.shapes["default"] == taps.shapes["named"] == (None, 6, 6, 4)
+
+
+def test_dict_inputs_and_masks_pass_through():
+    hub = pytest.importorskip("keras_hub", reason="needs the extra `hub`")
+    backbone = hub.models.BertBackbone(
+        vocabulary_size=20,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        intermediate_dim=8,
+        max_sequence_length=6,
+    )
+    task = hub.models.BertTextClassifier(backbone, num_classes=3)
+    taps = FeatureTaps(task, {"pooled": None, "tokens": "transformer_layer_0"})
+    inputs = {
+        "token_ids": np.ones((2, 6), "int32"),
+        "segment_ids": np.zeros((2, 6), "int32"),
+        "padding_mask": np.array([[1] * 6, [1] * 3 + [0] * 3], "int32"),
+    }
+    outputs = taps(inputs)
+    assert tuple(outputs["pooled"].shape) == (2, 8)
+    assert tuple(outputs["tokens"].shape) == (2, 6, 8)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(outputs["logits"]),
+        keras.ops.convert_to_numpy(task(inputs)),
+        atol=1e-6,
+    )
+
+
+def test_a_shared_layer_cannot_be_tapped():
+    inputs = keras.Input((4,))
+    shared = keras.layers.Dense(4, name="shared")
+    outputs = keras.layers.Dense(2, name="logits")(shared(shared(inputs)))
+    model = keras.Model(inputs, outputs)
+    with pytest.raises(ValueError, match="exactly once.*runs 2 times"):
+        FeatureTaps(model, {"features": "shared"})
+
+
+def test_subclassed_models_have_logits_but_no_taps():
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(3)
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+    model = Subclassed()
+    with pytest.raises(ValueError, match="must be built"):
+        FeatureTaps(model, {})
+    model(np.zeros((1, 2), "float32"))
+    taps = FeatureTaps(model, {})
+    assert tuple(taps(np.zeros((1, 2), "float32"))["logits"].shape) == (1, 3)
+    with pytest.raises(ValueError, match="only functional and sequential"):
+        FeatureTaps(model, {"features": "dense"})
+
+
+def test_several_outputs_and_what_is_no_model():
+    inputs = keras.Input((4,))
+    two = [keras.layers.Dense(2)(inputs), keras.layers.Dense(2)(inputs)]
+    with pytest.raises(ValueError, match="one output, the logits"):
+        FeatureTaps(keras.Model(inputs, two), {}, "student")
+    with pytest.raises(ValueError, match="`teacher` must be a keras.Model"):
+        FeatureTaps(lambda x: x, {}, "teacher")
