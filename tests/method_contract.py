@@ -117,7 +117,7 @@ def check_weights_compose(create):
     method = create()
     distiller = toy_distiller(method)
 
-    start = [keras.ops.copy(v) for v in distiller.variables]
+    start = [keras.ops.convert_to_numpy(v).copy() for v in distiller.variables]
 
     def terms(weights):
         # The same state each time, that of random generators included.

@@ -14,5 +14,11 @@ def full_precision(tensor):
 
     Half-precision networks give half-precision logits; what is computed
     *from* logits is computed in full precision whatever their dtype is.
+
+    Args:
+        tensor: Tensor of any shape and numeric dtype.
+
+    Returns:
+        Tensor of the same shape in `full_precision_dtype()`.
     """
     return ops.cast(tensor, full_precision_dtype())

@@ -1,0 +1,167 @@
+"""Figures of an experiment, in the forms of the paper."""
+
+import importlib
+import itertools
+import pathlib
+
+import numpy as np
+
+# Told apart by lightness and marker as well as by hue, for grey prints.
+_STYLES = (
+    {"color": "#000000", "marker": "o"},
+    {"color": "#d55e00", "marker": "s"},
+    {"color": "#56b4e9", "marker": "^"},
+    {"color": "#009e73", "marker": "D"},
+    {"color": "#cc79a7", "marker": "v"},
+    {"color": "#f0e442", "marker": "P"},
+)
+
+
+def plot_training_dynamics(records, path, batch_size):
+    """Draw validation accuracy and rank-distorted samples over the epochs.
+
+    The paper's Fig. 3 with one panel a student: solid lines are the student's
+    validation accuracy (the paper shows test accuracy), dotted lines the
+    number of samples a batch whose Kendall correlation is below the
+    threshold. Both are means over the seeds.
+
+    Args:
+        records: List of records (see `RunFiles`) with `settings` (`student`,
+            `method`) and `history` (`val_accuracy`, and with a teacher
+            `rank_distorted_share`), equally many epochs each.
+        path: Where the PNG goes.
+        batch_size: Number of samples in a batch, the scale of the dotted
+            lines.
+    """
+    styles = _assign_styles(record["settings"]["method"] for record in records)
+    histories = {}
+    for record in records:
+        settings = record["settings"]
+        panel = histories.setdefault(settings["student"], {})
+        panel.setdefault(settings["method"], []).append(record["history"])
+    figure, panels = _new_figure(len(histories), width=4.8, height=3.6)
+    for panel, (student, methods) in zip(panels, histories.items()):
+        counts = panel.twinx()
+        for method, runs in methods.items():
+            style = styles[method]
+            accuracy = _mean_over_runs(runs, "val_accuracy")
+            epochs = np.arange(1, len(accuracy) + 1)
+            every = max(1, len(epochs) // 8)
+            panel.plot(
+                epochs,
+                100 * accuracy,
+                label=method,
+                markevery=every,
+                markersize=4,
+                **style,
+            )
+            if all("rank_distorted_share" in run for run in runs):
+                share = _mean_over_runs(runs, "rank_distorted_share")
+                counts.plot(
+                    epochs,
+                    batch_size * share,
+                    linestyle=":",
+                    markevery=every,
+                    markersize=4,
+                    markerfacecolor="none",
+                    **style,
+                )
+        panel.set_title(f"{student} student")
+        panel.set_xlabel("epoch")
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.set_ylabel("validation accuracy (%), solid")
+        counts.set_ylabel(f"samples with Kendall < 0 in {batch_size}, dotted")
+        counts.set_ylim(bottom=0)
+        panel.legend(loc="center right", frameon=False)
+    figure.savefig(_prepared(path), dpi=150)
+
+
+def plot_comparison(comparisons, path):
+    """Draw the table: accuracies above, paired differences below.
+
+    One column a student. Above, the mean accuracy and its standard deviation
+    over the seeds; below, the mean difference to the baseline of the same
+    seed with its 95% interval, beside the line of no difference.
+
+    Args:
+        comparisons: List of `Comparison` (see `compare_methods`).
+        path: Where the PNG goes.
+    """
+    students = list(dict.fromkeys(row.student for row in comparisons))
+    figure, panels = _new_figure(
+        len(students), rows=2, width=4.8, height=2.4, share_rows=True
+    )
+    styles = _assign_styles(row.method for row in comparisons)
+    methods = list(styles)
+    for column, student in enumerate(students):
+        rows = [row for row in comparisons if row.student == student]
+        above, below = panels[column], panels[column + len(students)]
+        for row in rows:
+            style, place = styles[row.method], methods.index(row.method)
+            _draw_dot(
+                above,
+                place,
+                row.accuracy.mean,
+                row.accuracy.mean - row.accuracy.deviation,
+                row.accuracy.mean + row.accuracy.deviation,
+                style,
+            )
+            if row.difference is not None:
+                _draw_dot(
+                    below,
+                    place,
+                    row.difference.mean,
+                    row.difference.low,
+                    row.difference.high,
+                    style,
+                )
+        below.axvline(0, color="0.5", linewidth=1)
+        teachers = sorted({row.teacher for row in rows if row.teacher})
+        taught = f", {', '.join(teachers)} teacher" if teachers else ""
+        above.set_title(f"{student} student{taught}")
+        above.set_xlabel("test accuracy (%), mean and standard deviation")
+        below.set_xlabel("difference (points), mean and 95% interval")
+        for panel in (above, below):
+            panel.set_yticks(range(len(methods)), methods)
+            panel.set_ylim(len(methods) - 0.5, -0.5)
+            panel.grid(axis="x", color="0.9")
+    figure.savefig(_prepared(path), dpi=150)
+
+
+def _draw_dot(panel, place, middle, low, high, style):
+    middle, low, high = 100 * middle, 100 * low, 100 * high
+    panel.plot([middle], [place], linestyle="none", markersize=7, **style)
+    # The ends are NaN for a single seed; nothing is drawn then.
+    panel.plot([low, high], [place, place], color=style["color"])
+
+
+def _assign_styles(methods):
+    """Give each method its look, the same one in all panels."""
+    names = dict.fromkeys(methods)
+    return dict(zip(names, itertools.cycle(_STYLES)))
+
+
+def _mean_over_runs(runs, key):
+    return np.mean([run[key] for run in runs], axis=0)
+
+
+def _new_figure(columns, rows=1, width=4.0, height=3.0, share_rows=False):
+    """Return a figure and its panels, without touching pyplot's state."""
+    try:
+        module = importlib.import_module("matplotlib.figure")
+    except ImportError as error:
+        raise ImportError(
+            f"Figures are drawn with matplotlib, which cannot be imported "
+            f'({error}). Install it with: pip install "keras_c2kd[demo]"'
+        ) from error
+    figure = module.Figure(
+        figsize=(width * columns, height * rows), layout="constrained"
+    )
+    panels = figure.subplots(rows, columns, squeeze=False)
+    return figure, list(panels.flat)
+
+
+def _prepared(path):
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

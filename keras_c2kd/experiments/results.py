@@ -1,0 +1,175 @@
+"""Result files: one JSON a run, written whole, found again, never lost."""
+
+import datetime
+import hashlib
+import importlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import warnings
+
+import keras
+
+from keras_c2kd.version import __version__
+
+_KEYS = {"name", "settings", "network", "environment", "finished"}
+
+
+class RunFiles:
+    """The runs of an experiment in one folder.
+
+    A run is known by its name and its settings, a dict of plain values that
+    decide the outcome (method, student, seed, epochs, backend, ...). Runs with
+    other settings have other file names, so that a short trial never
+    overwrites a long experiment and `load` never returns a stale result.
+
+    The files, `<name>-<digest of the settings>` with these endings:
+
+    - `.json`: `name`, `settings`, what the caller stored, `network` (file
+      name or None), `environment` and `finished` (UTC);
+    - `.keras`: the trained network, if the caller kept it.
+
+    Args:
+        directory: The folder; it is made when the first run is saved.
+
+    Example:
+    ```python
+    files = RunFiles("results")
+    record = files.load("kd-image-0", settings)
+    if record is None:
+        record = files.save("kd-image-0", settings, {"scores": train()})
+    ```
+    """
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+
+    def path(self, name, settings, suffix=".json"):
+        """Return the path of one of the run's files."""
+        text = json.dumps(settings, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        return self.directory / f"{name}-{digest}{suffix}"
+
+    def load(self, name, settings):
+        """Return the record of a finished run, or None.
+
+        A run whose network was kept and is gone counts as not finished. A file
+        that cannot be read as a record is kept under the ending
+        `.corrupt`, with a warning that names it.
+        """
+        path = self.path(name, settings)
+        record = self._read(path) if path.exists() else None
+        if record is None or record["network"] is None:
+            return record
+        network = self.directory / record["network"]
+        return record if network.exists() else None
+
+    def load_all(self):
+        """Return the records of all runs in the folder, by file name."""
+        paths = sorted(self.directory.glob("*.json"))
+        records = [self._read(path) for path in paths]
+        return [record for record in records if record is not None]
+
+    def save(self, name, settings, result, network=None):
+        """Store a finished run and return its record.
+
+        Args:
+            name: String, the readable part of the file name.
+            settings: Dict of plain values.
+            result: Dict of plain values: scores, history, wall time, data.
+            network: `keras.Model` to keep beside the record, or None. It is
+                written first: a record promises that its network is there.
+
+        Returns:
+            The record, as `load` returns it later.
+        """
+        network_path = self.path(name, settings, ".keras")
+        record = {
+            "name": name,
+            "settings": settings,
+            **result,
+            "network": None if network is None else network_path.name,
+            "environment": environment(),
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(
+                timespec="seconds"
+            ),
+        }
+        text = json.dumps(record, indent=1)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if network is not None:
+            temporary = network_path.with_suffix(f".{os.getpid()}.keras")
+            network.save(temporary)
+            os.replace(temporary, network_path)
+        write_atomically(self.path(name, settings), text)
+        return json.loads(text)
+
+    def load_network(self, name, settings):
+        """Return a fresh copy of the network that `save` kept."""
+        path = self.path(name, settings, ".keras")
+        return keras.saving.load_model(path, compile=False)
+
+    def _read(self, path):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(record, dict) or not _KEYS <= set(record):
+                raise ValueError(f"a record has the keys {sorted(_KEYS)}")
+            return record
+        except ValueError as error:
+            aside = _free_path(path.with_name(path.name + ".corrupt"))
+            os.replace(path, aside)
+            warnings.warn(
+                f"The result file {path} cannot be read ({error}). It is now "
+                f"{aside.name}, and the run counts as not done.",
+                stacklevel=3,
+            )
+            return None
+
+
+def environment():
+    """Return what a number may depend on besides the settings.
+
+    Returns:
+        Dict of strings: backend, versions of the packages, Python and
+        platform.
+    """
+    backend = keras.backend.backend()
+    versions = {"keras_c2kd": __version__, "keras": keras.__version__}
+    for package in (backend, "numpy"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            # tensorflow-cpu and its kin carry another name than the module.
+            versions[package] = str(
+                getattr(importlib.import_module(package), "__version__", "?")
+            )
+    return {
+        "backend": backend,
+        **versions,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def write_atomically(path, text):
+    """Write a text file that is either the old one or the whole new one."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _free_path(path):
+    free, number = path, 1
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}{number}")
+    return free

@@ -1,0 +1,159 @@
+import keras
+import ml_dtypes
+import numpy as np
+import pytest
+import scipy.stats
+
+from keras_c2kd.ops import kendall_rank_correlation
+from tests import references
+from tests.evaluate import evaluate
+from tests.gradients import gradients
+from tests.references import random_logits
+
+
+def kendall(first, second):
+    return evaluate(
+        kendall_rank_correlation,
+        np.asarray(first, "float32"),
+        np.asarray(second, "float32"),
+    )
+
+
+def rounded_logits(*shape, seed):
+    """Few different values, so that a row has many ties."""
+    return np.round(random_logits(*shape, seed=seed))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([1, 2, 3], [4, 5, 9], 1.0),
+        ([1, 2, 3], [9, 5, 4], -1.0),
+        ([1, 2, 3], [1, 3, 2], 1 / 3),
+        ([1, 2, 3, 4], [2, 1, 4, 3], 1 / 3),
+        ([1, 1, 2], [1, 2, 3], 2 / 3),
+        ([1, 1, 2], [5, 5, 6], 2 / 3),
+        ([7, 7, 7], [1, 2, 3], 0.0),
+        ([7, 7, 7], [7, 7, 7], 0.0),
+        ([0, 1], [0, 1], 1.0),
+        ([0, 1], [1, 0], -1.0),
+        ([0, 1], [1, 1], 0.0),
+        ([-1e4, 0, 1e4], [1e4, 9999, -1e4], -1.0),
+        ([1e30, -1e30, 0], [3, 1, 2], 1.0),
+    ],
+)
+def test_by_hand(first, second, expected):
+    np.testing.assert_allclose(kendall([first], [second]), [expected], 1e-6)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (5, 2),
+        (5, 16),
+        (5, 17),
+        (40,),
+        (2, 3, 4, 6),
+        (0, 3),
+    ],
+)
+@pytest.mark.parametrize("create", [random_logits, rounded_logits])
+def test_equals_the_reference(shape, create):
+    first, second = create(*shape, seed=1), create(*shape, seed=2)
+    correlation = kendall(first, second)
+    assert correlation.shape == shape[:-1]
+    np.testing.assert_allclose(
+        correlation, references.kendall(first, second), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("shape", [(11, 1100), (2003, 40), (2, 27, 41, 40)])
+def test_many_classes_or_rows(shape):
+    first = rounded_logits(*shape, seed=1)
+    second = (first + random_logits(*shape, seed=2)).astype("float32")
+    np.testing.assert_allclose(
+        kendall(first, second), references.kendall(first, second), atol=1e-6
+    )
+
+
+def test_equals_scipy_without_ties():
+    first, second = random_logits(8, 20, seed=1), random_logits(8, 20, seed=2)
+    expected = [
+        scipy.stats.kendalltau(*rows).statistic for rows in zip(first, second)
+    ]
+    np.testing.assert_allclose(kendall(first, second), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "increasing",
+    [np.exp, np.cbrt, lambda x: x**3, lambda x: 4 * x - 7, references.softmax],
+)
+def test_invariant_under_strictly_increasing_maps(increasing):
+    random = np.random.default_rng(0)
+    first, second = (
+        np.stack([random.permutation(20) for _ in range(8)]) / 4.0 - 2.0
+        for _ in range(2)
+    )
+    expected = kendall(first, second)
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_array_equal(kendall(increasing(first), second), expected)
+    np.testing.assert_array_equal(kendall(first, increasing(second)), expected)
+
+
+@pytest.mark.parametrize("create", [random_logits, rounded_logits])
+def test_symmetry_antisymmetry_and_range(create):
+    first, second = create(8, 20, seed=1), create(8, 20, seed=2)
+    correlation = kendall(first, second)
+    assert (np.abs(correlation) <= 1.0).all()
+    np.testing.assert_array_equal(kendall(second, first), correlation)
+    np.testing.assert_array_equal(kendall(first, -second), -correlation)
+    order = np.random.default_rng(0).permutation(20)
+    np.testing.assert_array_equal(
+        kendall(first[:, order], second[:, order]), correlation
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_is_computed_in_full_precision(dtype):
+    first, second = (
+        random_logits(8, 20, seed=seed).astype(dtype) for seed in (1, 2)
+    )
+    correlation = evaluate(kendall_rank_correlation, first, second)
+    assert correlation.dtype == "float32"
+    expected = references.kendall(first.astype(float), second.astype(float))
+    np.testing.assert_allclose(correlation, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(9, 5), (900, 40)])
+def test_has_no_gradient(shape):
+    def function(first, second):
+        correlation = kendall_rank_correlation(first, second)
+        return keras.ops.sum(correlation) + 0.0 * keras.ops.sum(first)
+
+    for gradient in gradients(
+        function, random_logits(*shape), random_logits(*shape, seed=1)
+    ):
+        np.testing.assert_array_equal(gradient, np.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 5), (9, 5), (5, 1100), (2, 8, 8, 40), (14, 8, 8, 40)]
+)
+def test_compiled_with_unknown_batch_size(shape):
+    first, second = rounded_logits(*shape, seed=1), random_logits(*shape)
+    correlation = evaluate(
+        kendall_rank_correlation, first, second, unknown_batch_size=True
+    )
+    np.testing.assert_allclose(
+        correlation, references.kendall(first, second), atol=1e-6
+    )
+
+
+def test_rejects_logits_of_different_shape():
+    with pytest.raises(ValueError, match=r"equal shape.*\(2, 3\).*\(2, 4\)"):
+        kendall_rank_correlation(np.zeros((2, 3)), np.zeros((2, 4)))
+
+
+def test_rejects_a_single_class():
+    with pytest.raises(ValueError, match=r"at least 2 classes.*\(2, 1\)"):
+        kendall_rank_correlation(np.zeros((2, 1)), np.zeros((2, 1)))
