@@ -11,15 +11,17 @@ import sys
 import time
 
 BACKENDS = ("tensorflow", "torch", "jax")
-COMPARISONS = "tests/cross_backend"
+# These start processes of their own, and run once.
+ONCE = ("tests/cross_backend", "tests/benchmarks")
 
 
 def main(arguments):
     """Return 0 if everything passed on every backend."""
     runs = [
-        (backend, ["tests", f"--ignore={COMPARISONS}"]) for backend in BACKENDS
+        (backend, ["tests", *(f"--ignore={path}" for path in ONCE)])
+        for backend in BACKENDS
     ]
-    runs.append(("jax", [COMPARISONS]))
+    runs.append(("jax", list(ONCE)))
     results = []
     for backend, paths in runs:
         title = f"{' '.join(paths)} on {backend}"
