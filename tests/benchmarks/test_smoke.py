@@ -1,0 +1,84 @@
+"""The benchmarks run and print every figure; their timings are not judged."""
+
+import importlib.util
+import json
+import math
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import pytest
+
+BENCHMARKS = pathlib.Path(__file__).parent
+
+
+def run_smoke(name, tmp_path):
+    out = tmp_path / f"{name}.json"
+    script = BENCHMARKS / f"{name}.py"
+    finished = subprocess.run(
+        [sys.executable, str(script), "--smoke", "--out", str(out)],
+        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    return json.loads(out.read_text()), finished.stdout
+
+
+def check_report(content, printed, with_floor):
+    assert content["machine"]["backend"] == keras.backend.backend()
+    assert content["machine"]["processor"]
+    assert content["machine"]["cores"] >= 1
+    for figure in content["figures"]:
+        assert math.isfinite(figure["value"]), figure
+        assert figure["value"] > 0, figure
+        assert f"| {figure['name']} |" in printed
+        assert bool(figure["floor"]) == (figure["verdict"] in ("pass", "fail"))
+    judged = {f["name"] for f in content["figures"] if f["floor"]}
+    assert with_floor <= judged
+
+
+def test_joint_step_reports_every_figure(tmp_path):
+    content, printed = run_smoke("joint_step", tmp_path)
+    names = [figure["name"] for figure in content["figures"]]
+    for quantity in ("peak memory", "CPU time", "FLOPs"):
+        for part in ("joint", "student", "teacher"):
+            assert f"{quantity}, {part}" in names
+    ratios = {
+        f"{quantity}, joint / (student + teacher)"
+        for quantity in ("peak memory", "CPU time", "FLOPs")
+    }
+    assert ratios <= set(names)
+    assert "peak memory, joint / in turns" in names
+    check_report(content, printed, with_floor=ratios)
+
+
+def test_kendall_reports_every_figure(tmp_path):
+    content, printed = run_smoke("kendall_rank_correlation", tmp_path)
+    names = [figure["name"] for figure in content["figures"]]
+    others = ["SciPy"]
+    if importlib.util.find_spec("torch"):
+        others.append("torchmetrics")
+    with_floor = {"(64, 6): this op, first call"}
+    with_floor.add("(2, 64, 64, 8): memory added")
+    assert "(2, 4, 4, 5): this op" in names
+    assert "(2, 4, 4, 5): memory added" in names
+    for other in others:
+        # They get a part of the rows, and the name says so.
+        assert f"(2, 4, 4, 5): {other}, 16 of 32 rows, scaled" in names
+        with_floor.add(f"(2, 4, 4, 5): this op, faster than {other}")
+    check_report(content, printed, with_floor)
+
+
+@pytest.mark.parametrize("name", ["joint_step", "kendall_rank_correlation"])
+def test_help_names_the_floors(name):
+    finished = subprocess.run(
+        [sys.executable, str(BENCHMARKS / f"{name}.py"), "--help"],
+        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Floors" in finished.stdout
