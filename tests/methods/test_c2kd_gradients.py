@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -134,6 +135,26 @@ def test_closed_forms_of_the_other_terms(double_precision):
             np.testing.assert_allclose(
                 found[term][head], expected / 6, atol=1e-12
             )
+
+
+def test_a_divergence_that_does_not_stop_its_target(double_precision):
+    class SquaredDistance(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return keras.ops.sum(keras.ops.square(y_true - y_pred), axis=-1)
+
+    heads, labels = random_heads(6, 5), random_labels(6, num_classes=5)
+    method = C2KD(SquaredDistance(), SelectAll(), non_target=False)
+    found = gradients_of(method, heads, labels)
+    for term, learner, target in (
+        ("student_proxy", "student", "student_proxy"),
+        ("student_proxy", "student_proxy", "student"),
+        ("teacher_proxy", "teacher", "teacher_proxy"),
+        ("teacher_proxy", "teacher_proxy", "teacher"),
+        ("cross_modal", "student_proxy", "teacher_proxy"),
+        ("cross_modal", "teacher_proxy", "student_proxy"),
+    ):
+        expected = 2.0 / 6.0 * (heads[learner] - heads[target])
+        np.testing.assert_allclose(found[term][learner], expected, atol=1e-12)
 
 
 def test_in_single_precision():
