@@ -35,7 +35,8 @@ def kendall_rank_correlation(first, second):
         second: Float tensor of the same shape.
 
     Returns:
-        Float tensor of shape `(...)` with values in `[-1, 1]`.
+        Float tensor of shape `(...)` with values in `[-1, 1]`; NaN for rows
+        that hold a NaN.
 
     Raises:
         ValueError: If the shapes differ or there are fewer than 2 classes.
@@ -65,6 +66,10 @@ def kendall_rank_correlation(first, second):
     block = max(_SMALLEST_BLOCK, math.ceil(num_classes / _MOST_BLOCKS))
     chunk = max(1, _COMPARISONS_AT_ONCE // (block * num_classes))
     leading_shape = ops.shape(first)[:-1]
+    # Not every backend has a NaN as the sign of NaN.
+    undefined = ops.any(
+        ops.logical_or(ops.isnan(first), ops.isnan(second)), axis=-1
+    )
     rows = _row_count(first)
     first = ops.reshape(first, (-1, num_classes))
     second = ops.reshape(second, (-1, num_classes))
@@ -75,7 +80,9 @@ def kendall_rank_correlation(first, second):
         correlation = _correlation(first, second, block)
     else:
         correlation = _in_chunks(first, second, block, chunk)
-    return ops.reshape(correlation, leading_shape)
+    correlation = ops.reshape(correlation, leading_shape)
+    nothing = ops.full_like(correlation, float("nan"))
+    return ops.where(undefined, nothing, correlation)
 
 
 def _row_count(logits):

@@ -5,7 +5,12 @@ from keras import ops
 
 
 def full_precision_dtype():
-    """Return `"float64"` when `keras.config.floatx()` is, else `"float32"`."""
+    """Return the dtype that losses, correlations and masks are computed in.
+
+    Returns:
+        `"float64"` if `keras.config.floatx()` is `"float64"`, else
+        `"float32"`.
+    """
     return "float64" if keras.config.floatx() == "float64" else "float32"
 
 

@@ -64,10 +64,20 @@ def pearson_correlation(first, second, axis=-1):
     """
     first, second = full_precision(first), full_precision(second)
     return cosine_similarity(
-        first - ops.mean(first, axis=axis, keepdims=True),
-        second - ops.mean(second, axis=axis, keepdims=True),
-        axis=axis,
+        _centred(first, axis), _centred(second, axis), axis=axis
     )
+
+
+def _centred(vectors, axis):
+    """Subtract the mean; a constant vector becomes exactly 0.
+
+    The mean of a large constant is rounded, and what is left of the vector
+    would be correlated as if it were a signal.
+    """
+    centred = vectors - ops.mean(vectors, axis=axis, keepdims=True)
+    highest = ops.max(vectors, axis=axis, keepdims=True)
+    lowest = ops.min(vectors, axis=axis, keepdims=True)
+    return ops.where(highest > lowest, centred, ops.zeros_like(centred))
 
 
 def gradient_cosine(student_logits, teacher_logits, labels):

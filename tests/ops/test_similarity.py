@@ -66,6 +66,12 @@ def test_equals_the_reference(function, reference, shape):
     np.testing.assert_allclose(actual, reference(first, second), atol=1e-6)
 
 
+def test_pearson_of_large_constant_rows_is_zero():
+    constant = np.full((1, 7), 12345.678)
+    actual = similarity(pearson_correlation, constant, constant)
+    np.testing.assert_allclose(actual, [0.0], atol=1e-6)
+
+
 def test_pearson_equals_scipy():
     first, second = random_logits(6, 9), random_logits(6, 9, seed=1)
     expected = scipy.stats.pearsonr(first, second, axis=-1).statistic

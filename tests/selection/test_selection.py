@@ -120,14 +120,7 @@ def test_ignored_samples_are_not_selected(create):
 @pytest.mark.parametrize(
     "create",
     [
-        pytest.param(
-            KendallSelection,
-            marks=pytest.mark.xfail(
-                keras.backend.backend() == "torch",
-                reason="torch's sign of NaN is 0",
-                strict=True,
-            ),
-        ),
+        KendallSelection,
         CosineSelection,
         PearsonSelection,
         GradientCosineSelection,
