@@ -77,7 +77,7 @@ def _centred(vectors, axis):
     centred = vectors - ops.mean(vectors, axis=axis, keepdims=True)
     highest = ops.max(vectors, axis=axis, keepdims=True)
     lowest = ops.min(vectors, axis=axis, keepdims=True)
-    return ops.where(highest > lowest, centred, ops.zeros_like(centred))
+    return ops.where(highest == lowest, ops.zeros_like(centred), centred)
 
 
 def gradient_cosine(student_logits, teacher_logits, labels):
