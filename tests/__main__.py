@@ -11,17 +11,19 @@ import sys
 import time
 
 BACKENDS = ("tensorflow", "torch", "jax")
-# These start processes of their own, and run once.
-ONCE = ("tests/cross_backend", "tests/benchmarks")
+# These start processes of their own. The comparisons run once; the benchmarks
+# take minutes a backend and are run by hand: python -m pytest tests/benchmarks.
+COMPARISONS = "tests/cross_backend"
+APART = (COMPARISONS, "tests/benchmarks")
 
 
 def main(arguments):
     """Return 0 if everything passed on every backend."""
     runs = [
-        (backend, ["tests", *(f"--ignore={path}" for path in ONCE)])
+        (backend, ["tests", *(f"--ignore={path}" for path in APART)])
         for backend in BACKENDS
     ]
-    runs.append(("jax", list(ONCE)))
+    runs.append(("jax", [COMPARISONS]))
     results = []
     for backend, paths in runs:
         title = f"{' '.join(paths)} on {backend}"
