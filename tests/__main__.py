@@ -23,7 +23,7 @@ def main(arguments):
         (backend, ["tests", *(f"--ignore={path}" for path in APART)])
         for backend in BACKENDS
     ]
-    runs.append(("jax", [COMPARISONS]))
+    runs.append(("torch", [COMPARISONS]))
     results = []
     for backend, paths in runs:
         title = f"{' '.join(paths)} on {backend}"
