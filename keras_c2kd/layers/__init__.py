@@ -1,5 +1,7 @@
 """Heads that methods put on the networks."""
 
+from keras_c2kd.layers.batch_normalization import BatchNormalization
+from keras_c2kd.layers.convolution_block import ConvolutionBlock
 from keras_c2kd.layers.proxy_head import ProxyHead
 
-__all__ = ["ProxyHead"]
+__all__ = ["BatchNormalization", "ConvolutionBlock", "ProxyHead"]

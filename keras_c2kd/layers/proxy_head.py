@@ -2,6 +2,9 @@
 
 import keras
 
+from keras_c2kd.layers.batch_normalization import BatchNormalization
+from keras_c2kd.ops import global_average_pool
+
 
 @keras.saving.register_keras_serializable("keras_c2kd")
 class ProxyHead(keras.layers.Layer):
@@ -70,7 +73,6 @@ class ProxyHead(keras.layers.Layer):
                 f"features of shape {tuple(features_shape)}. Tap another "
                 "layer with `student_features=` / `teacher_features=`."
             )
-        self.pooled_axes = tuple(range(1, rank - 1))
         self.adaptation = keras.layers.Dense(
             channels,
             use_bias=False,
@@ -80,7 +82,7 @@ class ProxyHead(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="adaptation",
         )
-        self.normalization = keras.layers.BatchNormalization(
+        self.normalization = BatchNormalization(
             epsilon=self.epsilon,
             momentum=self.momentum,
             dtype=self.dtype_policy,
@@ -95,9 +97,7 @@ class ProxyHead(keras.layers.Layer):
 
     def call(self, features, training=False):
         """Return the proxy's logits, shape `(batch, num_classes)`."""
-        if self.pooled_axes:
-            features = keras.ops.mean(features, axis=self.pooled_axes)
-        features = self.adaptation(features)
+        features = self.adaptation(global_average_pool(features))
         features = self.normalization(features, training=training)
         features = keras.ops.leaky_relu(features, self.negative_slope)
         return self.classifier(features)
