@@ -66,10 +66,6 @@ def kendall_rank_correlation(first, second):
     block = max(_SMALLEST_BLOCK, math.ceil(num_classes / _MOST_BLOCKS))
     chunk = max(1, _COMPARISONS_AT_ONCE // (block * num_classes))
     leading_shape = ops.shape(first)[:-1]
-    # Not every backend has a NaN as the sign of NaN.
-    undefined = ops.any(
-        ops.logical_or(ops.isnan(first), ops.isnan(second)), axis=-1
-    )
     rows = _row_count(first)
     first = ops.reshape(first, (-1, num_classes))
     second = ops.reshape(second, (-1, num_classes))
@@ -80,9 +76,7 @@ def kendall_rank_correlation(first, second):
         correlation = _correlation(first, second, block)
     else:
         correlation = _in_chunks(first, second, block, chunk)
-    correlation = ops.reshape(correlation, leading_shape)
-    nothing = ops.full_like(correlation, float("nan"))
-    return ops.where(undefined, nothing, correlation)
+    return ops.reshape(correlation, leading_shape)
 
 
 def _row_count(logits):
@@ -102,7 +96,12 @@ def _correlation(first, second, block):
         # Pairs inside the block appear in both orders, the others once.
         concordance += 2.0 * ops.sum(products, axis=0)
         concordance -= ops.sum(products[:block], axis=0)
-    return concordance / (num_classes * (num_classes - 1))
+    # Not every backend has a NaN as the sign of NaN.
+    undefined = ops.logical_or(
+        ops.any(ops.isnan(first), axis=0), ops.any(ops.isnan(second), axis=0)
+    )
+    correlation = concordance / (num_classes * (num_classes - 1))
+    return ops.where(undefined, float("nan"), correlation)
 
 
 def _signs(logits, start, block):
@@ -111,18 +110,33 @@ def _signs(logits, start, block):
 
 
 def _in_chunks(first, second, block, chunk):
-    """Apply `_correlation` to `chunk` rows at a time."""
-    rows, num_classes = ops.shape(first)[0], first.shape[-1]
+    """Apply `_correlation` to `chunk` rows at a time, without a copy of all."""
+    num_classes = first.shape[-1]
+    rows = ops.shape(first)[0]
+    if first.shape[0] is None:
+        # Of an unknown number of rows there may be less than one chunk.
+        filler = ops.zeros((chunk, num_classes), dtype=first.dtype)
+        first = ops.concatenate([first, filler], axis=0)
+        second = ops.concatenate([second, filler], axis=0)
     num_chunks = (rows + chunk - 1) // chunk
-    filler = ops.zeros((chunk - 1, num_classes), dtype=first.dtype)
+    last_start = ops.shape(first)[0] - chunk
 
-    def split(logits):
-        logits = ops.concatenate([logits, filler], axis=0)
-        logits = logits[: num_chunks * chunk]
-        return ops.reshape(logits, (-1, chunk, num_classes))
+    def start_of(number):
+        # The last chunk ends with the last row and overlaps the one before.
+        return ops.minimum(number * chunk, last_start)
 
-    correlation = ops.map(
-        lambda pair: _correlation(pair[0], pair[1], block),
-        (split(first), split(second)),
+    def correlation(number):
+        start, shape = (start_of(number), 0), (chunk, num_classes)
+        return _correlation(
+            ops.slice(first, start, shape),
+            ops.slice(second, start, shape),
+            block,
+        )
+
+    numbers = ops.arange(num_chunks, dtype="int32")
+    correlations = ops.reshape(ops.map(correlation, numbers), (-1,))
+    row = ops.arange(rows, dtype="int32")
+    number = row // chunk
+    return ops.take(
+        correlations, number * chunk + row - start_of(number), axis=0
     )
-    return ops.reshape(correlation, (-1,))[:rows]

@@ -3,8 +3,10 @@
 from keras import ops
 
 from keras_c2kd.ops.precision import full_precision
+from keras_c2kd.ops.safe_divide import safe_divide
 
 _EPSILON = 1e-8
+_SMALLEST_NORM = 1e-12
 
 
 def safe_norm(vectors, axis=-1, keepdims=False):
@@ -24,6 +26,22 @@ def safe_norm(vectors, axis=-1, keepdims=False):
     # is infinite; the outer one puts the value 0 back.
     root = ops.sqrt(ops.where(positive, squares, ops.ones_like(squares)))
     return ops.where(positive, root, ops.zeros_like(root))
+
+
+def unit_vectors(vectors, axis=-1):
+    """Divide vectors by their Euclidean norm; the zero vector stays 0.
+
+    `v / max(|v|, 1e-12)`, with gradient 0 at the zero vector.
+
+    Args:
+        vectors: Float tensor.
+        axis: Axis of the vectors. Defaults to the last.
+
+    Returns:
+        Float tensor of the same shape.
+    """
+    norms = safe_norm(vectors, axis=axis, keepdims=True)
+    return vectors / ops.maximum(norms, _SMALLEST_NORM)
 
 
 def cosine_similarity(first, second, axis=-1):
@@ -48,36 +66,65 @@ def cosine_similarity(first, second, axis=-1):
     return product / (norms + _EPSILON)
 
 
-def pearson_correlation(first, second, axis=-1):
+def pearson_correlation(first, second, axis=-1, weights=None):
     """Pearson's linear correlation: the cosine of centred vectors.
 
     Args:
         first: Float tensor, for example `(..., num_classes)`.
         second: Float tensor of the same shape.
         axis: Axis of the vectors. Defaults to the last.
+        weights: Optional non-negative float tensor, broadcastable to
+            `first`: how much each component counts in means and products. A
+            component of weight 0 is as if it were not there; a common factor
+            of all weights changes nothing but the epsilon's share.
 
     Returns:
         Float tensor with `axis` removed, values in `[-1, 1]`; 0 if either
-        vector is constant.
+        vector is constant (where it counts).
 
     Reference: Huo et al., CVPR 2024, Fig. 4; Huang et al., NeurIPS 2022.
     """
     first, second = full_precision(first), full_precision(second)
-    return cosine_similarity(
-        _centred(first, axis), _centred(second, axis), axis=axis
-    )
+    if weights is not None:
+        weights = ops.broadcast_to(full_precision(weights), ops.shape(first))
+    first = centred(first, axis, weights)
+    second = centred(second, axis, weights)
+    if weights is not None:
+        root = ops.sqrt(weights)
+        first, second = first * root, second * root
+    return cosine_similarity(first, second, axis=axis)
 
 
-def _centred(vectors, axis):
+def centred(vectors, axis=-1, weights=None):
     """Subtract the mean; a constant vector becomes exactly 0.
 
     The mean of a large constant is rounded, and what is left of the vector
     would be correlated as if it were a signal.
+
+    Args:
+        vectors: Float tensor.
+        axis: Axis of the vectors. Defaults to the last.
+        weights: Optional non-negative weights of the shape of `vectors`.
+
+    Returns:
+        Float tensor of the same shape.
     """
-    centred = vectors - ops.mean(vectors, axis=axis, keepdims=True)
-    highest = ops.max(vectors, axis=axis, keepdims=True)
-    lowest = ops.min(vectors, axis=axis, keepdims=True)
-    return ops.where(highest == lowest, ops.zeros_like(centred), centred)
+    highest = lowest = vectors
+    if weights is None:
+        mean = ops.mean(vectors, axis=axis, keepdims=True)
+    else:
+        total = ops.sum(weights, axis=axis, keepdims=True)
+        mean = safe_divide(
+            ops.sum(weights * vectors, axis=axis, keepdims=True), total
+        )
+        counts = weights > 0
+        infinity = ops.full_like(vectors, float("inf"))
+        highest = ops.where(counts, vectors, -infinity)
+        lowest = ops.where(counts, vectors, infinity)
+    highest = ops.max(highest, axis=axis, keepdims=True)
+    lowest = ops.min(lowest, axis=axis, keepdims=True)
+    difference = vectors - mean
+    return ops.where(highest <= lowest, ops.zeros_like(difference), difference)
 
 
 def gradient_cosine(student_logits, teacher_logits, labels):

@@ -1,0 +1,133 @@
+"""Feature maps of unlike form brought together, channels last."""
+
+import numpy as np
+from keras import ops
+
+
+def as_map(features):
+    """View features of any network as `(batch, height, width, channels)`.
+
+    A pooled vector is a map of one place, a sequence a map of width 1, and
+    the frames of a video are averaged.
+
+    Args:
+        features: Float tensor `(batch, channels)`, `(batch, time, channels)`,
+            `(batch, height, width, channels)` or
+            `(batch, frames, height, width, channels)`.
+
+    Returns:
+        Float tensor of rank 4.
+
+    Raises:
+        ValueError: If the rank is not from 2 to 5.
+    """
+    map_shape(features.shape)
+    rank = len(features.shape)
+    if rank == 5:
+        return ops.mean(features, axis=1)
+    if rank == 3:
+        return ops.expand_dims(features, 2)
+    if rank == 2:
+        return ops.expand_dims(ops.expand_dims(features, 1), 1)
+    return features
+
+
+def map_shape(features_shape):
+    """Return the shape that `as_map` gives to features of a shape.
+
+    Args:
+        features_shape: Tuple, batch axis first.
+
+    Returns:
+        Tuple `(batch, height, width, channels)`.
+
+    Raises:
+        ValueError: If the rank is not from 2 to 5.
+    """
+    shape = tuple(features_shape)
+    if len(shape) == 2:
+        return (shape[0], 1, 1, shape[1])
+    if len(shape) == 3:
+        return (shape[0], shape[1], 1, shape[2])
+    if len(shape) == 4:
+        return shape
+    if len(shape) == 5:
+        return (shape[0], *shape[2:])
+    raise ValueError(
+        "Features are vectors (batch, channels) or channels-last maps with 1 "
+        "to 3 axes between batch and channels. Received: features of shape "
+        f"{shape}. Tap another layer with `student_features=` / "
+        "`teacher_features=`."
+    )
+
+
+def global_average_pool(features):
+    """Average over all axes between the first and the last.
+
+    Args:
+        features: Float tensor of rank 2 or more, channels last.
+
+    Returns:
+        Float tensor `(batch, channels)`.
+    """
+    axes = tuple(range(1, len(features.shape) - 1))
+    return ops.mean(features, axis=axes) if axes else features
+
+
+def resize_nearest(maps, size):
+    """Resize maps by taking the nearest place, rounding down.
+
+    `output[i] = input[floor(i * old / new)]` in each direction, as PyTorch
+    does it; `keras.ops.image.resize` takes the centres of the pixels, which
+    differs for factors that are not whole.
+
+    Args:
+        maps: Tensor `(batch, height, width, channels)`, static height and
+            width.
+        size: Two integers, the new height and width.
+
+    Returns:
+        Tensor `(batch, *size, channels)`.
+    """
+    for axis, new in zip((1, 2), size):
+        old = maps.shape[axis]
+        if old != new:
+            places = np.arange(new) * old // new
+            maps = ops.take(maps, places.astype("int32"), axis=axis)
+    return maps
+
+
+def resize_bilinear(maps, size):
+    """Resize maps bilinearly so that their corners stay where they are.
+
+    PyTorch's `align_corners=True`: the first and the last place of an axis
+    keep their values, the others are interpolated at equal distances. An axis
+    of length 1 is repeated, an axis that becomes 1 keeps its first place.
+
+    Args:
+        maps: Float tensor `(batch, height, width, channels)`, static height
+            and width.
+        size: Two integers, the new height and width.
+
+    Returns:
+        Float tensor `(batch, *size, channels)`.
+    """
+    height, width = maps.shape[1:3]
+    if height != size[0]:
+        weights = _interpolation(height, size[0], maps.dtype)
+        maps = ops.einsum("oh,bhwc->bowc", weights, maps)
+    if width != size[1]:
+        weights = _interpolation(width, size[1], maps.dtype)
+        maps = ops.einsum("ow,bhwc->bhoc", weights, maps)
+    return maps
+
+
+def _interpolation(old, new, dtype):
+    """Return the `(new, old)` matrix of linear interpolation."""
+    places = np.arange(new) * ((old - 1) / max(new - 1, 1))
+    lower = np.minimum(places.astype("int64"), max(old - 2, 0))
+    share = places - lower
+    weights = np.zeros((new, old))
+    weights[np.arange(new), lower] += 1.0 - share
+    weights[np.arange(new), np.minimum(lower + 1, old - 1)] += share
+    return ops.convert_to_tensor(weights, dtype=dtype)

@@ -1,0 +1,33 @@
+"""The target class against all others."""
+
+from keras import ops
+
+from keras_c2kd.ops.exclude_target import exclude_target
+
+
+def target_log_probabilities(logits, labels, temperature=1.0):
+    """Logarithms of the probability of the label's class and of the rest.
+
+    `log p_t = z_t - logsumexp(z)` and
+    `log(1 - p_t) = logsumexp_{j != t}(z_j) - logsumexp(z)`, with `z` divided
+    by the temperature. Both stay in log space, so that `1 - p_t` is never the
+    difference of two nearly equal numbers: exact for logits of any size.
+
+    Args:
+        logits: Float tensor of shape `(..., num_classes)`.
+        labels: Integer tensor of shape `(...)`.
+        temperature: Positive float, divides the logits. Defaults to `1.0`.
+
+    Returns:
+        Float tensor of shape `(..., 2)`: target, rest.
+
+    Reference: Zhao et al., CVPR 2022, Eq. 1 to 3 (the binary probabilities
+    `b`). The authors' code sums probabilities and takes the logarithm
+    afterwards, which is minus infinity for confident networks.
+    """
+    logits = ops.convert_to_tensor(logits) / temperature
+    rest = ops.logsumexp(exclude_target(logits, labels), axis=-1)
+    column = ops.expand_dims(ops.cast(labels, "int32"), -1)
+    target = ops.squeeze(ops.take_along_axis(logits, column, axis=-1), -1)
+    both = ops.stack([target, rest], axis=-1)
+    return both - ops.logsumexp(logits, axis=-1, keepdims=True)
