@@ -1,0 +1,151 @@
+"""Decoupled knowledge distillation (DKD) and its target half (TCKD)."""
+
+import keras
+from keras import ops
+
+from keras_c2kd.losses.kl_divergence import KLDivergence
+from keras_c2kd.losses.labelled import split_labels
+from keras_c2kd.ops import exclude_target
+from keras_c2kd.ops import full_precision
+from keras_c2kd.ops import kl_divergence
+from keras_c2kd.ops import target_log_probabilities
+
+
+@keras.saving.register_keras_serializable("keras_c2kd.losses")
+class DKD(KLDivergence):
+    """Distillation of the target's confidence and of the rest, apart.
+
+    `loss = T^2 * (alpha * KL(b_T || b_S) + beta * KL(p_hat || q_hat))`, with
+    `b = (p_t, 1 - p_t)` the label's class against all others (TCKD) and the
+    hats the softmax without the label's class (NCKD). A half of weight 0 is
+    not computed.
+
+    The classical loss is the case that no two weights give: it is
+    `TCKD + (1 - p_T,t) * NCKD`, sample by sample, which silences the second
+    half where the teacher is confident.
+
+    Args:
+        target_weight: Float, `alpha`. Defaults to `1.0`. With 0 it is NCKD.
+        non_target_weight: Float, `beta`. Defaults to `8.0`. With 0 it is
+            TCKD.
+        temperature: Positive float, `T`. Defaults to `4.0`.
+        reduction: As for every Keras loss.
+        name: Name of the loss.
+        dtype: As for every Keras loss.
+
+    Raises:
+        ValueError: If both weights are 0, or `temperature` is not positive.
+
+    Call arguments:
+        y_true: Dict `{"logits": ..., "labels": ...}`: the target's logits of
+            shape `(..., num_classes)` and the integer labels `(...)`. Without
+            the labels, the logits are taken to lack the label's class
+            already, and only the second half is left.
+        y_pred: Learner logits, of the same shape.
+        sample_weight: Optional, shape `(...)`.
+
+    Example:
+    >>> loss = DKD()
+    >>> loss({"logits": teacher_logits, "labels": labels}, student_logits)
+
+    Reference: Zhao et al., CVPR 2022, Eq. 7; Huo et al., CVPR 2024, Eq. 2 and
+    Table 2. The authors' code takes logarithms of summed probabilities and
+    subtracts 1000 from the target's logit; both are exact here.
+    """
+
+    takes_labels = True
+
+    def __init__(
+        self,
+        target_weight=1.0,
+        non_target_weight=8.0,
+        temperature=4.0,
+        reduction="sum_over_batch_size",
+        name="dkd",
+        dtype=None,
+    ):
+        super().__init__(temperature, reduction, name, dtype)
+        if not target_weight and not non_target_weight:
+            raise ValueError(
+                "At least one half of DKD must count. Received: "
+                f"target_weight={target_weight}, "
+                f"non_target_weight={non_target_weight}"
+            )
+        self.target_weight = target_weight
+        self.non_target_weight = non_target_weight
+
+    def call(self, y_true, y_pred):
+        """Return the loss of each row, shape `(...)`."""
+        target, labels = split_labels(y_true, self)
+        if labels is None and not self.non_target_weight:
+            raise ValueError(
+                "TCKD is about the label's class, which these logits lack. "
+                'Received: y_true without "labels". In C2KD use it with '
+                "non_target=False."
+            )
+        target = ops.stop_gradient(full_precision(target))
+        learner = full_precision(y_pred)
+        scale = self.temperature**2
+        loss = ops.zeros_like(learner[..., 0])
+        if self.target_weight and labels is not None:
+            loss += (self.target_weight * scale) * _divergence(
+                target_log_probabilities(target, labels, self.temperature),
+                target_log_probabilities(learner, labels, self.temperature),
+            )
+        if self.non_target_weight:
+            if labels is not None:
+                target = exclude_target(target, labels)
+                learner = exclude_target(learner, labels)
+            loss += (self.non_target_weight * scale) * kl_divergence(
+                target, learner, self.temperature
+            )
+        return loss
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "target_weight": self.target_weight,
+            "non_target_weight": self.non_target_weight,
+        }
+
+
+@keras.saving.register_keras_serializable("keras_c2kd.losses")
+class TargetKLDivergence(DKD):
+    """Divergence of the confidence in the label's class: TCKD.
+
+    `loss = T^2 * KL((p_t, 1 - p_t) || (q_t, 1 - q_t))`.
+
+    Args:
+        temperature: Positive float, `T`. Defaults to `1.0`.
+        reduction: As for every Keras loss.
+        name: Name of the loss.
+        dtype: As for every Keras loss.
+
+    Call arguments:
+        y_true: Dict `{"logits": ..., "labels": ...}` as for `DKD`.
+        y_pred: Learner logits, shape `(..., num_classes)`.
+        sample_weight: Optional, shape `(...)`.
+
+    Reference: Zhao et al., CVPR 2022, Eq. 5; Huo et al., CVPR 2024, Eq. 2.
+    """
+
+    def __init__(
+        self,
+        temperature=1.0,
+        reduction="sum_over_batch_size",
+        name="target_kl_divergence",
+        dtype=None,
+    ):
+        super().__init__(1.0, 0.0, temperature, reduction, name, dtype)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        config = super().get_config()
+        del config["target_weight"], config["non_target_weight"]
+        return config
+
+
+def _divergence(target, learner):
+    """KL divergence of log-probabilities, summed over the last axis."""
+    return ops.sum(ops.exp(target) * (target - learner), axis=-1)

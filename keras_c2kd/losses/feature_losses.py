@@ -1,0 +1,101 @@
+"""Distances between feature maps."""
+
+import keras
+from keras import ops
+
+from keras_c2kd.ops import full_precision
+
+
+@keras.saving.register_keras_serializable("keras_c2kd.losses")
+class FeatureMeanSquaredError(keras.losses.Loss):
+    """Mean squared difference of two feature maps, one number a sample.
+
+    `loss_b = mean((target_b - learner_b)^2)` over all places and channels.
+    The target is held constant. Unlike Keras' `MeanSquaredError` it reduces
+    whole samples, so that one weight a sample can be given.
+
+    Args:
+        reduction: As for every Keras loss.
+        name: Name of the loss.
+        dtype: As for every Keras loss.
+
+    Call arguments:
+        y_true: Target features, shape `(batch, ...)`.
+        y_pred: Learner features, of the same shape.
+        sample_weight: Optional, shape `(batch,)`.
+
+    Reference: Romero et al., ICLR 2015, Eq. 3.
+    """
+
+    def __init__(
+        self,
+        reduction="sum_over_batch_size",
+        name="feature_mean_squared_error",
+        dtype=None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def call(self, y_true, y_pred):
+        """Return the mean squared difference of each sample."""
+        return _mean_squares(ops.stop_gradient(y_true), y_pred)
+
+
+@keras.saving.register_keras_serializable("keras_c2kd.losses")
+class HierarchicalContextLoss(keras.losses.Loss):
+    """Squared differences of maps at several sizes (HCL of ReviewKD).
+
+    The mean squared difference of the full maps has weight 1; maps pooled to
+    `l x l`, for each `l` of 4, 2, 1 below the map's size, follow with weight
+    1/2, 1/4, 1/8, halved for each size that is used. The sum is divided by
+    the sum of the weights. A map that is not square is pooled to at most `l`
+    places in each direction.
+
+    Args:
+        reduction: As for every Keras loss.
+        name: Name of the loss.
+        dtype: As for every Keras loss.
+
+    Call arguments:
+        y_true: Target maps `(batch, height, width, channels)`, static height
+            and width. They are held constant.
+        y_pred: Learner maps of the same shape.
+        sample_weight: Optional, shape `(batch,)`.
+
+    Reference: Chen et al., CVPR 2021 (ReviewKD), section 3.4 and Fig. 5. The
+    authors' code takes one integer a level, that is square maps.
+    """
+
+    def __init__(
+        self,
+        reduction="sum_over_batch_size",
+        name="hierarchical_context_loss",
+        dtype=None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def call(self, y_true, y_pred):
+        """Return the weighted mean over the sizes, of each sample."""
+        y_true = ops.stop_gradient(y_true)
+        height, width = y_pred.shape[1:3]
+        loss = _mean_squares(y_true, y_pred)
+        weight = total = 1.0
+        for level in (4, 2, 1):
+            if level >= max(height, width):
+                continue
+            weight /= 2.0
+            total += weight
+            size = (min(level, height), min(level, width))
+            loss += weight * _mean_squares(
+                *(
+                    ops.adaptive_average_pool(
+                        maps, size, data_format="channels_last"
+                    )
+                    for maps in (y_true, y_pred)
+                )
+            )
+        return loss / total
+
+
+def _mean_squares(first, second):
+    squares = ops.square(full_precision(first) - full_precision(second))
+    return ops.mean(squares, axis=tuple(range(1, len(squares.shape))))

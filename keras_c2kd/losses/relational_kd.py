@@ -1,0 +1,120 @@
+"""Relations between samples: distances and angles (RKD)."""
+
+import keras
+from keras import ops
+
+from keras_c2kd.losses.relational_loss import RelationalLoss
+from keras_c2kd.losses.relational_loss import weighted_mean
+from keras_c2kd.ops import safe_divide
+from keras_c2kd.ops import unit_vectors
+
+_LEAST_SQUARE = 1e-12
+
+
+@keras.saving.register_keras_serializable("keras_c2kd.losses")
+class RelationalDistance(RelationalLoss):
+    """Distances between the samples of a batch, relative to their mean.
+
+    `loss = mean_ij huber(d^S_ij / mu_S - d^T_ij / mu_T)` over all pairs, with
+    `d` the Euclidean distances, `mu` the mean of those above 0, and Huber's
+    delta 1. Gradient flows through the learner's mean too. Neither the width
+    nor the scale of the embeddings matters. A batch of one gives 0.
+
+    Args:
+        reduction: `"sum_over_batch_size"` or `"mean"`.
+        name: Name of the loss.
+        dtype: As for every Keras loss.
+
+    Call arguments:
+        y_true: Target embeddings, shape `(batch, width)`.
+        y_pred: Learner embeddings, shape `(batch, other width)`.
+        sample_weight: Optional, shape `(batch,)`; a pair counts with the
+            product of its weights.
+
+    Reference: Park et al., CVPR 2019, Eq. 4 to 6. The paper takes the mean
+    over distinct pairs, the authors' code over all, as here.
+    """
+
+    def __init__(
+        self,
+        reduction="sum_over_batch_size",
+        name="relational_distance",
+        dtype=None,
+    ):
+        super().__init__(reduction, name, dtype)
+
+    def relate(self, target, learner, weights):
+        """Return the mean over pairs."""
+        pairs = weights[:, None] * weights[None]
+        return weighted_mean(
+            _huber(
+                _relative_distances(learner, pairs)
+                - _relative_distances(target, pairs)
+            ),
+            pairs,
+        )
+
+
+@keras.saving.register_keras_serializable("keras_c2kd.losses")
+class RelationalAngle(RelationalLoss):
+    """Angles of the triangles that any three samples of a batch form.
+
+    `loss = mean_ijk huber(cos^S_ijk - cos^T_ijk)` with `cos_ijk` the cosine
+    of the angle at sample `i` between `j` and `k`, 0 where two of them
+    coincide. Memory grows with `batch ** 3`. Fewer than three samples form no
+    angle: the loss is 0.
+
+    Args:
+        reduction: `"sum_over_batch_size"` or `"mean"`.
+        name: Name of the loss.
+        dtype: As for every Keras loss.
+
+    Call arguments:
+        y_true: Target embeddings, shape `(batch, width)`.
+        y_pred: Learner embeddings, shape `(batch, other width)`.
+        sample_weight: Optional, shape `(batch,)`; a triple counts with the
+            product of its weights.
+
+    Reference: Park et al., CVPR 2019, Eq. 7 to 9. The mean is over all
+    triples, degenerate ones included, as in the authors' code.
+    """
+
+    def __init__(
+        self,
+        reduction="sum_over_batch_size",
+        name="relational_angle",
+        dtype=None,
+    ):
+        super().__init__(reduction, name, dtype)
+
+    def relate(self, target, learner, weights):
+        """Return the mean over triples."""
+        pairs = weights[:, None] * weights[None]
+        triples = weights[:, None, None] * pairs[None]
+        return weighted_mean(
+            _huber(_cosines(learner) - _cosines(target)), triples
+        )
+
+
+def _relative_distances(embeddings, pairs):
+    """Distances divided by the mean of those above 0."""
+    squares = ops.sum(ops.square(embeddings), axis=1)
+    products = ops.matmul(embeddings, ops.transpose(embeddings))
+    distances = squares[:, None] + squares[None] - 2.0 * products
+    off_diagonal = 1.0 - ops.eye(ops.shape(distances)[0], dtype=distances.dtype)
+    distances = off_diagonal * ops.sqrt(ops.maximum(distances, _LEAST_SQUARE))
+    counted = pairs * ops.cast(distances > 0, distances.dtype)
+    mean = weighted_mean(distances, counted)
+    return safe_divide(distances, mean)
+
+
+def _cosines(embeddings):
+    """Cosine at `i` between `j` and `k`, shape `(batch, batch, batch)`."""
+    edges = unit_vectors(embeddings[None] - embeddings[:, None])
+    return ops.einsum("ijd,ikd->ijk", edges, edges)
+
+
+def _huber(differences):
+    """Huber's loss with delta 1."""
+    sizes = ops.abs(differences)
+    return ops.where(sizes < 1.0, 0.5 * ops.square(sizes), sizes - 0.5)

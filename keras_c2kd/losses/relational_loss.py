@@ -1,0 +1,84 @@
+"""Losses of a batch as a whole, not of its rows one by one."""
+
+import keras
+from keras import ops
+
+from keras_c2kd.ops import full_precision
+from keras_c2kd.ops import safe_divide
+
+
+class RelationalLoss(keras.losses.Loss):
+    """A loss on the relations between the rows of a batch.
+
+    Such a loss is one number, so that a sample weight cannot multiply its
+    rows afterwards: it enters the relations. With weights `w`, means over
+    rows (or over pairs, `w_i w_j`) become weighted means, and the whole is
+    multiplied by `mean(w)`. Rows of weight 0 are as if they were not there;
+    twice the weights give twice the loss, as for every Keras loss.
+
+    Subclasses implement `relate`.
+
+    Args:
+        reduction: `"sum_over_batch_size"` or `"mean"`: only means exist.
+        name: Name of the loss.
+        dtype: As for every Keras loss.
+
+    Raises:
+        ValueError: If `reduction` is another one.
+
+    Call arguments:
+        y_true: What the target gives, `(batch, ...)`. It is held constant.
+        y_pred: What the learner gives.
+        sample_weight: Optional non-negative weights of the rows.
+    """
+
+    def __init__(self, reduction="sum_over_batch_size", name=None, dtype=None):
+        if reduction not in ("sum_over_batch_size", "mean"):
+            raise ValueError(
+                f"{type(self).__name__} relates all rows of a batch and has "
+                'no value a row. `reduction` must be "sum_over_batch_size" '
+                f'or "mean". Received: reduction={reduction!r}'
+            )
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """Return the loss, a scalar."""
+        if sample_weight is None:
+            sample_weight = ops.ones(self.rows_shape(y_pred))
+        # One row with the whole loss: Keras does the rest, as for all losses.
+        return super().__call__(
+            {"target": y_true, "weights": sample_weight}, y_pred
+        )
+
+    def rows_shape(self, y_pred):
+        """Return the shape of the weights: all axes but the last."""
+        return ops.shape(y_pred)[:-1]
+
+    def call(self, y_true, y_pred):
+        """Return the loss of the batch as its only row, shape `(1,)`."""
+        weights = full_precision(y_true["weights"])
+        target = keras.tree.map_structure(
+            lambda tensor: ops.stop_gradient(full_precision(tensor)),
+            y_true["target"],
+        )
+        relation = self.relate(target, full_precision(y_pred), weights)
+        return ops.reshape(ops.mean(weights) * relation, (1,))
+
+    def relate(self, target, learner, weights):
+        """Return the loss of weighted rows, a scalar.
+
+        Args:
+            target: Tensor, constant.
+            learner: Tensor.
+            weights: Non-negative tensor, one number a row. A common factor
+                must not change the result.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} is a RelationalLoss and must implement "
+            "`relate(target, learner, weights)`."
+        )
+
+
+def weighted_mean(values, weights):
+    """Mean of values with weights of the same shape; 0 without any weight."""
+    return safe_divide(ops.sum(values * weights), ops.sum(weights))
