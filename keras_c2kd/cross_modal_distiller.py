@@ -136,6 +136,7 @@ class CrossModalDistiller(keras.Model):
         shapes = {side: tap.shapes for side, tap in taps.items()}
         _check_class_counts(shapes)
         self._logits_shape = shapes["student"]["logits"]
+        method.attach(student, teacher)
         method.build(shapes)
         self._freezing = TeacherFreezing(
             teacher,
@@ -236,8 +237,8 @@ class CrossModalDistiller(keras.Model):
 
     def _forward(self, inputs):
         outputs = {
-            "student": self._networks.student(
-                self._student_input(inputs), training=True
+            "student": self.method.run_student(
+                self._networks.student, self._student_input(inputs), inputs
             )
         }
         if self.teacher is not None:
@@ -333,7 +334,15 @@ class CrossModalDistiller(keras.Model):
         def supervised_loss(logits):
             return self._compile_loss(y, logits, sample_weight)
 
-        return Targets(labels, weights, valid, supervised_loss)
+        return Targets(
+            labels=labels,
+            weights=weights,
+            valid=valid,
+            supervised_loss=supervised_loss,
+            sample_weights=_mean_of_samples(sample_weight),
+            given_labels=y,
+            loss=self._compile_loss,
+        )
 
     def track_loss(self, loss, outputs):
         """Add the total loss of one batch to the epoch's mean."""
@@ -629,21 +638,34 @@ class _OptimizerOfSide(keras.optimizers.OptimizerMap):
         return self["teacher"] if side else self.default_optimizer
 
 
-def _taps(model, features, names, side):
+def _taps(model, features, defaults, side):
     """Match the user's taps with the names that the method reads."""
+    names = list(defaults)
+    if isinstance(features, (list, tuple)) and len(features) == len(names):
+        features = dict(zip(names, features))
     if not isinstance(features, dict):
         if features is not None and len(names) != 1:
             raise ValueError(
-                f"The method reads the features {list(names)} of the {side}. "
+                f"The method reads the features {names} of the {side}. "
                 f"Received: {side}_features={features!r}. Pass a dict from "
-                "these names to taps."
+                "these names to taps, or a list of them in this order."
             )
-        features = {name: features for name in names}
+        features = {name: features for name in names if features is not None}
     unknown = sorted(set(features) - set(names))
     if unknown:
         raise ValueError(
             f"{side}_features has names that the method does not read: "
-            f"{unknown}. It reads {list(names)}."
+            f"{unknown}. It reads {names}."
+        )
+    if isinstance(defaults, dict):
+        features = {**defaults, **features}
+    missing = [name for name in names if name not in features]
+    if missing and len(names) > 1:
+        raise ValueError(
+            f"The method reads the features {names} of the {side}, and where "
+            f"they are only you can say. Missing: {missing}. Pass "
+            f"{side}_features= a dict from these names to layer names, or a "
+            "list of them in this order."
         )
     taps = {name: features.get(name) for name in names}
     return FeatureTaps(model, taps, owner=side)
@@ -759,6 +781,15 @@ def _takes_sparse_labels(loss):
     if "crossentropy" not in name:
         return None
     return "sparse" in name
+
+
+def _mean_of_samples(weights):
+    """Return one weight a sample, `(batch,)`, or None."""
+    if weights is None:
+        return None
+    weights = ops.cast(weights, full_precision_dtype())
+    axes = tuple(range(1, len(weights.shape)))
+    return ops.mean(weights, axis=axes) if axes else weights
 
 
 def _is_training_output(y_pred):

@@ -84,6 +84,44 @@ class FeatureTaps:
         return self._extractor(inputs, training=training)
 
 
+def classifier_of(model, owner="model"):
+    """Return the layer that turns features into logits.
+
+    Args:
+        model: Functional or sequential `keras.Model`.
+        owner: What to call the network in errors.
+
+    Returns:
+        The last layer with weights: a `Dense` layer, or a convolution with a
+        kernel of one place.
+
+    Raises:
+        ValueError: If the model is no graph, or its last layer with weights
+            is another one.
+    """
+    layer = None
+    if _is_graph(model):
+        tensor = _ends(model)[1]
+        while layer is None:
+            operation, node, _ = tensor._keras_history
+            if _is_graph(operation):
+                return classifier_of(operation, owner)
+            parents = operation._inbound_nodes[node].input_tensors
+            if getattr(operation, "weights", None) or len(parents) != 1:
+                layer = operation
+            else:
+                tensor = parents[0]
+    kernel = getattr(layer, "kernel", None)
+    if kernel is None or any(size != 1 for size in kernel.shape[:-2]):
+        raise ValueError(
+            f"The method reads the {owner}'s classifier, a Dense layer (or a "
+            "1x1 convolution) at its end. Received: "
+            f"{model.name!r}, which ends in "
+            f"{getattr(layer, 'name', 'no layer that is known')!r}."
+        )
+    return layer
+
+
 def _is_graph(model):
     """Whether a model is a graph of layers with static inputs and outputs."""
     is_sequential = isinstance(model, keras.Sequential) and model.built

@@ -4,13 +4,24 @@
 of these checks on each of them.
 """
 
+import functools
+
 import keras
 import numpy as np
 
-from keras_c2kd import C2KD
 from keras_c2kd import CrossModalDistiller
-from keras_c2kd import KnowledgeDistillation
-from keras_c2kd import Supervised
+from keras_c2kd import losses
+from keras_c2kd.methods import C2KD
+from keras_c2kd.methods import DIST
+from keras_c2kd.methods import DKD
+from keras_c2kd.methods import DML
+from keras_c2kd.methods import NKD
+from keras_c2kd.methods import RKD
+from keras_c2kd.methods import SHAKE
+from keras_c2kd.methods import FitNet
+from keras_c2kd.methods import KnowledgeDistillation
+from keras_c2kd.methods import ReviewKD
+from keras_c2kd.methods import Supervised
 from keras_c2kd.selection import GradientCosineSelection
 from keras_c2kd.selection import KendallSelection
 from keras_c2kd.selection import RandomSelection
@@ -42,13 +53,47 @@ contract_cases = {
         non_target=False,
         bidirectional=False,
     ),
+    "c2kd_dist": lambda: C2KD(divergence=losses.DIST()),
+    "c2kd_nkd": lambda: C2KD(divergence=losses.NKD()),
+    "dkd": DKD,
+    "dkd_selected": lambda: DKD(selection=KendallSelection(on="main")),
+    "tckd": lambda: DKD(non_target_weight=0.0),
+    "dist": DIST,
+    "nkd": NKD,
+    "nkd_trained": lambda: NKD(teacher_update="all", warmup_steps=3),
+    "fitnet": FitNet,
+    "review_kd": lambda: ReviewKD(levels=3),
+    "rkd": RKD,
+    "dml": DML,
+    "shake": SHAKE,
 }
+
+
+@functools.cache
+def _weights_of_a_trained_teacher():
+    inputs, labels = toy_data(128)
+    distiller = toy_distiller(
+        Supervised(),
+        student=toy_network(AUDIO, seed=1),
+        student_modality=AUDIO,
+    )
+    distiller.fit(inputs, labels, batch_size=32, epochs=12, verbose=0)
+    return distiller.student.get_weights()
+
+
+def trained_teacher():
+    """A teacher that knows its own modality, as the protocol wants it."""
+    teacher = toy_network(AUDIO, seed=1)
+    teacher.set_weights(_weights_of_a_trained_teacher())
+    return teacher
 
 
 def check_learns(create):
     """The loss falls and the student beats chance by far."""
     inputs, labels = toy_data(128)
-    distiller = toy_distiller(create())
+    method = create()
+    teacher = trained_teacher() if method.needs_teacher else None
+    distiller = toy_distiller(method, teacher=teacher)
     history = distiller.fit(
         inputs, labels, batch_size=32, epochs=12, verbose=0
     ).history

@@ -7,6 +7,7 @@ from keras_c2kd import CrossModalDistiller
 from keras_c2kd import KnowledgeDistillation
 from keras_c2kd import Supervised
 from keras_c2kd.methods import DistillationMethod
+from keras_c2kd.methods import FitNet
 from keras_c2kd.selection import KendallSelection
 from tests.test_cross_modal_distiller import PairedDataset
 from tests.test_cross_modal_distiller import as_data_loader
@@ -243,7 +244,7 @@ def test_arguments_of_the_methods():
     with pytest.raises(ValueError, match="non_target=True"):
         C2KD(non_target=False, zero_target_logit=True)
     with pytest.raises(ValueError, match="fixed"):
-        KnowledgeDistillation(teacher_update="all")
+        FitNet(teacher_update="all")
     with pytest.raises(ValueError, match="positive.*temperature=0"):
         KnowledgeDistillation(temperature=0.0)
     with pytest.raises(ValueError, match='"proxy" or "main"'):

@@ -6,6 +6,15 @@ import numpy as np
 NUM_CLASSES = 4
 AUDIO, VISUAL = "audio", "visual"
 SHAPES = {AUDIO: (12, 10, 1), VISUAL: (8, 8, 3)}
+# Where the toy networks have what the methods read by name.
+TAPS = {
+    "level_1": "relu_0",
+    "level_2": "relu_1",
+    "level_3": "pool",
+    "stage_1": "relu_0",
+    "stage_2": "relu_1",
+    "stage_3": "relu_1",
+}
 
 
 def toy_network(modality, num_classes=NUM_CLASSES, name=None, seed=0, **kwargs):
@@ -58,10 +67,16 @@ def toy_distiller(method, compiled=True, student=None, teacher=None, **kwargs):
     compile_arguments = kwargs.pop("compile", {})
     if teacher is None and method.needs_teacher:
         teacher = toy_network(AUDIO, seed=1)
+    for side, names in (
+        ("student", method.student_features),
+        ("teacher", method.teacher_features),
+    ):
+        if set(names) <= set(TAPS) and names:
+            kwargs[f"{side}_features"] = {name: TAPS[name] for name in names}
     distiller = CrossModalDistiller(
         student=toy_network(VISUAL, seed=2) if student is None else student,
         teacher=teacher,
-        student_modality=VISUAL,
+        student_modality=kwargs.pop("student_modality", VISUAL),
         teacher_modality=None if teacher is None else AUDIO,
         method=method,
         **kwargs,

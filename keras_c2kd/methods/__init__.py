@@ -1,15 +1,31 @@
 """Distillation methods: which networks train, and by which terms."""
 
 from keras_c2kd.methods.c2kd import C2KD
+from keras_c2kd.methods.decoupled_kd import DKD
+from keras_c2kd.methods.deep_mutual_learning import DML
+from keras_c2kd.methods.dist import DIST
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.methods.distillation_method import Targets
+from keras_c2kd.methods.fitnet import FitNet
 from keras_c2kd.methods.knowledge_distillation import KnowledgeDistillation
+from keras_c2kd.methods.normalized_kd import NKD
+from keras_c2kd.methods.relational_kd import RKD
+from keras_c2kd.methods.review_kd import ReviewKD
+from keras_c2kd.methods.shake import SHAKE
 from keras_c2kd.methods.supervised import Supervised
 
 __all__ = [
     "C2KD",
+    "DIST",
+    "DKD",
+    "DML",
     "DistillationMethod",
+    "FitNet",
     "KnowledgeDistillation",
+    "NKD",
+    "RKD",
+    "ReviewKD",
+    "SHAKE",
     "Supervised",
     "Targets",
 ]

@@ -1,6 +1,7 @@
 """C2KD: customized cross-modal knowledge distillation."""
 
 import keras
+from keras import ops
 
 from keras_c2kd.layers import ProxyHead
 from keras_c2kd.losses import KLDivergence
@@ -48,8 +49,11 @@ class C2KD(DistillationMethod):
     (`student_features=`, `teacher_features=`).
 
     Args:
-        divergence: Row-wise `keras.losses.Loss` on (target logits, learner
-            logits). Defaults to `KLDivergence()`.
+        divergence: Loss of `keras_c2kd.losses` on (target logits, learner
+            logits). Defaults to `KLDivergence()`. With `DIST()` or `NKD()`
+            it is "Ours + DIST" and the like of Table 4 and Fig. 5: every KL
+            above is replaced, in the cross-modal term on the logits that lack
+            the label's class (of NKD its non-target part is left there).
         selection: `SampleSelection`. Defaults to `KendallSelection()`:
             Kendall's tau-a of the proxies' logits above 0.
         non_target: Whether the cross-modal term leaves the label's class
@@ -74,7 +78,9 @@ class C2KD(DistillationMethod):
             for every Keras layer.
 
     Raises:
-        ValueError: If `zero_target_logit` is asked for without `non_target`.
+        ValueError: If `divergence` is no loss, or if `zero_target_logit` is
+            asked for without `non_target` or with a divergence that treats
+            the label's class apart.
 
     Logged besides the terms: `selected_share`, the share of selected samples,
     and `kendall`, the mean Kendall correlation of the scored logits.
@@ -120,7 +126,20 @@ class C2KD(DistillationMethod):
                 "needs `non_target=True`. Received: non_target=False, "
                 "zero_target_logit=True"
             )
-        self.divergence = KLDivergence() if divergence is None else divergence
+        divergence = KLDivergence() if divergence is None else divergence
+        if not isinstance(divergence, keras.losses.Loss):
+            raise ValueError(
+                "`divergence` is a loss of keras_c2kd.losses, such as "
+                "losses.KLDivergence() or losses.DIST(). Received: "
+                f"{divergence!r} of type {type(divergence).__name__}"
+            )
+        if zero_target_logit and getattr(divergence, "takes_labels", False):
+            raise ValueError(
+                "`zero_target_logit` is a form of the KL divergence. "
+                f"{type(divergence).__name__} treats the label's class apart "
+                "itself. Received: zero_target_logit=True"
+            )
+        self.divergence = divergence
         self.selection = KendallSelection() if selection is None else selection
         self.non_target = non_target
         self.zero_target_logit = zero_target_logit
@@ -187,16 +206,12 @@ class C2KD(DistillationMethod):
             heads = outputs["heads"]
             student_bridge = full_precision(heads["student_proxy"])
             teacher_bridge = full_precision(heads["teacher_proxy"])
-            teacher_terms = self._learn(
-                teacher_bridge, teacher, targets.weights
-            )
+            teacher_terms = self._learn(teacher_bridge, teacher, targets)
             if self._trains_teacher:
-                teacher_terms += self._learn(
-                    teacher, teacher_bridge, targets.weights
-                )
+                teacher_terms += self._learn(teacher, teacher_bridge, targets)
             student_terms = self._learn(
-                student, student_bridge, targets.weights
-            ) + self._learn(student_bridge, student, targets.weights)
+                student, student_bridge, targets
+            ) + self._learn(student_bridge, student, targets)
             losses["teacher_proxy"] = self.proxy_weights[0] * teacher_terms
             losses["student_proxy"] = self.proxy_weights[1] * student_terms
 
@@ -206,16 +221,26 @@ class C2KD(DistillationMethod):
         weights, diagnostics = self.select(self.selection, *scored, targets)
         student_rest = self._without_target(student_bridge, targets.labels)
         teacher_rest = self._without_target(teacher_bridge, targets.labels)
-        cross_modal = self._learn(student_rest, teacher_rest, weights)
-        if self.bidirectional and (self.proxies or self._trains_teacher):
-            cross_modal += self._learn(teacher_rest, student_rest, weights)
+        labels = None if self.non_target else targets.labels
+        if student_rest.shape[-1] == 1:
+            # Of two classes nothing is left that a divergence could compare.
+            cross_modal = ops.zeros((), dtype=student_rest.dtype)
+        else:
+            cross_modal = self.diverge(
+                self.divergence, teacher_rest, student_rest, labels, weights
+            )
+            if self.bidirectional and (self.proxies or self._trains_teacher):
+                cross_modal += self.diverge(
+                    self.divergence, student_rest, teacher_rest, labels, weights
+                )
         losses["cross_modal"] = self.cross_modal_weight * cross_modal
         return losses, diagnostics
 
-    def _learn(self, learner, target, weights):
-        """The term "learner <- target": no gradient reaches the target."""
-        target = keras.ops.stop_gradient(target)
-        return self.divergence(target, learner, sample_weight=weights)
+    def _learn(self, learner, target, targets):
+        """The term "learner <- target" on the logits of all classes."""
+        return self.diverge(
+            self.divergence, target, learner, targets.labels, targets.weights
+        )
 
     def _without_target(self, logits, labels):
         if not self.non_target:

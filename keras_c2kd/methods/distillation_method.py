@@ -7,7 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.ops import kendall_rank_correlation
+from keras_c2kd.ops import map_shape
 from keras_c2kd.selection import KendallSelection
 
 TEACHER_UPDATES = ("all", "top", "none")
@@ -27,12 +29,20 @@ class Targets:
             ignored.
         supervised_loss: Function from logits to the scalar loss given to
             `compile()`, sample weights included.
+        sample_weights: Float tensor `(batch,)`, or None: one weight a
+            sample, the mean over its rows where they have several.
+        given_labels: The labels as they came, integers or one-hot.
+        loss: Function `(given labels, logits, sample weights)` to the scalar
+            loss given to `compile()`, for other rows than the batch's.
     """
 
     labels: Any
     weights: Any
     valid: Any
     supervised_loss: Callable
+    sample_weights: Any = None
+    given_labels: Any = None
+    loss: Callable | None = None
 
     def mean(self, values):
         """Mean over the rows that are not ignored, without sample weights."""
@@ -55,8 +65,13 @@ class DistillationMethod(keras.layers.Layer):
         needs_teacher: Whether there must be a teacher.
         needs_logits: Whether the networks must end in logits; only plain
             supervision is content with probabilities.
-        student_features: Names of the feature maps it reads of the student.
-        teacher_features: Names of the feature maps it reads of the teacher.
+        student_features: Names of the feature maps it reads of the student;
+            a tuple, or a dict from names to default taps. The only name of a
+            tuple has the default tap of `CrossModalDistiller`; several names
+            have none, the user must give them.
+        teacher_features: The same for the teacher.
+        least_batch_size: The smallest batch that the method can learn from;
+            smaller ones are refused before training (but may come last).
         loss_names: Names of the terms that `compute_losses` returns.
         diagnostic_names: Names of the further figures it returns.
 
@@ -69,10 +84,12 @@ class DistillationMethod(keras.layers.Layer):
             normalisation uses and updates batch statistics (and dropout
             drops). `False` (default) is Keras' meaning of a frozen layer,
             `True` what the authors' code does.
+        warmup_steps: Integer, for the methods that use `warm_up()`: training
+            steps until a weight that starts at 0 is fully there.
         **kwargs: As for every Keras layer.
 
     Raises:
-        ValueError: If `teacher_update` is unknown.
+        ValueError: If `teacher_update` is unknown or `warmup_steps` negative.
     """
 
     needs_teacher = True
@@ -81,9 +98,14 @@ class DistillationMethod(keras.layers.Layer):
     teacher_features = ()
     loss_names = ("student_supervised",)
     diagnostic_names = ()
+    least_batch_size = 1
 
     def __init__(
-        self, teacher_update="none", update_frozen_statistics=False, **kwargs
+        self,
+        teacher_update="none",
+        update_frozen_statistics=False,
+        warmup_steps=0,
+        **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
         if teacher_update not in TEACHER_UPDATES:
@@ -92,7 +114,31 @@ class DistillationMethod(keras.layers.Layer):
                 f"Received: teacher_update={teacher_update!r}"
             )
         self.teacher_update = teacher_update
+        if warmup_steps < 0:
+            raise ValueError(
+                "`warmup_steps` is a number of training steps. Received: "
+                f"warmup_steps={warmup_steps}"
+            )
         self.update_frozen_statistics = update_frozen_statistics
+        self.warmup_steps = warmup_steps
+        if warmup_steps:
+            self.step = self.add_weight(
+                shape=(),
+                initializer="zeros",
+                dtype="int32",
+                trainable=False,
+                name="step",
+            )
+
+    def attach(self, student, teacher):
+        """Look at the networks before `build`; nothing to do by default.
+
+        Args:
+            student: The student, a built `keras.Model`.
+            teacher: The teacher, or None. A method that keeps a network or a
+                layer of it must keep it untracked (in a plain object), or
+                its variables would be listed twice.
+        """
 
     def build(self, outputs_shape):
         """Create the method's heads and state.
@@ -115,6 +161,21 @@ class DistillationMethod(keras.layers.Layer):
             Dict from a head's name to its output. Empty by default.
         """
         return {}
+
+    def run_student(self, network, student_input, inputs):
+        """Run the student once; return its outputs for the batch.
+
+        Args:
+            network: Function `network(student_input, training=...)` to
+                `{"logits": ..., feature: ...}`.
+            student_input: The student's modality.
+            inputs: The whole batch of inputs.
+
+        Returns:
+            `{"logits": ..., feature: ...}`, and whatever else the method
+            wants to find in `outputs["student"]`.
+        """
+        return network(student_input, training=True)
 
     def compute_losses(self, outputs, targets):
         """Return the loss terms of one batch and the diagnostics.
@@ -149,6 +210,85 @@ class DistillationMethod(keras.layers.Layer):
         """
         return gradients
 
+    def diverge(self, divergence, target, learner, labels, weights=None):
+        """Apply a loss as "learner <- target", with labels if it takes them.
+
+        Args:
+            divergence: `keras.losses.Loss` on (target logits, learner
+                logits). One with `takes_labels = True` gets a dict of target
+                logits and labels instead of the former.
+            target: Logits `(..., num_classes)`; no gradient reaches them.
+            learner: Logits of the same shape.
+            labels: Integer tensor `(...)`, or None if the label's class is
+                not among the logits.
+            weights: Optional weights `(...)` of the rows.
+
+        Returns:
+            Scalar tensor.
+        """
+        target = ops.stop_gradient(target)
+        if getattr(divergence, "takes_labels", False):
+            target = {"logits": target}
+            if labels is not None:
+                target["labels"] = labels
+        return divergence(target, learner, sample_weight=weights)
+
+    def reduce_rows(self, values, weights=None):
+        """Mean over rows as every Keras loss takes it: weighted, scaled.
+
+        Args:
+            values: Loss of each row, `(...)`.
+            weights: Optional weights of the same shape.
+
+        Returns:
+            Scalar tensor.
+        """
+        return _RowValues()(ops.zeros_like(values), values, weights)
+
+    def require_fixed_teacher(self):
+        """Raise a ValueError if `teacher_update` is not `"none"`."""
+        if self.teacher_update != "none":
+            name = type(self).__name__
+            raise ValueError(
+                f"The teacher of {name} is fixed: nothing in it trains the "
+                f"teacher. Received: teacher_update={self.teacher_update!r}"
+            )
+
+    def static_map_shape(self, outputs_shape, side, name):
+        """Return the shape of a tapped map, its size known.
+
+        Args:
+            outputs_shape: As `build` receives it.
+            side: `"student"` or `"teacher"`.
+            name: The feature's name.
+
+        Returns:
+            Tuple `(batch, height, width, channels)`, see `ops.as_map`.
+
+        Raises:
+            ValueError: If it is no map or a size is not known.
+        """
+        try:
+            shape = map_shape(outputs_shape[side][name])
+        except ValueError as error:
+            raise ValueError(f"{side}_features[{name!r}]: {error}") from None
+        if None in shape[1:]:
+            raise ValueError(
+                f"{type(self).__name__} needs feature maps of a known size. "
+                f"Received: {side}_features[{name!r}] of shape "
+                f"{outputs_shape[side][name]}. Give the {side} an Input with "
+                "all sizes."
+            )
+        return shape
+
+    def warm_up(self):
+        """Return `min(1, step / warmup_steps)` and count the step."""
+        if not self.warmup_steps:
+            return 1.0
+        step = ops.cast(self.step, full_precision_dtype())
+        self.step.assign_add(1)
+        return ops.minimum(step / self.warmup_steps, 1.0)
+
     def select(self, selection, teacher, student, targets):
         """Apply a selection to two sets of logits.
 
@@ -177,8 +317,18 @@ class DistillationMethod(keras.layers.Layer):
 
     def get_config(self):
         """Return the constructor's arguments."""
-        return {
+        config = {
             **super().get_config(),
             "teacher_update": self.teacher_update,
             "update_frozen_statistics": self.update_frozen_statistics,
         }
+        if self.warmup_steps:
+            config["warmup_steps"] = self.warmup_steps
+        return config
+
+
+class _RowValues(keras.losses.Loss):
+    """Takes the predictions for the losses of the rows."""
+
+    def call(self, y_true, y_pred):
+        return y_pred

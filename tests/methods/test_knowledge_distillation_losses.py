@@ -217,6 +217,17 @@ def test_compiled_with_unknown_batch_size(shape):
     )
 
 
-def test_the_teacher_is_fixed():
-    with pytest.raises(ValueError, match="is fixed.*teacher_update='all'"):
-        KnowledgeDistillation(teacher_update="all")
+def test_a_teacher_that_is_trained_has_its_own_supervised_term():
+    networks = random_networks(6, 5)
+    labels = random_labels(6, num_classes=5)
+    method = KnowledgeDistillation(teacher_update="all")
+    losses, _ = terms_of(method, networks, labels)
+    fixed, _ = terms_of(KnowledgeDistillation(), networks, labels)
+    supervised = losses.pop("teacher_supervised")
+    assert losses == fixed
+    expected = references.cross_entropy(networks["teacher"], labels).mean()
+    np.testing.assert_allclose(supervised, expected, rtol=1e-5)
+    # It learns from the labels alone: no gradient of the distillation term.
+    found = gradients_of(method, networks, labels)
+    assert not found["distillation"]["teacher"].any()
+    assert found["teacher_supervised"]["teacher"].any()

@@ -1,0 +1,83 @@
+"""Deep mutual learning."""
+
+import keras
+
+from keras_c2kd.losses import KLDivergence
+from keras_c2kd.methods.distillation_method import DistillationMethod
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class DML(DistillationMethod):
+    """Student and teacher imitate each other, as peers.
+
+    - `student_supervised` = H(f_S, y), `teacher_supervised` = H(f_T, y)
+    - `student_mutual` = w_m KL(p_T || p_S), `teacher_mutual` =
+      w_m KL(p_S || p_T); the first distribution is held constant.
+
+    Each network is trained by its own supervised and mutual term, from the
+    same forward pass.
+
+    Args:
+        mutual_weight: Float, `w_m`. Defaults to `1.0`.
+        temperature: Positive float; the divergence has the factor `T^2`.
+            Defaults to `1.0`.
+        teacher_update: `"all"` (default) or `"top"`.
+        **kwargs: `update_frozen_statistics` of `DistillationMethod`, and as
+            for every Keras layer.
+
+    Raises:
+        ValueError: If the teacher is fixed: nothing would be mutual.
+
+    Reference: Zhang et al., CVPR 2018, Eq. 5 to 8. The paper recomputes the
+    second network's prediction after the first one's update; common code, as
+    here, takes one forward pass for both. In cross-modal distillation (Huo et
+    al., CVPR 2024, Table 3) the second network is the pre-trained teacher.
+    """
+
+    loss_names = (
+        "student_supervised",
+        "teacher_supervised",
+        "student_mutual",
+        "teacher_mutual",
+    )
+
+    def __init__(
+        self,
+        mutual_weight=1.0,
+        temperature=1.0,
+        teacher_update="all",
+        **kwargs,
+    ):
+        super().__init__(teacher_update=teacher_update, **kwargs)
+        if teacher_update == "none":
+            raise ValueError(
+                "In mutual learning both networks learn. Received: "
+                'teacher_update="none". Use KnowledgeDistillation() for a '
+                "fixed teacher."
+            )
+        self.mutual_weight = mutual_weight
+        self.temperature = temperature
+        self.divergence = KLDivergence(temperature)
+
+    def compute_losses(self, outputs, targets):
+        """Return the supervised and the mutual term of each network."""
+        student = outputs["student"]["logits"]
+        teacher = outputs["teacher"]["logits"]
+        labels, weights = targets.labels, targets.weights
+        losses = {
+            "student_supervised": targets.supervised_loss(student),
+            "teacher_supervised": targets.supervised_loss(teacher),
+            "student_mutual": self.mutual_weight
+            * self.diverge(self.divergence, teacher, student, labels, weights),
+            "teacher_mutual": self.mutual_weight
+            * self.diverge(self.divergence, student, teacher, labels, weights),
+        }
+        return losses, {}
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "mutual_weight": self.mutual_weight,
+            "temperature": self.temperature,
+        }

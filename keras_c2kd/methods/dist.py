@@ -1,0 +1,57 @@
+"""Distillation from a stronger teacher."""
+
+import keras
+
+from keras_c2kd import losses
+from keras_c2kd.methods.logit_distillation import LogitDistillation
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class DIST(LogitDistillation):
+    """The student imitates correlations instead of exact probabilities.
+
+    `L = w_s H(f_S, y) + w_d (beta inter + gamma intra)`, with the loss
+    `keras_c2kd.losses.DIST`. "Ours + DIST" of the paper's Table 4 is
+    `C2KD(divergence=keras_c2kd.losses.DIST())`.
+
+    Args:
+        inter_weight: Float, `beta`. Defaults to `1.0`.
+        intra_weight: Float, `gamma`. Defaults to `1.0`.
+        temperature: Positive float. Defaults to `1.0` (ImageNet; CIFAR: 4).
+        supervised_weight: Float, `w_s`. Defaults to `1.0`.
+        distillation_weight: Float, `w_d`. Defaults to `2.0`; the authors take
+            `1.0` for segmentation.
+        selection: `SampleSelection`, see `LogitDistillation`.
+        **kwargs: `warmup_steps`, `teacher_update` and
+            `update_frozen_statistics`, see `LogitDistillation`; and as for
+            every Keras layer.
+
+    Reference: Huang et al., NeurIPS 2022, Eq. 7 to 10.
+    """
+
+    def __init__(
+        self,
+        inter_weight=1.0,
+        intra_weight=1.0,
+        temperature=1.0,
+        supervised_weight=1.0,
+        distillation_weight=2.0,
+        selection=None,
+        **kwargs,
+    ):
+        super().__init__(
+            losses.DIST(inter_weight, intra_weight, temperature),
+            supervised_weight=supervised_weight,
+            distillation_weight=distillation_weight,
+            selection=selection,
+            **kwargs,
+        )
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "inter_weight": self.divergence.inter_weight,
+            "intra_weight": self.divergence.intra_weight,
+            "temperature": self.divergence.temperature,
+        }

@@ -1,0 +1,138 @@
+"""FitNet: hints from a feature map of the teacher."""
+
+import keras
+
+from keras_c2kd.layers import ConvolutionBlock
+from keras_c2kd.losses import FeatureMeanSquaredError
+from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.ops import as_map
+from keras_c2kd.ops import resize_bilinear
+
+_REGRESSORS = ("resize", "convolution")
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class FitNet(DistillationMethod):
+    """The student's feature map, after a regressor, imitates the teacher's.
+
+    `L = H(f_S, y) + w mean((r(F_S) - F_T)^2)`, the mean over places, channels
+    and samples. The teacher is fixed.
+
+    The regressor `r` is one convolution with bias, batch normalisation and
+    ReLU, so that negative values of the teacher cannot be matched:
+
+    - `"resize"` brings the student's map to the teacher's size first
+      (bilinear, corners kept), then 3x3: any two sizes, as maps of two
+      modalities have. It is the form of C2KD's code, and the default.
+    - `"convolution"` chooses by the heights: equal or larger, a kernel that
+      is just large enough; twice as high, 3x3 with stride 2; half as high,
+      4x4 transposed. Other sizes are refused.
+
+    A sequence counts as a map of width 1, a vector as one of a single place.
+
+    Reads one feature map of each network, `features`; the method's papers tap
+    the third of five stages.
+
+    Args:
+        hint_weight: Float, `w`. Defaults to `100.0`.
+        regressor: `"resize"` or `"convolution"`.
+        **kwargs: As for every Keras layer.
+
+    Raises:
+        ValueError: If `regressor` is unknown or does not fit the maps, or the
+            maps' sizes are not known.
+
+    Reference: Romero et al., ICLR 2015, Eq. 3. The paper trains in two stages
+    (hints, then distillation); common code, as here, trains jointly.
+    """
+
+    student_features = ("features",)
+    teacher_features = ("features",)
+    loss_names = ("student_supervised", "hint")
+
+    def __init__(self, hint_weight=100.0, regressor="resize", **kwargs):
+        super().__init__(**kwargs)
+        self.require_fixed_teacher()
+        if regressor not in _REGRESSORS:
+            raise ValueError(
+                f"`regressor` must be one of {_REGRESSORS}. Received: "
+                f"regressor={regressor!r}"
+            )
+        self.hint_weight = hint_weight
+        self.regressor = regressor
+        self.hint_loss = FeatureMeanSquaredError()
+
+    def build(self, outputs_shape):
+        """Create the regressor."""
+        student, teacher = (
+            self.static_map_shape(outputs_shape, side, "features")
+            for side in ("student", "teacher")
+        )
+        self.size = teacher[1:3]
+        options = {"kernel_size": 3}
+        if self.regressor == "convolution":
+            options = _fitting_convolution(student, teacher)
+        else:
+            student = (student[0], *self.size, student[3])
+        self.adaptation = ConvolutionBlock(
+            teacher[3],
+            use_bias=True,
+            negative_slope=0.0,
+            dtype=self.dtype_policy,
+            name="student_regressor",
+            **options,
+        )
+        self.adaptation.build(student)
+        self.built = True
+
+    def call(self, outputs, training=False):
+        """Return the student's map in the teacher's form."""
+        student = as_map(outputs["student"]["features"])
+        if self.regressor == "resize":
+            student = resize_bilinear(student, self.size)
+        return {"hint": self.adaptation(student, training=training)}
+
+    def compute_losses(self, outputs, targets):
+        """Return the supervised and the hint term."""
+        hint = self.hint_loss(
+            as_map(outputs["teacher"]["features"]),
+            outputs["heads"]["hint"],
+            sample_weight=targets.sample_weights,
+        )
+        student = outputs["student"]["logits"]
+        losses = {
+            "student_supervised": targets.supervised_loss(student),
+            "hint": self.hint_weight * hint,
+        }
+        return losses, {}
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "hint_weight": self.hint_weight,
+            "regressor": self.regressor,
+        }
+
+
+def _fitting_convolution(student, teacher):
+    """Return the options of a convolution from one map's size to another's."""
+    height, width = student[1:3]
+    wanted = teacher[1:3]
+    options = []
+    if height == 2 * wanted[0]:
+        options = [{"kernel_size": 3, "strides": 2}]
+    elif 2 * height == wanted[0]:
+        options = [{"transposed": True}]
+    elif height >= wanted[0] and width >= wanted[1]:
+        kernel = (1 + height - wanted[0], 1 + width - wanted[1])
+        options = [{"kernel_size": kernel, "padding": 0}]
+    for choice in options:
+        block = ConvolutionBlock(teacher[3], **choice)
+        if block.compute_output_shape(student)[1:3] == tuple(wanted):
+            return choice
+    raise ValueError(
+        "No single convolution maps the student's features to the teacher's "
+        f"size. Received: student {student}, teacher {teacher}. Use "
+        'regressor="resize".'
+    )

@@ -1,0 +1,94 @@
+"""What all methods share that distil logits by one loss."""
+
+import keras
+
+from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.selection import SelectAll
+
+
+class LogitDistillation(DistillationMethod):
+    """The student imitates the teacher's logits, as a loss says.
+
+    `L = w_s H(f_S, y) + w_d r(step) D(f_T, f_S)`, the divergence `D` over the
+    selected samples, its target held constant. If the teacher is trained
+    (`teacher_update`), it is by its own supervised loss alone, the term
+    `teacher_supervised`.
+
+    Args:
+        divergence: Row-wise or relational `keras.losses.Loss` of
+            `keras_c2kd.losses`, on (target logits, learner logits).
+        supervised_weight: Float, `w_s`.
+        distillation_weight: Float, `w_d`.
+        warmup_steps: Integer. The distillation weight grows linearly from 0
+            at the first training step to its value after so many steps,
+            `r = min(1, step / warmup_steps)`. 0: it is there from the start.
+        selection: `SampleSelection` of the samples that are distilled, on
+            the networks' logits. Defaults to `SelectAll()`. With
+            `KendallSelection()` it is the row "+KRC" of Table 2, with
+            `RandomSelection()` the row "+Random".
+        **kwargs: As for `DistillationMethod`.
+
+    Logged besides the terms: `selected_share` and `kendall`.
+    """
+
+    diagnostic_names = ("selected_share", "kendall")
+
+    def __init__(
+        self,
+        divergence,
+        supervised_weight=1.0,
+        distillation_weight=1.0,
+        warmup_steps=0,
+        selection=None,
+        **kwargs,
+    ):
+        super().__init__(warmup_steps=warmup_steps, **kwargs)
+        self.divergence = divergence
+        self.supervised_weight = supervised_weight
+        self.distillation_weight = distillation_weight
+        self.selection = SelectAll() if selection is None else selection
+        names = ["student_supervised", "distillation"]
+        if self.teacher_update != "none":
+            names.append("teacher_supervised")
+        self.loss_names = tuple(names)
+
+    def compute_losses(self, outputs, targets):
+        """Return the supervised terms and the distillation term."""
+        student = outputs["student"]["logits"]
+        teacher = outputs["teacher"]["logits"]
+        weights, diagnostics = self.select(
+            self.selection, teacher, student, targets
+        )
+        distillation = self.diverge(
+            self.divergence, teacher, student, targets.labels, weights
+        )
+        losses = {
+            "student_supervised": self.supervised_weight
+            * targets.supervised_loss(student),
+            "distillation": self.distillation_weight
+            * self.warm_up()
+            * distillation,
+        }
+        if "teacher_supervised" in self.loss_names:
+            losses["teacher_supervised"] = targets.supervised_loss(teacher)
+        return losses, diagnostics
+
+    def get_config(self):
+        """Return the constructor's arguments that all these methods have."""
+        return {
+            **super().get_config(),
+            "supervised_weight": self.supervised_weight,
+            "distillation_weight": self.distillation_weight,
+            "selection": keras.saving.serialize_keras_object(self.selection),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuild the method from `get_config()`."""
+        config = dict(config)
+        for name in ("selection", "divergence"):
+            if isinstance(config.get(name), dict):
+                config[name] = keras.saving.deserialize_keras_object(
+                    config[name]
+                )
+        return cls(**config)

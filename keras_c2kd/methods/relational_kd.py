@@ -1,0 +1,83 @@
+"""Relational knowledge distillation."""
+
+import keras
+
+from keras_c2kd.losses import RelationalAngle
+from keras_c2kd.losses import RelationalDistance
+from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.ops import global_average_pool
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class RKD(DistillationMethod):
+    """The student keeps the distances and angles between the samples.
+
+    `L = H(f_S, y) + w_d L_distance + w_a L_angle`, with the losses
+    `keras_c2kd.losses.RelationalDistance` and `RelationalAngle` on pooled
+    embeddings. The two embeddings may have unequal widths. The teacher is
+    fixed.
+
+    Reads one feature of each network, `features`, and averages it over all
+    places.
+
+    Args:
+        distance_weight: Float, `w_d`. Defaults to `25.0`.
+        angle_weight: Float, `w_a`. Defaults to `50.0`. Its memory grows with
+            `batch_size ** 3`.
+        **kwargs: As for every Keras layer.
+
+    Raises:
+        ValueError: If both weights are 0. Training on batches with fewer than
+            three samples (two without angles) is refused; a last batch that
+            is smaller adds 0.
+
+    Reference: Park et al., CVPR 2019, Eq. 4 to 9. Default weights: the common
+    re-implementation for classification; the authors' metric-learning scripts
+    take 1 and 2, without supervised term.
+    """
+
+    student_features = ("features",)
+    teacher_features = ("features",)
+
+    def __init__(self, distance_weight=25.0, angle_weight=50.0, **kwargs):
+        super().__init__(**kwargs)
+        self.require_fixed_teacher()
+        if not distance_weight and not angle_weight:
+            raise ValueError(
+                "At least one relation must count. Received: "
+                f"distance_weight={distance_weight}, "
+                f"angle_weight={angle_weight}"
+            )
+        self.distance_weight = distance_weight
+        self.angle_weight = angle_weight
+        self.least_batch_size = 3 if angle_weight else 2
+        self._relations = {}
+        if distance_weight:
+            loss = RelationalDistance()
+            self._relations["relational_distance"] = (distance_weight, loss)
+        if angle_weight:
+            loss = RelationalAngle()
+            self._relations["relational_angle"] = (angle_weight, loss)
+        self.loss_names = ("student_supervised", *self._relations)
+
+    def compute_losses(self, outputs, targets):
+        """Return the supervised term and the relations' terms."""
+        student, teacher = (
+            global_average_pool(outputs[side]["features"])
+            for side in ("student", "teacher")
+        )
+        logits = outputs["student"]["logits"]
+        losses = {"student_supervised": targets.supervised_loss(logits)}
+        for name, (weight, loss) in self._relations.items():
+            losses[name] = weight * loss(
+                teacher, student, sample_weight=targets.sample_weights
+            )
+        return losses, {}
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "distance_weight": self.distance_weight,
+            "angle_weight": self.angle_weight,
+        }

@@ -1,0 +1,208 @@
+"""Shadow knowledge distillation (SHAKE)."""
+
+import keras
+from keras import ops
+
+from keras_c2kd.layers import ConvolutionBlock
+from keras_c2kd.losses import KLDivergence
+from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.methods.linear_classifier import LinearClassifier
+from keras_c2kd.ops import as_map
+from keras_c2kd.ops import full_precision
+from keras_c2kd.ops import global_average_pool
+
+_SCALE = 3.1415
+_EPSILON = 1e-7
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class SHAKE(DistillationMethod):
+    """A shadow head on the fixed teacher learns with the student.
+
+    With the logits `s`, `t`, `h` of student, teacher and shadow, each
+    normalised over the classes (mean 0, variance 1, times 3.1415), and
+    `D(a, b) = T^2 KL(softmax(b / T) || softmax(a / T))`, `b` held constant:
+
+    - `student_supervised` = gamma H(s, y), `distillation` = alpha D(s, t)
+    - `shadow_supervised` = beta H(h, y)
+    - `shadow_mutual` = beta (D(h, s) + D(s, h))
+    - `shadow_hint` = beta mean((h - t)^2)
+
+    The shadow fuses three maps of the teacher, from shallow to deep:
+    `C3(C3(C3(t_1) + C1(t_2)) + C1(t_3))`, C a convolution with BN and ReLU,
+    strided where the next map is half as high; then global pooling and the
+    *teacher's own classifier* with constant weights. For evaluation the
+    student's logits are not normalised, which changes no prediction.
+
+    Reads `stage_1`, `stage_2`, `stage_3` of the teacher; say where they are:
+    `teacher_features=["stage1", "stage2", "stage3"]`.
+
+    Args:
+        supervised_weight: Float, `gamma`. Defaults to `1.0`.
+        distillation_weight: Float, `alpha`. Defaults to `1.0`.
+        shadow_weight: Float, `beta`. Defaults to `1.0`.
+        temperature: Positive float, `T`. Defaults to `4.0`.
+        own_classifier: Whether the shadow has a classifier of its own that
+            is trained, as in C2KD's code, instead of the teacher's. Defaults
+            to `False`.
+        negative_slope: Float, slope of the shadow's activations below 0.
+            Defaults to `0.0` (ReLU); C2KD's code takes 0.1.
+        **kwargs: As for every Keras layer.
+
+    Raises:
+        ValueError: If the maps do not follow one another by a stride of 1 or
+            2, or the third has not the width that the teacher's classifier
+            reads.
+
+    Reference: Li and Jin, NeurIPS 2022, Eq. 3 to 6. The authors publish no
+    default for `alpha` and `beta`: 1 is our choice.
+    """
+
+    teacher_features = ("stage_1", "stage_2", "stage_3")
+    loss_names = (
+        "student_supervised",
+        "distillation",
+        "shadow_supervised",
+        "shadow_mutual",
+        "shadow_hint",
+    )
+
+    def __init__(
+        self,
+        supervised_weight=1.0,
+        distillation_weight=1.0,
+        shadow_weight=1.0,
+        temperature=4.0,
+        own_classifier=False,
+        negative_slope=0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.require_fixed_teacher()
+        self.supervised_weight = supervised_weight
+        self.distillation_weight = distillation_weight
+        self.shadow_weight = shadow_weight
+        self.temperature = temperature
+        self.own_classifier = own_classifier
+        self.negative_slope = negative_slope
+        self.divergence = KLDivergence(temperature)
+
+    def attach(self, student, teacher):
+        """Find the teacher's classifier."""
+        if not self.own_classifier:
+            self._classifier = LinearClassifier(teacher, "teacher")
+
+    def build(self, outputs_shape):
+        """Create the shadow head."""
+        first, second, third = (
+            self.static_map_shape(outputs_shape, "teacher", name)
+            for name in self.teacher_features
+        )
+        num_classes = outputs_shape["student"]["logits"][-1]
+        self.dense = len(outputs_shape["student"]["logits"]) == 4
+        self.fuse_1 = self._block(second[3], 3, first, second, "fuse_1")
+        self.skip_2 = self._block(second[3], 1, second, second, "skip_2")
+        self.fuse_2 = self._block(third[3], 3, second, third, "fuse_2")
+        self.skip_3 = self._block(third[3], 1, third, third, "skip_3")
+        self.fuse_3 = self._block(third[3], 3, third, third, "fuse_3")
+        if self.own_classifier:
+            self.classifier = keras.layers.Dense(
+                num_classes, dtype=self.dtype_policy, name="shadow_classifier"
+            )
+            self.classifier.build((None, third[3]))
+        elif self._classifier.width != third[3]:
+            raise ValueError(
+                "The shadow ends in the teacher's classifier, which reads "
+                f"{self._classifier.width} features. Received: "
+                f"teacher_features['stage_3'] with {third[3]} channels. Tap "
+                "the classifier's input, or use own_classifier=True."
+            )
+        self.built = True
+
+    def _block(self, filters, kernel_size, maps, wanted, name):
+        for strides in (1, 2):
+            block = ConvolutionBlock(
+                filters,
+                kernel_size,
+                strides=strides,
+                negative_slope=self.negative_slope,
+                dtype=self.dtype_policy,
+                name=f"shadow_{name}",
+            )
+            if block.compute_output_shape(maps)[1:3] == wanted[1:3]:
+                block.build(maps)
+                return block
+        raise ValueError(
+            "SHAKE's shadow halves the teacher's maps from one to the next, "
+            f"or keeps their size. Received: teacher maps {maps} and then "
+            f"{wanted}. Tap other layers with `teacher_features=`."
+        )
+
+    def call(self, outputs, training=False):
+        """Return the shadow's logits."""
+        first, second, third = (
+            as_map(outputs["teacher"][name]) for name in self.teacher_features
+        )
+        maps = self.fuse_1(first, training=training)
+        maps = maps + self.skip_2(second, training=training)
+        maps = self.fuse_2(maps, training=training)
+        maps = maps + self.skip_3(third, training=training)
+        maps = self.fuse_3(maps, training=training)
+        if not self.dense:
+            maps = global_average_pool(maps)
+        classify = self.classifier if self.own_classifier else self._classifier
+        logits = full_precision(classify(maps))
+        if self.dense:
+            size = outputs["student"]["logits"].shape[1:3]
+            logits = ops.image.resize(
+                logits, size, "bilinear", data_format="channels_last"
+            )
+        return {"shadow": logits}
+
+    def compute_losses(self, outputs, targets):
+        """Return the five terms."""
+        student = _normalized(outputs["student"]["logits"])
+        teacher = _normalized(outputs["teacher"]["logits"])
+        shadow = _normalized(outputs["heads"]["shadow"])
+        labels, weights = targets.labels, targets.weights
+
+        def divergence(learner, target):
+            return self.diverge(
+                self.divergence, target, learner, labels, weights
+            )
+
+        losses = {
+            "student_supervised": self.supervised_weight
+            * targets.supervised_loss(student),
+            "distillation": self.distillation_weight
+            * divergence(student, teacher),
+            "shadow_supervised": self.shadow_weight
+            * targets.supervised_loss(shadow),
+            "shadow_mutual": self.shadow_weight
+            * (divergence(shadow, student) + divergence(student, shadow)),
+            "shadow_hint": self.shadow_weight
+            * self.reduce_rows(
+                ops.mean(ops.square(shadow - teacher), axis=-1), weights
+            ),
+        }
+        return losses, {}
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "supervised_weight": self.supervised_weight,
+            "distillation_weight": self.distillation_weight,
+            "shadow_weight": self.shadow_weight,
+            "temperature": self.temperature,
+            "own_classifier": self.own_classifier,
+            "negative_slope": self.negative_slope,
+        }
+
+
+def _normalized(logits):
+    """Logits with mean 0 and variance 1 over the classes, times 3.1415."""
+    logits = full_precision(logits)
+    logits = logits - ops.mean(logits, axis=-1, keepdims=True)
+    variance = ops.mean(ops.square(logits), axis=-1, keepdims=True)
+    return _SCALE * logits / ops.sqrt(variance + _EPSILON)
