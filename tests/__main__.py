@@ -1,8 +1,9 @@
 """Runs all tests on all backends: `python -m tests [pytest arguments]`.
 
-Keras reads KERAS_BACKEND when it is imported, so each backend gets a process
-of its own, one after the other. The tests that compare the backends with one
-another start their own processes and run once, at the end.
+Keras reads KERAS_BACKEND when it is imported, so each backend gets processes
+of its own, one backend after the other. The tests that compare the backends
+with one another start their own processes and run once, at the end. After
+each backend the benchmarks run at a small size, alone, as they measure time.
 """
 
 import os
@@ -11,32 +12,35 @@ import sys
 import time
 
 BACKENDS = ("tensorflow", "torch", "jax")
-# These start processes of their own. The comparisons run once; the benchmarks
-# take minutes a backend and are run by hand: python -m pytest tests/benchmarks.
+# These start processes of their own, which would disturb one another.
 COMPARISONS = "tests/cross_backend"
-APART = (COMPARISONS, "tests/benchmarks")
+BENCHMARKS = "tests/benchmarks"
+# One test process a core: most tests are small steps that leave a second
+# core idle, and a second thread a process would only spin.
+PARALLEL = ("-n", str(max(1, min(4, os.cpu_count() or 1))))
+ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "MPLBACKEND": "Agg",
+    "OMP_NUM_THREADS": "1",
+}
 
 
 def main(arguments):
     """Return 0 if everything passed on every backend."""
-    runs = [
-        (backend, ["tests", *(f"--ignore={path}" for path in APART)])
-        for backend in BACKENDS
-    ]
+    apart = [f"--ignore={path}" for path in (COMPARISONS, BENCHMARKS)]
+    runs = []
+    for backend in BACKENDS:
+        runs.append((backend, ["tests", *apart, *PARALLEL]))
+        runs.append((backend, [BENCHMARKS]))
     runs.append(("torch", [COMPARISONS]))
     results = []
-    for backend, paths in runs:
-        title = f"{' '.join(paths)} on {backend}"
+    for backend, words in runs:
+        title = f"{words[0]} on {backend}"
         print(f"\n=== {title} ===", flush=True)
         start = time.time()
         status = subprocess.call(
-            [sys.executable, "-m", "pytest", *paths, *arguments],
-            env={
-                "TF_CPP_MIN_LOG_LEVEL": "3",
-                "MPLBACKEND": "Agg",
-                **os.environ,
-                "KERAS_BACKEND": backend,
-            },
+            [sys.executable, "-m", "pytest", *words, *arguments],
+            env={**ENVIRONMENT, **os.environ, "KERAS_BACKEND": backend},
         )
         # 5 means that the arguments selected no test.
         results.append((title, status in (0, 5), time.time() - start))

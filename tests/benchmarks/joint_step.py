@@ -31,13 +31,12 @@ import statistics
 import time
 
 import keras
-import keras_hub
 import numpy as np
 from measure import MEBIBYTE
 from measure import Figure
 from measure import arguments
 from measure import finish
-from measure import in_fresh_process
+from measure import in_fresh_processes
 from measure import interleaved
 from measure import peak_memory
 from measure import report
@@ -69,8 +68,8 @@ class Settings:
 SMOKE = Settings(
     image=(16, 16, 3),
     spectrogram=(16, 32, 1),
-    channels=(64, 128),
-    blocks=(1, 1),
+    channels=(8,),
+    blocks=(),
     num_classes=4,
     batch_size=4,
     repetitions=2,
@@ -78,8 +77,23 @@ SMOKE = Settings(
 
 
 def classifier(shape, settings, name):
-    """Build a ResNet with a dense classifier, logits out."""
-    backbone = keras_hub.models.ResNetBackbone(
+    """Build a ResNet, or for the smoke a convolution, and a classifier."""
+    inputs = keras.Input(shape)
+    if not settings.blocks:
+        maps = keras.layers.Conv2D(settings.channels[0], 3)(inputs)
+        maps = keras.layers.BatchNormalization()(maps)
+    else:
+        maps = resnet(shape, settings, name)(inputs)
+    pooled = keras.layers.GlobalAveragePooling2D()(maps)
+    logits = keras.layers.Dense(settings.num_classes)(pooled)
+    return keras.Model(inputs, logits, name=name)
+
+
+def resnet(shape, settings, name):
+    """Build KerasHub's backbone (imported here: that takes seconds)."""
+    import keras_hub
+
+    return keras_hub.models.ResNetBackbone(
         input_conv_filters=[settings.channels[0]],
         input_conv_kernel_sizes=[7],
         stackwise_num_filters=list(settings.channels),
@@ -89,10 +103,6 @@ def classifier(shape, settings, name):
         image_shape=shape,
         name=f"{name}_backbone",
     )
-    inputs = keras.Input(shape)
-    pooled = keras.layers.GlobalAveragePooling2D()(backbone(inputs))
-    logits = keras.layers.Dense(settings.num_classes)(pooled)
-    return keras.Model(inputs, logits, name=name)
 
 
 def distillers(part, settings):
@@ -236,10 +246,7 @@ def train(built, settings, steps):
 
 def memory_figures(settings):
     """Return the peak memory of the parts, each in a fresh process."""
-    peaks = {
-        part: in_fresh_process(__file__, part, settings is SMOKE)
-        for part in PARTS
-    }
+    peaks = in_fresh_processes(__file__, PARTS, settings is SMOKE)
     added = {part: peak["added"] for part, peak in peaks.items()}
     whole = {part: sum(peak.values()) for part, peak in peaks.items()}
     together = added["student"] + added["teacher"]
@@ -309,7 +316,8 @@ def main():
     asked = arguments(__doc__, PARTS)
     settings = SMOKE if asked.smoke else Settings()
     if asked.memory_of:
-        print(json.dumps(memory_of(asked.memory_of, settings)))
+        parts = {part: memory_of(part, settings) for part in asked.memory_of}
+        print(json.dumps(parts))
         return
     figures = memory_figures(settings)
     built = distillers("joint", settings) | distillers("in turns", settings)

@@ -10,9 +10,10 @@ All compute the correlation of each row of two sets of logits.
   outputs. It needs PyTorch; without it these figures are left out.
 
 Time is wall time in milliseconds, the best of several calls made in turns.
-On dense logits the two others are slow: they get a part of the rows, and
-their time is scaled to all rows; the figure's name says so. Before anything
-is timed, all results must agree. Compile time is the first call of a freshly
+On dense logits the two others are slow: SciPy gets a part of the rows, and
+its time is scaled to all rows (the figure's name says so); torchmetrics,
+whose time does not grow with the rows alone, gets all of them, once. All
+results must agree. Compile time is the first call of a freshly
 compiled function less the best later one, on 64 rows.
 
 Added memory is the peak of a fresh process during the first call, beyond what
@@ -40,7 +41,7 @@ from measure import MEBIBYTE
 from measure import Figure
 from measure import arguments
 from measure import finish
-from measure import in_fresh_process
+from measure import in_fresh_processes
 from measure import interleaved
 from measure import peak_memory
 from measure import report
@@ -62,7 +63,7 @@ class Settings:
     shapes_with_floor: tuple = ((64, 50), (4, 128, 128, 40))
     classes_to_compile: tuple = (50, 309, 1000)
     largest_shape: tuple = (4, 480, 480, 40)
-    rows_of_others: int = 4096
+    rows_of_scipy: int = 4096
     repetitions: int = 5
     compilations: int = 2
 
@@ -72,7 +73,7 @@ SMOKE = Settings(
     shapes_with_floor=((2, 4, 4, 5),),
     classes_to_compile=(6,),
     largest_shape=(2, 64, 64, 8),
-    rows_of_others=16,
+    rows_of_scipy=16,
     repetitions=2,
     compilations=1,
 )
@@ -144,29 +145,34 @@ def times(shape, settings):
     first, second = logits(shape)
     tensors = [ops.convert_to_tensor(array) for array in (first, second)]
     total = math.prod(shape[:-1])
-    rows = min(total, settings.rows_of_others)
-    some = [a.reshape(-1, shape[-1])[:rows] for a in (first, second)]
+    rows = min(total, settings.rows_of_scipy)
+    everything = [array.reshape(-1, shape[-1]) for array in (first, second)]
     functions = {}
     for name, jit_compile in forms().items():
         function = compiled(jit_compile)
         functions[name] = lambda f=function: finish(f(*tensors))
-    for name, function in others().items():
-        functions[name] = lambda f=function: f(*some)
-    results = {
-        name: np.ravel(ops.convert_to_numpy(function()))[:rows]
-        for name, function in functions.items()
-    }
+    scipy_rows = [array[:rows] for array in everything]
+    functions["SciPy"] = lambda: scipy_loop(*scipy_rows)
+    results = {name: function() for name, function in functions.items()}
+    seconds = interleaved(functions, settings.repetitions)
+    best = {name: 1e3 * min(values) for name, values in seconds.items()}
+    best["SciPy"] *= total / rows
+    torchmetrics = others().get("torchmetrics")
+    if torchmetrics:
+        repetitions = settings.repetitions if rows == total else 1
+        results["torchmetrics"] = torchmetrics(*scipy_rows)
+        calls = interleaved(
+            {"torchmetrics": lambda: torchmetrics(*everything)}, repetitions
+        )
+        best["torchmetrics"] = 1e3 * min(calls["torchmetrics"])
     for name, result in results.items():
+        result = np.ravel(ops.convert_to_numpy(result))[:rows]
         if not np.allclose(result, results["SciPy"], atol=1e-5):
             raise RuntimeError(f"{name} and SciPy disagree on {shape}.")
 
-    seconds = interleaved(functions, settings.repetitions)
-    best = {name: 1e3 * min(values) for name, values in seconds.items()}
     part = f", {rows:,} of {total:,} rows, scaled" if rows < total else ""
-    for name in others():
-        best[name] *= total / rows
     found = [
-        Figure(f"{shape}: {name}{'' if name in forms() else part}", value, "ms")
+        Figure(f"{shape}: {name}{part if name == 'SciPy' else ''}", value, "ms")
         for name, value in best.items()
     ]
     floor = FASTER if shape in settings.shapes_with_floor else None
@@ -219,9 +225,12 @@ def added_memory(shape):
 
 def memory_figures(settings):
     """Return what a first call adds, each shape in a fresh process."""
+    shapes = (*settings.shapes, settings.largest_shape)
+    added_to = in_fresh_processes(
+        __file__, [name_of(shape) for shape in shapes], settings is SMOKE
+    )
     found = []
-    for shape in (*settings.shapes, settings.largest_shape):
-        added = in_fresh_process(__file__, name_of(shape), settings is SMOKE)
+    for shape, added in zip(shapes, added_to.values()):
         found.append(Figure(f"{shape}: memory added", added / MEBIBYTE, "MiB"))
     one_input = 4 * math.prod(settings.largest_shape)
     found.append(
@@ -249,7 +258,8 @@ def main():
     }
     asked = arguments(__doc__, parts)
     if asked.memory_of:
-        print(json.dumps(added_memory(parts[asked.memory_of])))
+        added = {name: added_memory(parts[name]) for name in asked.memory_of}
+        print(json.dumps(added))
         return
     settings = SMOKE if asked.smoke else Settings()
     figures = memory_figures(settings)

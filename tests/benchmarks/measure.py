@@ -95,7 +95,8 @@ def arguments(description, parts):
     parser.add_argument(
         "--memory-of",
         choices=parts,
-        help="print the memory of one part and nothing else; the benchmark "
+        nargs="+",
+        help="print the memory of some parts and nothing else; the benchmark "
         "starts itself with this in fresh processes",
     )
     return parser.parse_args()
@@ -158,16 +159,23 @@ def peak_memory():
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def in_fresh_process(script, part, smoke):
-    """Run `script --memory-of part` and return the JSON that it prints."""
-    command = [sys.executable, str(script), "--memory-of", part]
-    finished = subprocess.run(
-        command + ["--smoke"] * smoke,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(finished.stdout.splitlines()[-1])
+def in_fresh_processes(script, parts, smoke):
+    """Run `script --memory-of part`, a process a part; one for all if smoke.
+
+    Returns:
+        Dict from the parts to what the script printed for them.
+    """
+    found = {}
+    for names in [list(parts)] if smoke else [[part] for part in parts]:
+        command = [sys.executable, str(script), "--memory-of", *names]
+        finished = subprocess.run(
+            command + ["--smoke"] * smoke,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        found |= json.loads(finished.stdout.splitlines()[-1])
+    return found
 
 
 def report(benchmark, settings, figures, out=None):

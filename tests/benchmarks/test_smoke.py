@@ -61,13 +61,14 @@ def test_kendall_reports_every_figure(tmp_path):
     others = ["SciPy"]
     if importlib.util.find_spec("torch"):
         others.append("torchmetrics")
+        assert "(2, 4, 4, 5): torchmetrics" in names
     with_floor = {"(64, 6): this op, first call"}
     with_floor.add("(2, 64, 64, 8): memory added")
     assert "(2, 4, 4, 5): this op" in names
     assert "(2, 4, 4, 5): memory added" in names
+    # SciPy gets a part of the rows, and the name says so.
+    assert "(2, 4, 4, 5): SciPy, 16 of 32 rows, scaled" in names
     for other in others:
-        # They get a part of the rows, and the name says so.
-        assert f"(2, 4, 4, 5): {other}, 16 of 32 rows, scaled" in names
         with_floor.add(f"(2, 4, 4, 5): this op, faster than {other}")
     check_report(content, printed, with_floor)
 
