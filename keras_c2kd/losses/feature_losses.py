@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_c2kd.ops import adaptive_average_pool
 from keras_c2kd.ops import full_precision
 
 
@@ -87,9 +88,7 @@ class HierarchicalContextLoss(keras.losses.Loss):
             size = (min(level, height), min(level, width))
             loss += weight * _mean_squares(
                 *(
-                    ops.adaptive_average_pool(
-                        maps, size, data_format="channels_last"
-                    )
+                    adaptive_average_pool(maps, size)
                     for maps in (y_true, y_pred)
                 )
             )

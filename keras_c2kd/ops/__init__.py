@@ -3,6 +3,7 @@
 from keras_c2kd.ops.exclude_target import exclude_target
 from keras_c2kd.ops.exclude_target import non_target_log_softmax
 from keras_c2kd.ops.exclude_target import zero_target
+from keras_c2kd.ops.feature_maps import adaptive_average_pool
 from keras_c2kd.ops.feature_maps import as_map
 from keras_c2kd.ops.feature_maps import global_average_pool
 from keras_c2kd.ops.feature_maps import map_shape
@@ -24,6 +25,7 @@ from keras_c2kd.ops.similarity import unit_vectors
 from keras_c2kd.ops.target_log_probabilities import target_log_probabilities
 
 __all__ = [
+    "adaptive_average_pool",
     "as_map",
     "centred",
     "cosine_similarity",

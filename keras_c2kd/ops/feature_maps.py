@@ -112,17 +112,49 @@ def resize_bilinear(maps, size):
     Returns:
         Float tensor `(batch, *size, channels)`.
     """
+    return _resample(maps, size, _interpolation)
+
+
+def adaptive_average_pool(maps, size):
+    """Average maps over a given number of bins, which may overlap.
+
+    Bin `i` of `n` holds the places from `floor(i * old / n)` to
+    `ceil((i + 1) * old / n)`, as PyTorch has it. `keras.ops` has this pooling
+    too, but on TensorFlow it fails for sizes such as 6 to 4.
+
+    Args:
+        maps: Float tensor `(batch, height, width, channels)`, static height
+            and width.
+        size: Two integers, the new height and width.
+
+    Returns:
+        Float tensor `(batch, *size, channels)`.
+    """
+    return _resample(maps, size, _binning)
+
+
+def _resample(maps, size, weights_of):
+    """Apply a `(new, old)` matrix of weights to each direction."""
     height, width = maps.shape[1:3]
     if height != size[0]:
-        weights = _interpolation(height, size[0], maps.dtype)
+        weights = ops.convert_to_tensor(weights_of(height, size[0]), maps.dtype)
         maps = ops.einsum("oh,bhwc->bowc", weights, maps)
     if width != size[1]:
-        weights = _interpolation(width, size[1], maps.dtype)
+        weights = ops.convert_to_tensor(weights_of(width, size[1]), maps.dtype)
         maps = ops.einsum("ow,bhwc->bhoc", weights, maps)
     return maps
 
 
-def _interpolation(old, new, dtype):
+def _binning(old, new):
+    """Return the `(new, old)` matrix of means over bins."""
+    places = np.arange(old)
+    bins = np.arange(new)[:, None]
+    first, last = bins * old // new, -(-(bins + 1) * old // new)
+    counted = (first <= places) & (places < last)
+    return counted / counted.sum(axis=1, keepdims=True)
+
+
+def _interpolation(old, new):
     """Return the `(new, old)` matrix of linear interpolation."""
     places = np.arange(new) * ((old - 1) / max(new - 1, 1))
     lower = np.minimum(places.astype("int64"), max(old - 2, 0))
@@ -130,4 +162,4 @@ def _interpolation(old, new, dtype):
     weights = np.zeros((new, old))
     weights[np.arange(new), lower] += 1.0 - share
     weights[np.arange(new), np.minimum(lower + 1, old - 1)] += share
-    return ops.convert_to_tensor(weights, dtype=dtype)
+    return weights
