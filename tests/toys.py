@@ -82,9 +82,13 @@ def toy_distiller(method, compiled=True, student=None, teacher=None, **kwargs):
         **kwargs,
     )
     if compiled:
+        # On TensorFlow, XLA takes longer to compile a step than the few steps
+        # of a test take; those that are about compiling ask for it.
+        jit = False if keras.backend.backend() == "tensorflow" else "auto"
         distiller.compile(
             **{
                 "optimizer": keras.optimizers.SGD(0.05, momentum=0.9),
+                "jit_compile": jit,
                 "loss": keras.losses.SparseCategoricalCrossentropy(
                     from_logits=True
                 ),

@@ -243,7 +243,8 @@ class DistillationMethod(keras.layers.Layer):
         Returns:
             Scalar tensor.
         """
-        return _RowValues()(ops.zeros_like(values), values, weights)
+        mean = _RowValues(name="row_values")
+        return mean(ops.zeros_like(values), values, weights)
 
     def require_fixed_teacher(self):
         """Raise a ValueError if `teacher_update` is not `"none"`."""
