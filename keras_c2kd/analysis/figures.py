@@ -88,8 +88,9 @@ def plot_comparison(comparisons, path):
         path: Where the PNG goes.
     """
     students = list(dict.fromkeys(row.student for row in comparisons))
+    height = max(2.4, 0.6 + 0.25 * len({row.method for row in comparisons}))
     figure, panels = _new_figure(
-        len(students), rows=2, width=4.8, height=2.4, share_rows=True
+        len(students), rows=2, width=4.8, height=height, share_rows=True
     )
     styles = _assign_styles(row.method for row in comparisons)
     methods = list(styles)

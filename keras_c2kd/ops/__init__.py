@@ -11,6 +11,7 @@ from keras_c2kd.ops.feature_maps import resize_bilinear
 from keras_c2kd.ops.feature_maps import resize_nearest
 from keras_c2kd.ops.kendall_rank_correlation import kendall_rank_correlation
 from keras_c2kd.ops.kl_divergence import kl_divergence
+from keras_c2kd.ops.linear_cka import cka_ratio
 from keras_c2kd.ops.linear_cka import hsic_terms
 from keras_c2kd.ops.linear_cka import linear_cka
 from keras_c2kd.ops.precision import full_precision
@@ -28,6 +29,7 @@ __all__ = [
     "adaptive_average_pool",
     "as_map",
     "centred",
+    "cka_ratio",
     "cosine_similarity",
     "exclude_target",
     "full_precision",

@@ -37,7 +37,7 @@ def linear_cka(first, second, debiased=False):
     """
     first, second = full_precision(first), full_precision(second)
     both, own, other = hsic_terms(first, second, debiased)
-    return _ratio(both, own, other)
+    return cka_ratio(both, own, other)
 
 
 def hsic_terms(first, second, debiased=False):
@@ -106,8 +106,18 @@ def _unbiased_product(first, second, count):
     return (trace + whole - crossed) / (count * (count - 3.0))
 
 
-def _ratio(both, own, other):
-    """`both / sqrt(own * other)`, 0 where either is not positive."""
+def cka_ratio(both, own, other):
+    """Turn the terms of `hsic_terms`, or sums of them, into CKA.
+
+    Args:
+        both: Scalar tensor, `HSIC(X, Y)`.
+        own: Scalar tensor, `HSIC(X, X)`.
+        other: Scalar tensor, `HSIC(Y, Y)`.
+
+    Returns:
+        Scalar tensor, `both / sqrt(own * other)`; 0 if one of the latter two
+        is not positive.
+    """
     positive = ops.logical_and(own > 0, other > 0)
     one = ops.ones_like(own)
     scale = ops.sqrt(ops.where(positive, own, one)) * ops.sqrt(
