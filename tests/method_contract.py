@@ -14,14 +14,17 @@ from keras_c2kd import losses
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import DIST
 from keras_c2kd.methods import DKD
+from keras_c2kd.methods import DLB
 from keras_c2kd.methods import DML
 from keras_c2kd.methods import NKD
 from keras_c2kd.methods import RKD
 from keras_c2kd.methods import SHAKE
+from keras_c2kd.methods import USKD
 from keras_c2kd.methods import FitNet
 from keras_c2kd.methods import KnowledgeDistillation
 from keras_c2kd.methods import ReviewKD
 from keras_c2kd.methods import Supervised
+from keras_c2kd.methods import ZipfKD
 from keras_c2kd.selection import GradientCosineSelection
 from keras_c2kd.selection import KendallSelection
 from keras_c2kd.selection import RandomSelection
@@ -66,6 +69,10 @@ contract_cases = {
     "rkd": RKD,
     "dml": DML,
     "shake": SHAKE,
+    "dlb": lambda: DLB(32),
+    "zipf_kd": ZipfKD,
+    "zipf_kd_logits": lambda: ZipfKD(rank_by="logits", only_correct=True),
+    "uskd": USKD,
 }
 
 

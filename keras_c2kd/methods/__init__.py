@@ -8,16 +8,20 @@ from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.methods.distillation_method import Targets
 from keras_c2kd.methods.fitnet import FitNet
 from keras_c2kd.methods.knowledge_distillation import KnowledgeDistillation
+from keras_c2kd.methods.last_minibatch import DLB
 from keras_c2kd.methods.normalized_kd import NKD
 from keras_c2kd.methods.relational_kd import RKD
 from keras_c2kd.methods.review_kd import ReviewKD
 from keras_c2kd.methods.shake import SHAKE
 from keras_c2kd.methods.supervised import Supervised
+from keras_c2kd.methods.uskd import USKD
+from keras_c2kd.methods.zipf_kd import ZipfKD
 
 __all__ = [
     "C2KD",
     "DIST",
     "DKD",
+    "DLB",
     "DML",
     "DistillationMethod",
     "FitNet",
@@ -28,4 +32,6 @@ __all__ = [
     "SHAKE",
     "Supervised",
     "Targets",
+    "USKD",
+    "ZipfKD",
 ]

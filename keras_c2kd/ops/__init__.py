@@ -1,5 +1,6 @@
 """Pure functions in `keras.ops`: the mathematics, backend-free."""
 
+from keras_c2kd.ops.descending_ranks import descending_ranks
 from keras_c2kd.ops.exclude_target import exclude_target
 from keras_c2kd.ops.exclude_target import non_target_log_softmax
 from keras_c2kd.ops.exclude_target import zero_target
@@ -31,6 +32,7 @@ __all__ = [
     "centred",
     "cka_ratio",
     "cosine_similarity",
+    "descending_ranks",
     "exclude_target",
     "full_precision",
     "full_precision_dtype",

@@ -1,0 +1,237 @@
+"""Self-distillation from the last mini-batch (DLB)."""
+
+import keras
+from keras import ops
+
+from keras_c2kd.losses import KLDivergence
+from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.ops import full_precision
+from keras_c2kd.ops import full_precision_dtype
+from keras_c2kd.ops import safe_divide
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class DLB(DistillationMethod):
+    """The student agrees with what it said one step before; no teacher.
+
+    Step `n` runs the batch of step `n - 1` once more, in its second view,
+    together with the batch of step `n`, in one forward pass. With `o_(n-1)`
+    the logits that the last batch had then, before the update, and `q` those
+    that it has now:
+
+    - `student_supervised` = mean of H(., y) over both batches together
+    - `distillation` = `w T^2 KL(softmax(o_(n-1) / T) || softmax(q / T))`,
+      mean over the last batch
+
+    The first step has the first term only, over its own batch; in place of
+    the last batch it runs its own second view, for the batch statistics. The
+    memory survives the borders of epochs and is saved with the weights.
+
+    Rows that pad a smaller batch in the memory are repeated ones with weight
+    0: they count in no loss, only in batch statistics.
+
+    Args:
+        batch_size: Integer, size of the largest batch.
+        temperature: Positive float, `T`. Defaults to `3.0`.
+        distillation_weight: Float, `w`. Defaults to `1.0`.
+        second_view: Key of the batch's inputs that holds a second augmented
+            view of the student's modality. Defaults to `None`: the same view
+            twice, as for data without augmentation.
+        **kwargs: As for every Keras layer.
+
+    Raises:
+        ValueError: If `batch_size` is not positive, a batch is larger, the
+            sample's shape is not known, logits are dense, or the second view
+            is not in the batch.
+
+    Reference: Shen et al., CVPR 2022, Eq. 4 to 7. The authors' code has no
+    default for temperature and weight; these are the paper's. The paper
+    speaks of batches that overlap by half, the code and this class of two
+    batches a step: an epoch costs two passes a sample either way.
+    """
+
+    needs_teacher = False
+    loss_names = ("student_supervised", "distillation")
+
+    def __init__(
+        self,
+        batch_size,
+        temperature=3.0,
+        distillation_weight=1.0,
+        second_view=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if batch_size < 1:
+            raise ValueError(
+                "DLB keeps a batch, of at least one sample. Received: "
+                f"batch_size={batch_size}"
+            )
+        self.batch_size = batch_size
+        self.temperature = temperature
+        self.distillation_weight = distillation_weight
+        self.second_view = second_view
+        self.divergence = KLDivergence(temperature)
+
+    def attach(self, student, teacher):
+        """Note the form of the student's input."""
+        inputs = getattr(student, "input", None)
+        self._input_forms = [
+            (
+                tuple(tensor.shape[1:]),
+                keras.backend.standardize_dtype(tensor.dtype),
+            )
+            for tensor in keras.tree.flatten(inputs)
+            if tensor is not None
+        ]
+        if not self._input_forms or any(
+            None in shape for shape, _ in self._input_forms
+        ):
+            shapes = [shape for shape, _ in self._input_forms]
+            raise ValueError(
+                "DLB keeps a batch of inputs and needs their shape. Received: "
+                f"a student whose samples have the shapes {shapes}. Build it "
+                "from an Input with all sizes."
+            )
+
+    def build(self, outputs_shape):
+        """Create the memory."""
+        logits = outputs_shape["student"]["logits"]
+        if len(logits) != 2:
+            raise ValueError(
+                "DLB is for one label a sample. Received: logits of shape "
+                f"{tuple(logits)}. Use another method for dense prediction."
+            )
+        rows, num_classes = self.batch_size, logits[-1]
+        self.last_inputs = [
+            self._memory(f"last_inputs_{number}", (rows, *shape), dtype)
+            for number, (shape, dtype) in enumerate(self._input_forms)
+        ]
+        self.last_logits = self._memory("last_logits", (rows, num_classes))
+        self.last_labels = self._memory("last_labels", (rows, num_classes))
+        self.last_weights = self._memory("last_weights", (rows,))
+        self.last_counted = self._memory("last_counted", (rows,))
+        self.built = True
+
+    def _memory(self, name, shape, dtype=None):
+        return self.add_weight(
+            shape=shape,
+            initializer="zeros",
+            dtype=dtype or full_precision_dtype(),
+            trainable=False,
+            name=name,
+        )
+
+    def run_student(self, network, student_input, inputs):
+        """Run the last batch and this one in one pass."""
+        second = student_input
+        if self.second_view is not None:
+            if not isinstance(inputs, dict) or self.second_view not in inputs:
+                raise ValueError(
+                    "The batch lacks the second view of the student's "
+                    f"modality: second_view={self.second_view!r}. Give the "
+                    "batch that key, or use DLB(second_view=None)."
+                )
+            second = inputs[self.second_view]
+        leaves = [
+            self._filled(ops.cast(leaf, memory.dtype))
+            for leaf, memory in zip(
+                keras.tree.flatten(second), self.last_inputs
+            )
+        ]
+        exists = ops.any(self.last_counted > 0)
+        last = [
+            ops.where(exists, memory, leaf)
+            for memory, leaf in zip(self.last_inputs, leaves)
+        ]
+        both = [
+            ops.concatenate([one, ops.cast(leaf, one.dtype)])
+            for one, leaf in zip(last, keras.tree.flatten(student_input))
+        ]
+        outputs = network(
+            keras.tree.pack_sequence_as(student_input, both), training=True
+        )
+        rows = self.batch_size
+        return {
+            **{name: tensor[rows:] for name, tensor in outputs.items()},
+            "last_logits": outputs["logits"][:rows],
+            "second_view": leaves,
+        }
+
+    def _filled(self, tensor):
+        """Repeat the rows of a batch until it fills the memory."""
+        if tensor.shape[0] is not None and tensor.shape[0] > self.batch_size:
+            raise ValueError(
+                f"DLB keeps batches of up to batch_size={self.batch_size} "
+                f"samples. Received: a batch of {tensor.shape[0]}. Create "
+                "DLB with the batch size of fit()."
+            )
+        rows = ops.arange(self.batch_size, dtype="int32")
+        return ops.take(tensor, rows % ops.shape(tensor)[0], axis=0)
+
+    def compute_losses(self, outputs, targets):
+        """Return the two terms, and keep this batch for the next step."""
+        logits = full_precision(outputs["student"]["logits"])
+        again = full_precision(outputs["student"]["last_logits"])
+        # Copies: the memory is overwritten before gradients are taken.
+        last_logits, last_labels, last_weights = (
+            ops.copy(ops.convert_to_tensor(memory))
+            for memory in (
+                self.last_logits,
+                self.last_labels,
+                self.last_weights,
+            )
+        )
+        given = targets.given_labels
+        is_one_hot = len(given.shape) == 2 and given.shape[-1] > 1
+        labels = last_labels
+        if not is_one_hot:
+            labels = ops.argmax(last_labels, axis=-1)
+        present = ops.cast(ops.shape(logits)[0], logits.dtype)
+        past = ops.sum(ops.copy(ops.convert_to_tensor(self.last_counted)))
+        supervised = targets.supervised_loss(logits) * present
+        supervised += self.batch_size * targets.loss(
+            labels, again, last_weights
+        )
+        distillation = self.diverge(
+            self.divergence, last_logits, again, None, last_weights
+        )
+        losses = {
+            "student_supervised": supervised / (present + past),
+            "distillation": self.distillation_weight
+            * distillation
+            * safe_divide(ops.full_like(past, self.batch_size), past),
+        }
+        self._keep(outputs["student"], targets, is_one_hot)
+        return losses, {}
+
+    def _keep(self, outputs, targets, is_one_hot):
+        """Overwrite the memory with this batch."""
+        logits = ops.stop_gradient(full_precision(outputs["logits"]))
+        for memory, leaf in zip(self.last_inputs, outputs["second_view"]):
+            memory.assign(leaf)
+        labels = targets.given_labels
+        if not is_one_hot:
+            labels = ops.one_hot(targets.labels, logits.shape[-1])
+        counted = ops.ones_like(logits[:, 0])
+        if targets.valid is not None:
+            counted = counted * ops.cast(targets.valid, counted.dtype)
+        weights = counted
+        if targets.sample_weights is not None:
+            weights = counted * targets.sample_weights
+        rows = ops.arange(self.batch_size, dtype="int32")
+        real = ops.cast(rows < ops.shape(logits)[0], counted.dtype)
+        self.last_logits.assign(self._filled(logits))
+        self.last_labels.assign(self._filled(ops.cast(labels, logits.dtype)))
+        self.last_weights.assign(self._filled(weights) * real)
+        self.last_counted.assign(self._filled(counted) * real)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "batch_size": self.batch_size,
+            "temperature": self.temperature,
+            "distillation_weight": self.distillation_weight,
+            "second_view": self.second_view,
+        }

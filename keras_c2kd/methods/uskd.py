@@ -1,0 +1,158 @@
+"""Universal self-knowledge distillation."""
+
+import keras
+from keras import ops
+
+from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.ops import descending_ranks
+from keras_c2kd.ops import exclude_target
+from keras_c2kd.ops import full_precision
+from keras_c2kd.ops import global_average_pool
+from keras_c2kd.ops import safe_divide
+from keras_c2kd.ops import target_log_probabilities
+
+_LEAST_REST = 1e-6
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class USKD(DistillationMethod):
+    """Soft labels made of the student and of a weak classifier; no teacher.
+
+    With the student's probabilities `p`, those of a weak classifier `w` on
+    pooled middle features, and the label's class `t`:
+
+    - `target` = `-alpha mean(P log p_t)`, `P = p_t^2 + 1 - mean(p_t^2)`
+    - `non_target` = `-beta mean(sum_{i != t} q_i log p^_i)`, with ^ the
+      softmax without the label's class. `q` is proportional to `1 / k` at
+      place `k` of all classes ordered by `w / (1 - w_t) + p / (1 - p_t)`.
+    - `weak` = `mu H(w, smoothed label)`; it trains the weak classifier and
+      reaches the student.
+
+    `P` and `q` are constant. Without the weights, `student_supervised` is
+    H(f_S, y).
+
+    Reads one feature map of the student, `features`; the authors tap the
+    third of four stages.
+
+    Args:
+        target_weight: Float, `alpha`. Defaults to `1.0` (ImageNet; CIFAR 0.1).
+        non_target_weight: Float, `beta`. Defaults to `0.1`.
+        weak_weight: Float, `mu`. Defaults to `0.005` (ImageNet; CIFAR 0.1).
+        label_smoothing: Float from 0 to 1, of the weak classifier's labels.
+            Defaults to `0.1`.
+        log_score: Whether the student's part of the order is
+            `log p / (1 - log p_t)`, as in the authors' code, where a
+            variable is used twice. Defaults to `False`: `p / (1 - p_t)`.
+        **kwargs: As for every Keras layer.
+
+    Raises:
+        ValueError: If the logits are dense: the method is for one label a
+            sample.
+
+    Reference: Yang et al., ICCV 2023, section 3.3 and Eq. 9 to 12.
+    """
+
+    needs_teacher = False
+    student_features = ("features",)
+    loss_names = ("student_supervised", "target", "non_target", "weak")
+
+    def __init__(
+        self,
+        target_weight=1.0,
+        non_target_weight=0.1,
+        weak_weight=0.005,
+        label_smoothing=0.1,
+        log_score=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(
+                "`label_smoothing` is a share from 0 to 1. Received: "
+                f"label_smoothing={label_smoothing}"
+            )
+        self.target_weight = target_weight
+        self.non_target_weight = non_target_weight
+        self.weak_weight = weak_weight
+        self.label_smoothing = label_smoothing
+        self.log_score = log_score
+
+    def build(self, outputs_shape):
+        """Create the weak classifier."""
+        shapes = outputs_shape["student"]
+        if len(shapes["logits"]) != 2:
+            raise ValueError(
+                "USKD is for one label a sample. Received: dense logits of "
+                f"shape {shapes['logits']}. Use another method."
+            )
+        self.weak_classifier = keras.layers.Dense(
+            shapes["logits"][-1],
+            dtype=self.dtype_policy,
+            name="student_weak_classifier",
+        )
+        self.weak_classifier.build((None, shapes["features"][-1]))
+        self.built = True
+
+    def call(self, outputs, training=False):
+        """Return the weak classifier's logits."""
+        features = global_average_pool(outputs["student"]["features"])
+        return {"weak": self.weak_classifier(features)}
+
+    def compute_losses(self, outputs, targets):
+        """Return the four terms."""
+        student = full_precision(outputs["student"]["logits"])
+        weak = full_precision(outputs["heads"]["weak"])
+        labels, weights = targets.labels, targets.weights
+        log_p = target_log_probabilities(student, labels)[..., 0]
+        squares = ops.stop_gradient(ops.exp(2.0 * log_p))
+        soft_target = squares + 1.0 - _mean(squares, weights)
+        one_hot = ops.one_hot(labels, student.shape[-1], dtype=student.dtype)
+        share = self.label_smoothing
+        smoothed = (1.0 - share) * one_hot + share / student.shape[-1]
+        weak_loss = -ops.sum(smoothed * ops.log_softmax(weak, axis=-1), axis=-1)
+        losses = {
+            "student_supervised": targets.supervised_loss(student),
+            "target": self.target_weight
+            * self.reduce_rows(-soft_target * log_p, weights),
+            "weak": self.weak_weight * self.reduce_rows(weak_loss, weights),
+        }
+        # Of two classes nothing is left that has an order.
+        losses["non_target"] = ops.zeros((), dtype=student.dtype)
+        if student.shape[-1] > 2:
+            soft = self._soft_labels(student, weak, labels, one_hot)
+            rest = ops.log_softmax(exclude_target(student, labels), axis=-1)
+            losses["non_target"] = self.non_target_weight * self.reduce_rows(
+                -ops.sum(soft * rest, axis=-1), weights
+            )
+        return losses, {}
+
+    def _soft_labels(self, student, weak, labels, one_hot):
+        """Return `1 / place` of the non-target classes, normalised."""
+        score = 0.0
+        for logits, as_log in ((weak, False), (student, self.log_score)):
+            values = ops.softmax(ops.stop_gradient(logits), axis=-1)
+            if as_log:
+                values = ops.log_softmax(ops.stop_gradient(logits), axis=-1)
+            target = ops.sum(one_hot * values, axis=-1, keepdims=True)
+            score = score + values / (1.0 - target + _LEAST_REST)
+        places = descending_ranks(score, break_ties=True)
+        soft = exclude_target(1.0 / ops.cast(places, student.dtype), labels)
+        return soft / ops.sum(soft, axis=-1, keepdims=True)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "target_weight": self.target_weight,
+            "non_target_weight": self.non_target_weight,
+            "weak_weight": self.weak_weight,
+            "label_smoothing": self.label_smoothing,
+            "log_score": self.log_score,
+        }
+
+
+def _mean(values, weights):
+    """Mean over the rows that count."""
+    if weights is None:
+        return ops.mean(values)
+    return safe_divide(ops.sum(values * weights), ops.sum(weights))
