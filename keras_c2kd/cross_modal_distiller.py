@@ -10,6 +10,9 @@ from keras_c2kd.data_checks import BatchRules
 from keras_c2kd.feature_taps import FeatureTaps
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import Targets
+from keras_c2kd.modalities import has_modality
+from keras_c2kd.modalities import modality_input
+from keras_c2kd.modalities import modality_keys
 from keras_c2kd.non_finite_loss import StopOnNonFiniteLoss
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
@@ -44,8 +47,10 @@ class CrossModalDistiller(keras.Model):
         teacher: Built `keras.Model` of the other modality with equally many
             classes, or None for methods without a teacher. Pre-train it with
             `method=Supervised()` and that network as the student.
-        student_modality: Key of the student's input in the batch.
-        teacher_modality: Key of the teacher's input; needed with a teacher.
+        student_modality: Key of the student's input in the batch; a tuple of
+            keys for a network that reads several modalities as a dict, such
+            as `methods.fuse` builds.
+        teacher_modality: The same for the teacher; needed with a teacher.
         method: `DistillationMethod`, used by this distiller only. Defaults to
             `C2KD()`.
         student_features: Where the method's feature maps are in the student:
@@ -118,8 +123,11 @@ class CrossModalDistiller(keras.Model):
         self.student = student
         self.teacher = teacher
         self.method = method
-        self.student_modality = student_modality
-        self.teacher_modality = teacher_modality
+        # A saved tuple comes back as a list.
+        self.student_modality, self.teacher_modality = (
+            tuple(modality) if isinstance(modality, list) else modality
+            for modality in (student_modality, teacher_modality)
+        )
         self.teacher_top_layers = teacher_top_layers
         self.check_data = check_data
         taps = {
@@ -230,7 +238,7 @@ class CrossModalDistiller(keras.Model):
             return student
         outputs = {"student": {"logits": student}}
         if self.teacher is not None and self._has_teacher_input(inputs):
-            teacher_input = inputs[self.teacher_modality]
+            teacher_input = modality_input(inputs, self.teacher_modality)
             logits = self.teacher(teacher_input, training=False)
             outputs["teacher"] = {"logits": logits}
         return outputs
@@ -250,7 +258,7 @@ class CrossModalDistiller(keras.Model):
                 )
             with self._freezing.applied():
                 outputs["teacher"] = self._networks.teacher(
-                    inputs[self.teacher_modality],
+                    modality_input(inputs, self.teacher_modality),
                     training=self._freezing.runs_in_training_mode,
                 )
             if self.method.teacher_update == "none":
@@ -263,8 +271,8 @@ class CrossModalDistiller(keras.Model):
     def _student_input(self, inputs):
         if not isinstance(inputs, dict):
             return inputs
-        if self.student_modality in inputs:
-            return inputs[self.student_modality]
+        if has_modality(inputs, self.student_modality):
+            return modality_input(inputs, self.student_modality)
         own = getattr(self.student, "input", None)
         if isinstance(own, dict) and set(own) <= set(inputs):
             return inputs
@@ -275,7 +283,7 @@ class CrossModalDistiller(keras.Model):
         )
 
     def _has_teacher_input(self, inputs):
-        return isinstance(inputs, dict) and self.teacher_modality in inputs
+        return has_modality(inputs, self.teacher_modality)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -522,9 +530,9 @@ class CrossModalDistiller(keras.Model):
         """Check arrays now, and wrap streams so that each batch is checked."""
         if not self.check_data:
             return x
-        needed = [self.student_modality]
+        needed = dict.fromkeys(modality_keys(self.student_modality))
         if training and self.teacher is not None:
-            needed.append(self.teacher_modality)
+            needed |= dict.fromkeys(modality_keys(self.teacher_modality))
         shape = self._logits_shape
         loss = self._compile_arguments.config["loss"]
         rules = BatchRules(
@@ -563,11 +571,12 @@ class CrossModalDistiller(keras.Model):
         rows.append(("heads", "", self.method, type(self.method).__name__))
         lines = ["Who is trained:"]
         for side, modality, layer, note in rows:
+            modality = "+".join(modality_keys(modality))
             sizes = {id(v): math.prod(v.shape) for v in layer.weights}
             total = sum(sizes.values())
             some = sum(sizes[key] for key in sizes if key in trained)
             lines.append(
-                f"  {side:<8} {modality or '':<12} {some:>12,} of {total:>12,}"
+                f"  {side:<8} {modality:<12} {some:>12,} of {total:>12,}"
                 f" parameters trained  {note}".rstrip()
             )
         return "\n".join(lines)

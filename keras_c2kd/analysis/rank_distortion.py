@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_c2kd.modalities import modality_input
 from keras_c2kd.ops import kendall_rank_correlation
 
 
@@ -33,7 +34,7 @@ class RankDistortion(keras.callbacks.Callback):
         """Add `rank_distorted_share` to the epoch's logs."""
         distiller = self.model
         student, teacher = (
-            network(self.inputs[modality], training=False)
+            network(modality_input(self.inputs, modality), training=False)
             for network, modality in (
                 (distiller.student, distiller.student_modality),
                 (distiller.teacher, distiller.teacher_modality),

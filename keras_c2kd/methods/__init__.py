@@ -7,8 +7,11 @@ from keras_c2kd.methods.dist import DIST
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.methods.distillation_method import Targets
 from keras_c2kd.methods.fitnet import FitNet
+from keras_c2kd.methods.gradient_modulation import OGM
 from keras_c2kd.methods.knowledge_distillation import KnowledgeDistillation
 from keras_c2kd.methods.last_minibatch import DLB
+from keras_c2kd.methods.multimodal_teacher import MultimodalTeacher
+from keras_c2kd.methods.multimodal_teacher import fuse
 from keras_c2kd.methods.normalized_kd import NKD
 from keras_c2kd.methods.relational_kd import RKD
 from keras_c2kd.methods.review_kd import ReviewKD
@@ -26,7 +29,9 @@ __all__ = [
     "DistillationMethod",
     "FitNet",
     "KnowledgeDistillation",
+    "MultimodalTeacher",
     "NKD",
+    "OGM",
     "RKD",
     "ReviewKD",
     "SHAKE",
@@ -34,4 +39,5 @@ __all__ = [
     "Targets",
     "USKD",
     "ZipfKD",
+    "fuse",
 ]

@@ -14,6 +14,8 @@ class Supervised(DistillationMethod):
     student.
 
     Args:
+        modulation: `OGM` to balance the encoders of a network that `fuse`
+            built, the student here, or None (default).
         **kwargs: As for every Keras layer.
 
     Reference: Huo et al., CVPR 2024, Tables 1 to 6, "w/o KD".
@@ -22,10 +24,45 @@ class Supervised(DistillationMethod):
     needs_teacher = False
     needs_logits = False
 
-    def __init__(self, **kwargs):
+    def __init__(self, modulation=None, **kwargs):
         super().__init__(**kwargs)
+        self.modulation = modulation
+        if modulation is not None:
+            self.student_features = modulation.taps
+
+    def attach(self, student, teacher):
+        """Show the network to the modulation."""
+        if self.modulation is not None:
+            self.modulation.attach(student)
 
     def compute_losses(self, outputs, targets):
         """Return the supervised loss of the student."""
         logits = outputs["student"]["logits"]
         return {"student_supervised": targets.supervised_loss(logits)}, {}
+
+    def modify_gradients(self, gradients, variables, outputs, labels):
+        """Modulate the gradients of the encoders, if asked to."""
+        if self.modulation is None:
+            return gradients
+        return self.modulation.modulate(
+            gradients, variables, outputs["student"], labels
+        )
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        config = super().get_config()
+        if self.modulation is not None:
+            config["modulation"] = keras.saving.serialize_keras_object(
+                self.modulation
+            )
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuild the method from `get_config()`."""
+        config = dict(config)
+        if "modulation" in config:
+            config["modulation"] = keras.saving.deserialize_keras_object(
+                config["modulation"]
+            )
+        return cls(**config)

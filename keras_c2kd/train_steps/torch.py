@@ -7,7 +7,10 @@ import torch
 def train_step(distiller, data):
     """Update teacher, student and heads on one batch; return the logs."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    distiller.zero_grad()
+    # Not `distiller.zero_grad()`: Keras registers parameters by path and
+    # forgets one of two encoders whose layers have equal names.
+    for variable in distiller.variables:
+        variable.value.grad = None
     outputs = distiller(x, training=True)
     loss = distiller.compute_loss(x, y, outputs, sample_weight, training=True)
     distiller.optimizer.scale_loss(loss).backward()

@@ -1,0 +1,191 @@
+"""On-the-fly gradient modulation of a fused network (OGM, OGM-GE)."""
+
+import types
+
+import keras
+from keras import ops
+
+from keras_c2kd.layers import ConcatFusion
+from keras_c2kd.ops import full_precision
+
+_LEAST_SUM = 1e-30
+_LEAST_DEVIATION = 1e-8
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class OGM(keras.layers.Layer):
+    """Slows down the encoder of the modality that dominates.
+
+    For a network that `fuse` built with a `ConcatFusion`, with the
+    contributions `out_u = W_u x_u + b / 2` of both modalities to the logits:
+
+    - `s_u = sum_batch softmax(out_u)[label]`, `rho_second = s_second /
+      s_first`, `rho_first = 1 / rho_second`
+    - the dominant modality, `rho_u > 1`, gets `k_u = 1 - tanh(alpha rho_u)`,
+      the other 1; a draw counts as dominance of the first
+    - gradients of the convolution kernels of encoder `u` are multiplied by
+      `k_u`
+    - with `noise` (OGM-GE), normal noise is added to the kernels' gradients
+      of both encoders; its deviation is that of the gradient before the
+      multiplication, plus 1e-8
+
+    It is given to a method, `MultimodalTeacher(modulation=OGM())` or
+    `Supervised(modulation=OGM())`. The losses do not change.
+
+    Args:
+        alpha: Float, strength. Defaults to `0.1`; the authors' examples take
+            values up to 0.3.
+        noise: Whether to add the noise of OGM-GE. Defaults to `False`.
+        steps: Integer, for how many training steps it is active, or None
+            (default) for all. The authors take the first 51 epochs.
+        seed: Integer seed of the noise, or None.
+        **kwargs: As for every Keras layer.
+
+    Raises:
+        ValueError: If the network was not built by `fuse` with a
+            `ConcatFusion`.
+
+    Reference: Peng et al., CVPR 2022, Eq. 8 to 11 and 14. The authors
+    modulate 4-dimensional parameters, which are the kernels of 2D
+    convolutions; here the kernels of convolutions of any dimension.
+    """
+
+    taps = {"first_vector": "first_vector", "second_vector": "second_vector"}
+
+    def __init__(self, alpha=0.1, noise=False, steps=None, seed=None, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        if alpha < 0 or (steps is not None and steps < 0):
+            raise ValueError(
+                "`alpha` and `steps` must not be negative. Received: "
+                f"alpha={alpha}, steps={steps}"
+            )
+        self.alpha = alpha
+        self.noise = noise
+        self.steps = steps
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+        self.step = self.add_weight(
+            shape=(),
+            initializer="zeros",
+            dtype="int32",
+            trainable=False,
+            name="step",
+        )
+        self.built = True
+
+    def attach(self, network):
+        """Find the fusion and the encoders' kernels in a fused network."""
+        found = {
+            name: layer
+            for layer in getattr(network, "layers", ())
+            for name in ("fusion", "first_encoder", "second_encoder")
+            if layer.name == name
+        }
+        fusion = found.get("fusion")
+        if len(found) != 3 or not isinstance(fusion, ConcatFusion):
+            kind = type(fusion).__name__ if fusion is not None else "none"
+            raise ValueError(
+                "OGM modulates a network that `fuse` built with a "
+                "ConcatFusion: only there has each modality a share in the "
+                f"logits. Received: {getattr(network, 'name', network)!r} "
+                f"with the fusion {kind}."
+            )
+        # A plain object: the network's variables are not the method's.
+        self._network = types.SimpleNamespace(
+            fusion=fusion,
+            first=_convolution_kernels(found["first_encoder"]),
+            second=_convolution_kernels(found["second_encoder"]),
+        )
+
+    def factors(self, outputs, labels):
+        """Return `k_first` and `k_second`, scalars.
+
+        Args:
+            outputs: Dict with `first_vector` and `second_vector`.
+            labels: Integers `(batch,)` or `(batch, 1)`, or one-hot rows.
+        """
+        sums = []
+        for logits in self._network.fusion.contributions(
+            [outputs["first_vector"], outputs["second_vector"]]
+        ):
+            probabilities = ops.softmax(full_precision(logits), axis=-1)
+            chosen = probabilities * _one_hot(labels, probabilities)
+            # Not 0: a modality that is wrong everywhere has no rival ratio.
+            sums.append(ops.maximum(ops.sum(chosen), _LEAST_SUM))
+        ratio = sums[1] / sums[0]
+        second_dominates = ratio > 1.0
+        one = ops.ones_like(ratio)
+        first = 1.0 - ops.tanh(self.alpha / ratio)
+        second = 1.0 - ops.tanh(self.alpha * ratio)
+        return (
+            ops.where(second_dominates, one, first),
+            ops.where(second_dominates, second, one),
+        )
+
+    def modulate(self, gradients, variables, outputs, labels):
+        """Return the modulated gradients, and count the step.
+
+        Args:
+            gradients: List of tensors or None.
+            variables: List of variables in the same order.
+            outputs: As in `factors`.
+            labels: As in `factors`.
+        """
+        first, second = self.factors(outputs, labels)
+        active = True if self.steps is None else self.step < self.steps
+        modulated = []
+        for gradient, variable in zip(gradients, variables):
+            in_first = id(variable) in self._network.first
+            if gradient is not None and (
+                in_first or id(variable) in self._network.second
+            ):
+                factor = first if in_first else second
+                changed = gradient * ops.cast(factor, gradient.dtype)
+                if self.noise:
+                    changed = changed + self._noise_like(gradient)
+                gradient = ops.where(active, changed, gradient)
+            modulated.append(gradient)
+        self.step.assign_add(1)
+        return modulated
+
+    def _noise_like(self, gradient):
+        size = 1
+        for length in gradient.shape:
+            size *= length
+        variance = ops.var(gradient) * (size / max(size - 1, 1))
+        noise = keras.random.normal(
+            gradient.shape, dtype=gradient.dtype, seed=self.generator
+        )
+        return noise * (ops.sqrt(variance) + _LEAST_DEVIATION)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "alpha": self.alpha,
+            "noise": self.noise,
+            "steps": self.steps,
+            "seed": self.seed,
+        }
+
+
+def _convolution_kernels(encoder):
+    """Return the ids of the kernels of all convolutions of a model."""
+    return {
+        id(layer.kernel)
+        for layer in encoder._flatten_layers()
+        if "Conv" in type(layer).__name__ and hasattr(layer, "kernel")
+    }
+
+
+def _one_hot(labels, probabilities):
+    """Return labels of any form as rows of the probabilities' shape."""
+    if len(labels.shape) == len(probabilities.shape):
+        if labels.shape[-1] == probabilities.shape[-1]:
+            return ops.cast(labels, probabilities.dtype)
+        labels = ops.squeeze(labels, -1)
+    return ops.one_hot(
+        ops.cast(labels, "int32"),
+        probabilities.shape[-1],
+        dtype=probabilities.dtype,
+    )

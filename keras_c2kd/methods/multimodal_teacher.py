@@ -1,0 +1,166 @@
+"""Teachers that read both modalities."""
+
+import keras
+
+from keras_c2kd import losses
+from keras_c2kd.feature_taps import classifier_and_input
+from keras_c2kd.layers import ConcatFusion
+from keras_c2kd.methods.logit_distillation import LogitDistillation
+
+
+def fuse(
+    first,
+    second,
+    fusion=None,
+    first_modality="audio",
+    second_modality="visual",
+    name="multimodal_teacher",
+):
+    """Join two classifiers of one modality each into one of both.
+
+    The new network holds the two without their classifiers, layers and
+    weights shared with them, and a fusion of the two vectors that entered
+    the classifiers.
+
+    Args:
+        first: Functional or sequential `keras.Model` that ends in a `Dense`
+            classifier on a vector.
+        second: The same for the other modality.
+        fusion: Layer from a list of two vectors to logits, named "fusion".
+            Defaults to `ConcatFusion(number of classes)`; or
+            `FiLMFusion(num_classes)`.
+        first_modality: Key of the first network's input.
+        second_modality: Key of the second network's input.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model` from the dict `{first_modality: ..., second_modality:
+        ...}` to logits. Its layers `first_vector`, `second_vector`,
+        `first_encoder`, `second_encoder` and `fusion` have these names. In a
+        `CrossModalDistiller` its modality is the tuple of both keys.
+
+    Raises:
+        ValueError: If a network does not end in a classifier on a vector, or
+            the class counts differ.
+
+    Reference: Huo et al., CVPR 2024, Table 7.
+    """
+    if first_modality == second_modality:
+        raise ValueError(
+            "The two modalities must have different keys. Received: "
+            f"{first_modality!r} twice."
+        )
+    networks = {"first": first, "second": second}
+    keys = {"first": first_modality, "second": second_modality}
+    inputs, vectors, counts = {}, [], []
+    for side, network in networks.items():
+        classifier, vector = classifier_and_input(network, side)
+        if len(vector.shape) != 2:
+            raise ValueError(
+                "A fusion joins feature vectors. Received: the classifier of "
+                f"{network.name!r} reads {tuple(vector.shape)}. Pool before "
+                "the classifier."
+            )
+        counts.append(classifier.kernel.shape[-1])
+        inputs[keys[side]] = _new_input(network, keys[side])
+        encoder = keras.Model(network.input, vector, name=f"{side}_encoder")
+        mark = keras.layers.Identity(name=f"{side}_vector")
+        vectors.append(mark(encoder(inputs[keys[side]])))
+    if len(set(counts)) > 1:
+        raise ValueError(
+            "Both networks must have equally many classes. Received: "
+            f"{counts[0]} and {counts[1]}"
+        )
+    if fusion is None:
+        fusion = ConcatFusion(counts[0])
+    fusion.name = "fusion"
+    return keras.Model(inputs, fusion(vectors), name=name)
+
+
+def _new_input(network, key):
+    """Return an input of the network's form, named by its key."""
+    if isinstance(network.input, dict):
+        return {
+            name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
+            for name, tensor in network.input.items()
+        }
+    tensor = network.input
+    return keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=key)
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class MultimodalTeacher(LogitDistillation):
+    """The student learns from a teacher of both modalities, which learns too.
+
+    `L = H(f_S, y) + H(f_T, y) + w D(f_T, f_S)`, the target of the divergence
+    held constant. `fuse` builds the teacher from two pre-trained networks;
+    its modality in the distiller is a tuple,
+    `teacher_modality=("audio", "visual")`.
+
+    Args:
+        divergence: Loss of `keras_c2kd.losses`. Defaults to `NKD()`.
+        modulation: `OGM`, which balances the teacher's encoders, or None
+            (default). Needs a `ConcatFusion`.
+        teacher_update: `"all"` (default), `"top"` or `"none"`.
+        **kwargs: `supervised_weight`, `distillation_weight`, `warmup_steps`,
+            `selection` and `update_frozen_statistics`, see
+            `LogitDistillation`; and as for every Keras layer.
+
+    Raises:
+        ValueError: If the gradients of a fixed teacher are to be modulated.
+
+    Reference: Huo et al., CVPR 2024, Table 7 and its text: both networks are
+    pre-trained and updated, the student distils by NKD.
+    """
+
+    def __init__(
+        self,
+        divergence=None,
+        modulation=None,
+        teacher_update="all",
+        **kwargs,
+    ):
+        super().__init__(
+            losses.NKD() if divergence is None else divergence,
+            teacher_update=teacher_update,
+            **kwargs,
+        )
+        if modulation is not None and teacher_update == "none":
+            raise ValueError(
+                "`modulation` changes the teacher's gradients, and a fixed "
+                'teacher has none. Received: teacher_update="none".'
+            )
+        self.modulation = modulation
+        if modulation is not None:
+            self.teacher_features = modulation.taps
+
+    def attach(self, student, teacher):
+        """Show the teacher to the modulation."""
+        if self.modulation is not None:
+            self.modulation.attach(teacher)
+
+    def modify_gradients(self, gradients, variables, outputs, labels):
+        """Modulate the gradients of the teacher's encoders."""
+        if self.modulation is None:
+            return gradients
+        return self.modulation.modulate(
+            gradients, variables, outputs["teacher"], labels
+        )
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "divergence": serialize(self.divergence),
+            "modulation": serialize(self.modulation),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuild the method from `get_config()`."""
+        config = dict(config)
+        config["modulation"] = keras.saving.deserialize_keras_object(
+            config["modulation"]
+        )
+        return super().from_config(config)
