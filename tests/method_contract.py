@@ -12,6 +12,7 @@ import numpy as np
 from keras_c2kd import CrossModalDistiller
 from keras_c2kd import losses
 from keras_c2kd.methods import C2KD
+from keras_c2kd.methods import CIRKD
 from keras_c2kd.methods import DIST
 from keras_c2kd.methods import DKD
 from keras_c2kd.methods import DLB
@@ -70,6 +71,12 @@ contract_cases = {
     "fitnet": FitNet,
     "review_kd": lambda: ReviewKD(levels=3),
     "rkd": RKD,
+    "cirkd": lambda: CIRKD(
+        pixel_memory=24,
+        region_memory=8,
+        contrast_pixels=32,
+        contrast_regions=16,
+    ),
     "dml": DML,
     "shake": SHAKE,
     "dlb": lambda: DLB(32),

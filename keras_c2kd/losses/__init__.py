@@ -1,5 +1,6 @@
 """Distillation losses on logits and features, as `keras.losses.Loss`."""
 
+from keras_c2kd.losses.cross_image_relation import CrossImageRelation
 from keras_c2kd.losses.decoupled_kd import DKD
 from keras_c2kd.losses.decoupled_kd import TargetKLDivergence
 from keras_c2kd.losses.dist import DIST
@@ -13,6 +14,7 @@ from keras_c2kd.losses.relational_kd import RelationalDistance
 from keras_c2kd.losses.relational_loss import RelationalLoss
 
 __all__ = [
+    "CrossImageRelation",
     "DIST",
     "DKD",
     "FeatureMeanSquaredError",

@@ -1,6 +1,7 @@
 """Distillation methods: which networks train, and by which terms."""
 
 from keras_c2kd.methods.c2kd import C2KD
+from keras_c2kd.methods.cirkd import CIRKD
 from keras_c2kd.methods.decoupled_kd import DKD
 from keras_c2kd.methods.deep_mutual_learning import DML
 from keras_c2kd.methods.dist import DIST
@@ -22,6 +23,7 @@ from keras_c2kd.methods.zipf_kd import ZipfKD
 
 __all__ = [
     "C2KD",
+    "CIRKD",
     "DIST",
     "DKD",
     "DLB",

@@ -1,0 +1,79 @@
+"""Relations between the places of all images of a batch (CIRKD)."""
+
+import keras
+from keras import ops
+
+from keras_c2kd.losses.relational_loss import RelationalLoss
+from keras_c2kd.losses.relational_loss import weighted_mean
+from keras_c2kd.ops import kl_divergence
+from keras_c2kd.ops import unit_vectors
+
+
+@keras.saving.register_keras_serializable("keras_c2kd.losses")
+class CrossImageRelation(RelationalLoss):
+    """Each place of an image is like the places of every image, as taught.
+
+    With unit vectors `a` at the places of the maps, for each ordered pair of
+    images `(i, j)`, itself included, and each place `m` of `i`:
+    `KL(softmax_n(<a^T_im, a^T_jn> / tau) || softmax_n(<a^S_im, a^S_jn> /
+    tau))`. The loss is the mean over places and pairs. Widths may differ,
+    sizes may not. Memory grows with the square of the number of all places.
+
+    Args:
+        temperature: Positive float, `tau`. Defaults to `0.1`.
+        reduction: `"sum_over_batch_size"` or `"mean"`.
+        name: Name of the loss.
+        dtype: As for every Keras loss.
+
+    Raises:
+        ValueError: If `temperature` is not positive.
+
+    Call arguments:
+        y_true: Target maps, shape `(batch, height, width, channels)`.
+        y_pred: Learner maps, shape `(batch, height, width, other channels)`.
+        sample_weight: Optional, shape `(batch,)`; a pair counts with the
+            product of its weights.
+
+    Reference: Yang et al., CVPR 2022, Eq. 5 to 7 (mini-batch-based
+    pixel-to-pixel distillation). No factor of the temperature squared, as in
+    the authors' code.
+    """
+
+    def __init__(
+        self,
+        temperature=0.1,
+        reduction="sum_over_batch_size",
+        name="cross_image_relation",
+        dtype=None,
+    ):
+        super().__init__(reduction, name, dtype)
+        if not temperature > 0:
+            raise ValueError(
+                "`temperature` divides the similarities and must be positive."
+                f" Received: temperature={temperature}"
+            )
+        self.temperature = temperature
+
+    def rows_shape(self, y_pred):
+        """Return the shape of the weights: one number an image."""
+        return ops.shape(y_pred)[:1]
+
+    def relate(self, target, learner, weights):
+        """Return the mean over pairs of images."""
+        divergence = kl_divergence(
+            self._similarities(target), self._similarities(learner)
+        )
+        pairs = weights[:, None] * weights[None]
+        return weighted_mean(ops.mean(divergence, axis=1), pairs)
+
+    def _similarities(self, maps):
+        """Return `(image, place, other image, its place)`."""
+        places = maps.shape[1] * maps.shape[2]
+        vectors = ops.reshape(maps, (-1, places, maps.shape[3]))
+        vectors = unit_vectors(vectors)
+        products = ops.einsum("imd,jnd->imjn", vectors, vectors)
+        return products / self.temperature
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "temperature": self.temperature}
