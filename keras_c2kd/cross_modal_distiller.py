@@ -501,7 +501,9 @@ class CrossModalDistiller(keras.Model):
             FloatingPointError: If a loss term is no longer finite.
         """
         self._assert_compile_called("fit")
-        x = self._checked(x, y, kwargs.get("sample_weight"), training=True)
+        x = self._checked(
+            x, y, kwargs.get("sample_weight"), batch_size or 32, training=True
+        )
         validation = kwargs.get("validation_data")
         if isinstance(validation, (tuple, list)):
             self._checked(*validation, training=False)
@@ -526,7 +528,9 @@ class CrossModalDistiller(keras.Model):
             **kwargs,
         )
 
-    def _checked(self, x, y=None, sample_weight=None, training=False):
+    def _checked(
+        self, x, y=None, sample_weight=None, batch_size=None, training=False
+    ):
         """Check arrays now, and wrap streams so that each batch is checked."""
         if not self.check_data:
             return x
@@ -542,9 +546,12 @@ class CrossModalDistiller(keras.Model):
             sparse=_takes_sparse_labels(loss),
             ignore_class=getattr(loss, "ignore_class", None),
             bare=len(needed) == 1,
+            least_batch_size=self.method.least_batch_size if training else 1,
         )
         if y is not None:
-            rules.check(x, y, sample_weight)
+            size = rules.check(x, y, sample_weight)
+            if training:
+                rules.check_batch_size(min(size, batch_size))
             return x
         return rules.checked(x)
 

@@ -22,6 +22,8 @@ class BatchRules:
         ignore_class: Label that the loss ignores, or None.
         bare: Whether input that is no dict stands for the one required
             modality.
+        least_batch_size: Integer, smaller batches are refused, if they do
+            not come last.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class BatchRules:
         sparse=None,
         ignore_class=None,
         bare=False,
+        least_batch_size=1,
     ):
         self.required = tuple(required)
         self.num_classes = num_classes
@@ -39,14 +42,29 @@ class BatchRules:
         self.sparse = sparse
         self.ignore_class = ignore_class
         self.bare = bare
+        self.least_batch_size = least_batch_size
 
     def check(self, x, y=None, sample_weight=None, where="the data"):
-        """Raise a ValueError that states rule, value received and fix."""
+        """Raise a ValueError that states rule, value received and fix.
+
+        Returns:
+            The number of samples.
+        """
         size = self._check_inputs(x, where)
         if y is not None:
             self._check_labels(_numpy(y), size, where)
         if sample_weight is not None:
             _check_finite(_numpy(sample_weight), "sample_weight", where)
+        return size
+
+    def check_batch_size(self, size):
+        """Raise a ValueError if batches of a size are too small."""
+        if size < self.least_batch_size:
+            raise ValueError(
+                "The method relates the samples of a batch and needs at least "
+                f"{self.least_batch_size} of them. Received: batches of "
+                f"{size}. Use a larger batch size."
+            )
 
     def _check_inputs(self, x, where):
         if not isinstance(x, dict):
@@ -142,6 +160,8 @@ class BatchRules:
         if kind == "tensorflow" and hasattr(data, "element_spec"):
             return _checked_tf_dataset(data, self)
         if hasattr(data, "collate_fn") and hasattr(data, "dataset"):
+            if data.batch_size is not None:
+                self.check_batch_size(data.batch_size)
             data = copy.copy(data)
             data.collate_fn = _CheckedCollate(data.collate_fn, self)
             return data
@@ -151,7 +171,10 @@ class BatchRules:
 
     def check_batch(self, batch, where="a batch"):
         """Check `x`, `(x, y)` or `(x, y, sample_weight)`."""
-        self.check(*keras.utils.unpack_x_y_sample_weight(batch), where=where)
+        data = keras.utils.unpack_x_y_sample_weight(batch)
+        size = self.check(*data, where=where)
+        if where == "batch 0":
+            self.check_batch_size(size)
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):
@@ -214,13 +237,16 @@ def _checked_tf_dataset(dataset, rules):
     import tensorflow as tf
 
     spec = dataset.element_spec
+    seen = []
     leaves = tf.nest.flatten(spec)
 
     def check(*arrays):
         batch = tf.nest.pack_sequence_as(spec, arrays)
         rules.check_batch(
-            tf.nest.map_structure(lambda tensor: tensor.numpy(), batch)
+            tf.nest.map_structure(lambda tensor: tensor.numpy(), batch),
+            "a batch" if seen else "batch 0",
         )
+        seen.append(True)
         return True
 
     def checked(*batch):

@@ -8,6 +8,7 @@ import functools
 
 import keras
 import numpy as np
+import pytest
 
 from keras_c2kd import CrossModalDistiller
 from keras_c2kd import losses
@@ -283,6 +284,10 @@ def check_edge_batches(create):
                     kernel = _classifier(network).kernel
                     kernel.assign(kernel * scale)
             inputs, labels = toy_data(samples, num_classes)
+            if samples < distiller.method.least_batch_size:
+                with pytest.raises(ValueError, match="at least"):
+                    distiller.fit(inputs, labels, verbose=0)
+                distiller.check_data = False
             logs = distiller.fit(
                 inputs, labels, batch_size=samples, verbose=0
             ).history

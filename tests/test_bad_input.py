@@ -6,6 +6,7 @@ from keras_c2kd import C2KD
 from keras_c2kd import CrossModalDistiller
 from keras_c2kd import KnowledgeDistillation
 from keras_c2kd import Supervised
+from keras_c2kd.methods import RKD
 from keras_c2kd.methods import DistillationMethod
 from keras_c2kd.methods import FitNet
 from keras_c2kd.selection import KendallSelection
@@ -258,3 +259,18 @@ def test_an_unfinished_method_says_what_is_missing():
     inputs, labels = toy_data(8)
     with pytest.raises(NotImplementedError, match="compute_losses"):
         toy_distiller(Unfinished()).train_on_batch(inputs, labels)
+
+
+@pytest.mark.parametrize(
+    "source", [as_tf_dataset, as_data_loader, as_generator, PairedDataset, None]
+)
+def test_batches_that_are_too_small_for_the_method(source):
+    inputs, labels = toy_data(8)
+    distiller = toy_distiller(RKD())
+    with pytest.raises(Exception, match="at least 3 of them.*batches of 2"):
+        if source is None:
+            distiller.fit(inputs, labels, batch_size=2, verbose=0)
+        else:
+            distiller.fit(source(inputs, labels, 2), verbose=0)
+    # A small last batch is fine.
+    distiller.fit(inputs, labels, batch_size=7, verbose=0)
