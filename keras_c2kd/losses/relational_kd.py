@@ -110,7 +110,11 @@ def _relative_distances(embeddings, pairs):
 
 def _cosines(embeddings):
     """Cosine at `i` between `j` and `k`, shape `(batch, batch, batch)`."""
-    edges = unit_vectors(embeddings[None] - embeddings[:, None])
+    # An edge from a sample to itself is 0 by definition, not by subtraction:
+    # a compiler may fuse the latter with what came before, and what rounding
+    # leaves would become a unit vector.
+    edges = embeddings[None] - embeddings[:, None]
+    edges = unit_vectors(edges * _off_diagonal(embeddings)[:, :, None])
     return ops.einsum("ijd,ikd->ijk", edges, edges)
 
 

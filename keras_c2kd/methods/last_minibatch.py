@@ -76,13 +76,18 @@ class DLB(DistillationMethod):
     def attach(self, student, teacher):
         """Note the form of the student's input."""
         inputs = getattr(student, "input", None)
+        tensors = [t for t in keras.tree.flatten(inputs) if t is not None]
         self._input_forms = [
             (
                 tuple(tensor.shape[1:]),
                 keras.backend.standardize_dtype(tensor.dtype),
             )
-            for tensor in keras.tree.flatten(inputs)
-            if tensor is not None
+            for tensor in tensors
+        ]
+        # Names, by which Keras too finds the inputs of a network in a dict.
+        self._reads_dict = isinstance(inputs, dict)
+        self._input_names = [
+            *(inputs if self._reads_dict else (t.name for t in tensors))
         ]
         if not self._input_forms or any(
             None in shape for shape, _ in self._input_forms
@@ -133,15 +138,16 @@ class DLB(DistillationMethod):
                     "batch that key, or use DLB(second_view=None)."
                 )
             second = inputs[self.second_view]
+        student_input, second = map(self._as_built, (student_input, second))
         leaves = [
             self._filled(ops.cast(leaf, memory.dtype))
             for leaf, memory in zip(
                 keras.tree.flatten(second), self.last_inputs
             )
         ]
-        exists = ops.any(self.last_counted > 0)
+        exists = ops.any(ops.convert_to_tensor(self.last_counted) > 0)
         last = [
-            ops.where(exists, memory, leaf)
+            ops.where(exists, ops.convert_to_tensor(memory), leaf)
             for memory, leaf in zip(self.last_inputs, leaves)
         ]
         both = [
@@ -157,6 +163,13 @@ class DLB(DistillationMethod):
             "last_logits": outputs["logits"][:rows],
             "second_view": leaves,
         }
+
+    def _as_built(self, tensors):
+        """Bring a dict of inputs into the student's own form and order."""
+        if not isinstance(tensors, dict):
+            return tensors
+        own = {name: tensors[name] for name in self._input_names}
+        return own if self._reads_dict else list(own.values())
 
     def _filled(self, tensor):
         """Repeat the rows of a batch until it fills the memory."""
@@ -187,8 +200,9 @@ class DLB(DistillationMethod):
         labels = last_labels
         if not is_one_hot:
             labels = ops.argmax(last_labels, axis=-1)
-        present = ops.cast(ops.shape(logits)[0], logits.dtype)
+        present = ops.sum(_counted(logits, targets))
         past = ops.sum(ops.copy(ops.convert_to_tensor(self.last_counted)))
+        # The compiled loss is a mean over the rows that are not ignored.
         supervised = targets.supervised_loss(logits) * present
         supervised += self.batch_size * targets.loss(
             labels, again, last_weights
@@ -197,7 +211,7 @@ class DLB(DistillationMethod):
             self.divergence, last_logits, again, None, last_weights
         )
         losses = {
-            "student_supervised": supervised / (present + past),
+            "student_supervised": safe_divide(supervised, present + past),
             "distillation": self.distillation_weight
             * distillation
             * safe_divide(ops.full_like(past, self.batch_size), past),
@@ -212,10 +226,10 @@ class DLB(DistillationMethod):
             memory.assign(leaf)
         labels = targets.given_labels
         if not is_one_hot:
-            labels = ops.one_hot(targets.labels, logits.shape[-1])
-        counted = ops.ones_like(logits[:, 0])
-        if targets.valid is not None:
-            counted = counted * ops.cast(targets.valid, counted.dtype)
+            labels = ops.one_hot(
+                _countable(targets, logits.shape[-1]), logits.shape[-1]
+            )
+        counted = _counted(logits, targets)
         weights = counted
         if targets.sample_weights is not None:
             weights = counted * targets.sample_weights
@@ -235,3 +249,24 @@ class DLB(DistillationMethod):
             "distillation_weight": self.distillation_weight,
             "second_view": self.second_view,
         }
+
+
+def _counted(logits, targets):
+    """Return 1 for each row that is not ignored, `(batch,)`."""
+    counted = ops.ones_like(logits[:, 0])
+    if targets.valid is None:
+        return counted
+    return counted * ops.cast(targets.valid, counted.dtype)
+
+
+def _countable(targets, num_classes):
+    """Return labels among which the loss ignores none.
+
+    Rows that it ignored get the class after the ignored one: their weight in
+    the memory is 0 anyway, and the loss's mean is over all rows there.
+    """
+    if targets.valid is None:
+        return targets.labels
+    given = ops.cast(targets.given_labels, "int32")
+    given = ops.reshape(given, ops.shape(targets.labels))
+    return ops.where(targets.valid, targets.labels, (given + 1) % num_classes)

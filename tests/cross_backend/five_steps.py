@@ -6,16 +6,31 @@ import sys
 import keras
 import numpy as np
 
+from keras_c2kd.methods import CIRKD
 from tests.method_contract import contract_cases
 from tests.toys import numpy_weights
 from tests.toys import toy_data
 from tests.toys import toy_distiller
 
+# Random draws differ from backend to backend, and noise does.
+CASES = {
+    name: create
+    for name, create in contract_cases.items()
+    if name not in ("kd_random", "cirkd", "ogm_ge")
+}
+# With memories that are drawn as a whole, the random order does not matter.
+CASES["cirkd_whole"] = lambda: CIRKD(
+    pixel_memory=400,
+    region_memory=100,
+    contrast_pixels=1600,
+    contrast_regions=400,
+)
+
 
 def five_steps(name):
     """Return the logs of five steps and a fingerprint of the weights."""
     distiller = toy_distiller(
-        contract_cases[name](),
+        CASES[name](),
         compile={"optimizer": keras.optimizers.SGD(0.01, momentum=0.9)},
     )
     random = np.random.default_rng(7)

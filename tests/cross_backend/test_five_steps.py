@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
+from tests.cross_backend.five_steps import CASES
+
 BACKENDS = ("tensorflow", "torch", "jax")
-# Random selection draws other samples on each backend.
-METHODS = ("supervised", "kd", "c2kd", "c2kd_top", "c2kd_no_proxies")
-METHODS += ("c2kd_zeroed", "c2kd_gradient", "c2kd_one_way")
+METHODS = tuple(CASES)
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,7 @@ def test_equals_the_reference(size, options, padding):
         3, use_bias=True, normalize=False, negative_slope=0.1, **options
     )
     maps = random_logits(2, *size, 2)
+    block.build(maps.shape)
     actual = evaluate(lambda maps: block(maps), maps)
     kernel, bias = (
         keras.ops.convert_to_numpy(w) for w in block.convolution.weights
@@ -53,6 +54,7 @@ def test_equals_the_reference(size, options, padding):
 def test_normalised_and_transposed():
     maps = random_logits(4, 3, 2, 2)
     block = ConvolutionBlock(5, transposed=True)
+    block.build(maps.shape)
     actual = evaluate(lambda maps: block(maps, training=True), maps)
     assert block.compute_output_shape(maps.shape) == actual.shape
     assert actual.shape == (4, 6, 4, 5)
@@ -65,7 +67,7 @@ def test_normalised_and_transposed():
 def test_fusions_equal_their_formulas():
     x, y = random_logits(4, 3), random_logits(4, 5, seed=1)
     concat = ConcatFusion(2)
-    logits = evaluate(lambda x, y: concat([x, y]), x, y)
+    concat.build([x.shape, y.shape])
     kernel, bias = (
         keras.ops.convert_to_numpy(w) for w in concat.classifier.weights
     )
@@ -80,6 +82,7 @@ def test_fusions_equal_their_formulas():
 
     for condition_on in ("first", "second"):
         film = FiLMFusion(2, condition_on)
+        film.build([x.shape, y.shape])
         logits = evaluate(lambda x, y, film=film: film([x, y]), x, y)
         given, scaled = (x, y) if condition_on == "first" else (y, x)
         weights = [keras.ops.convert_to_numpy(w) for w in film.weights]

@@ -1,0 +1,100 @@
+"""Which network each term of each method trains."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_c2kd.methods import DLB
+from keras_c2kd.methods.distillation_method import Targets
+from tests.gradients import gradients
+from tests.method_contract import contract_cases
+from tests.toys import toy_data
+from tests.toys import toy_distiller
+
+# Networks that a term reaches; a fixed teacher is reached by none.
+REACHED = {
+    "student_supervised": {"student"},
+    "teacher_supervised": {"teacher"},
+    "distillation": {"student"},
+    "teacher_proxy": {"teacher"},
+    "student_proxy": {"student"},
+    "cross_modal": {"student", "teacher"},
+    "hint": {"student"},
+    "review": {"student"},
+    "relational_distance": {"student"},
+    "relational_angle": {"student"},
+    "mini_batch": {"student"},
+    "pixel_memory": {"student"},
+    "region_memory": {"student"},
+    "student_mutual": {"student"},
+    "teacher_mutual": {"teacher"},
+    "shadow_supervised": set(),
+    "shadow_mutual": {"student"},
+    "shadow_hint": set(),
+    "zipf": {"student"},
+    "target": {"student"},
+    "non_target": {"student"},
+    "weak": {"student"},
+}
+# DLB's term of the last batch is 0 in the first step; it has its own test.
+CASES = {n: c for n, c in contract_cases.items() if c is not DLB and n != "dlb"}
+
+
+@pytest.mark.parametrize("create", CASES.values(), ids=CASES)
+def test_each_term_trains_whom_it_should(create):
+    inputs, labels = toy_data(32)
+    method = create()
+    distiller = toy_distiller(method)
+    outputs = distiller(inputs, training=True)
+    if method.warmup_steps:
+        method.step.assign(method.warmup_steps)
+    places = [
+        (side, name)
+        for side in ("student", "teacher")
+        for name in outputs.get(side, ())
+    ]
+    arrays = [
+        keras.ops.convert_to_numpy(outputs[side][name]) for side, name in places
+    ]
+    # Networks that agree on some ranks, so that a selection is not empty.
+    if ("teacher", "logits") in places:
+        teacher = arrays[places.index(("teacher", "logits"))]
+        number = places.index(("student", "logits"))
+        arrays[number] = arrays[number] + teacher
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def chosen_term(choice, *tensors):
+        outputs = {}
+        for (side, name), tensor in zip(places, tensors):
+            if side == "teacher" and method.teacher_update == "none":
+                tensor = keras.ops.stop_gradient(tensor)
+            outputs.setdefault(side, {})[name] = tensor
+        targets = Targets(
+            labels=keras.ops.convert_to_tensor(labels),
+            weights=None,
+            valid=None,
+            supervised_loss=lambda logits: loss(labels, logits),
+            given_labels=labels,
+            loss=loss,
+        )
+        # Heads and memories may change their state; it is thrown away.
+        with keras.StatelessScope():
+            outputs["heads"] = method(outputs, training=True)
+            losses, _ = method.compute_losses(outputs, targets)
+        terms = [keras.ops.sum(losses[name]) for name in method.loss_names]
+        return keras.ops.sum(choice * keras.ops.stack(terms))
+
+    number = len(method.loss_names)
+    for name, choice in zip(method.loss_names, np.eye(number, dtype="float32")):
+        _, *found = gradients(chosen_term, choice, *arrays)
+        reached = {
+            side
+            for (side, _), gradient in zip(places, found)
+            if np.abs(gradient).max() > 0
+        }
+        expected = REACHED[name]
+        if method.teacher_update == "none":
+            expected = expected - {"teacher"}
+        if name == "cross_modal" and not method.bidirectional:
+            expected = {"student"}
+        assert reached == expected, name
