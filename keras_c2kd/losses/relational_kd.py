@@ -101,8 +101,8 @@ def _relative_distances(embeddings, pairs):
     squares = ops.sum(ops.square(embeddings), axis=1)
     products = ops.matmul(embeddings, ops.transpose(embeddings))
     distances = squares[:, None] + squares[None] - 2.0 * products
-    off_diagonal = 1.0 - ops.eye(ops.shape(distances)[0], dtype=distances.dtype)
-    distances = off_diagonal * ops.sqrt(ops.maximum(distances, _LEAST_SQUARE))
+    distances = ops.sqrt(ops.maximum(distances, _LEAST_SQUARE))
+    distances = distances * _off_diagonal(embeddings)
     counted = pairs * ops.cast(distances > 0, distances.dtype)
     mean = weighted_mean(distances, counted)
     return safe_divide(distances, mean)
@@ -116,6 +116,11 @@ def _cosines(embeddings):
     edges = embeddings[None] - embeddings[:, None]
     edges = unit_vectors(edges * _off_diagonal(embeddings)[:, :, None])
     return ops.einsum("ijd,ikd->ijk", edges, edges)
+
+
+def _off_diagonal(embeddings):
+    """1 for two different samples and 0 for a sample with itself."""
+    return 1.0 - ops.eye(ops.shape(embeddings)[0], dtype=embeddings.dtype)
 
 
 def _huber(differences):
