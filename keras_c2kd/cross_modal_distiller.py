@@ -18,6 +18,7 @@ from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.teacher_freezing import TeacherFreezing
 from keras_c2kd.teacher_metrics import TeacherMetrics
+from keras_c2kd.train_steps import KeepVariables
 from keras_c2kd.train_steps import train_step_of_backend
 
 _SIDES = ("student", "teacher")
@@ -142,7 +143,7 @@ class CrossModalDistiller(keras.Model):
         # Keras would track the extractors of a dict or list as layers.
         self._networks = types.SimpleNamespace(**taps)
         shapes = {side: tap.shapes for side, tap in taps.items()}
-        _check_class_counts(shapes)
+        _check_logits(shapes)
         self._logits_shape = shapes["student"]["logits"]
         method.attach(student, teacher)
         method.build(shapes)
@@ -303,7 +304,8 @@ class CrossModalDistiller(keras.Model):
         """
         if not _is_training_output(y_pred):
             logits = _logits_of(y_pred, "student")
-            return super().compute_loss(x, y, logits, sample_weight)
+            weights = _row_weights(sample_weight, logits)
+            return super().compute_loss(x, y, logits, _copy(weights))
         targets = self._targets(y, y_pred, sample_weight)
         losses, diagnostics = self.method.compute_losses(y_pred, targets)
         size = ops.shape(targets.labels)[0]
@@ -321,18 +323,12 @@ class CrossModalDistiller(keras.Model):
             is_one_hot = y.shape[-1] == logits.shape[-1]
             labels = ops.argmax(y, -1) if is_one_hot else ops.squeeze(y, -1)
         labels = ops.cast(labels, "int32")
-        valid, weights = None, None
+        valid = None
         ignored = getattr(self.loss, "ignore_class", None)
         if ignored is not None:
             valid = labels != ignored
             labels = ops.where(valid, labels, ops.zeros_like(labels))
-        if sample_weight is not None:
-            weights = ops.cast(sample_weight, full_precision_dtype())
-            if len(weights.shape) > len(labels.shape):
-                weights = ops.squeeze(weights, -1)
-            while len(weights.shape) < len(labels.shape):
-                weights = ops.expand_dims(weights, -1)
-            weights = ops.broadcast_to(weights, ops.shape(labels))
+        row_weights = weights = _row_weights(sample_weight, logits)
         if valid is not None:
             counted = ops.cast(valid, full_precision_dtype())
             share = ops.mean(counted)
@@ -340,7 +336,7 @@ class CrossModalDistiller(keras.Model):
             weights = counted if weights is None else weights * counted
 
         def supervised_loss(logits):
-            return self._compile_loss(y, logits, sample_weight)
+            return self._compile_loss(y, logits, _copy(row_weights))
 
         return Targets(
             labels=labels,
@@ -511,22 +507,28 @@ class CrossModalDistiller(keras.Model):
             kwargs["validation_data"] = self._checked(
                 validation, training=False
             )
-        guard = StopOnNonFiniteLoss(self.method.loss_names)
+        keeper = KeepVariables()
+        own = [StopOnNonFiniteLoss(self.method.loss_names), keeper]
         if callbacks is None:
-            callbacks = [guard]
+            callbacks = own
         elif isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(guard)
+            for callback in own:
+                callbacks.append(callback)
         else:
-            callbacks = [guard, *keras.tree.flatten(callbacks)]
-        return super().fit(
-            x=x,
-            y=y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            **kwargs,
-        )
+            callbacks = [*own, *keras.tree.flatten(callbacks)]
+        try:
+            return super().fit(
+                x=x,
+                y=y,
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                **kwargs,
+            )
+        except BaseException:
+            keeper.restore()
+            raise
 
     def _checked(
         self, x, y=None, sample_weight=None, batch_size=None, training=False
@@ -726,7 +728,7 @@ def _check_pair(student, teacher, teacher_modality, method):
         )
 
 
-def _check_class_counts(shapes):
+def _check_logits(shapes):
     counts = {
         side: shape["logits"][-1]
         for side, shape in shapes.items()
@@ -741,6 +743,21 @@ def _check_class_counts(shapes):
         raise ValueError(
             "There must be at least 2 classes, one logit each. Received: "
             f"{counts}. Give a binary classifier two logits."
+        )
+    sizes = {
+        side: shape["logits"][1:-1]
+        for side, shape in shapes.items()
+        if shape["logits"] is not None
+    }
+    unequal = len(set(map(len, sizes.values()))) > 1 or any(
+        len({length for length in lengths if length is not None}) > 1
+        for lengths in zip(*sizes.values())
+    )
+    if unequal:
+        raise ValueError(
+            "Teacher and student must have one row of logits each for a "
+            "sample, or for the same pixels. Received: logits of the sizes "
+            f"{sizes} between batch and classes. Resize one to the other."
         )
 
 
@@ -806,6 +823,28 @@ def _mean_of_samples(weights):
     weights = ops.cast(weights, full_precision_dtype())
     axes = tuple(range(1, len(weights.shape)))
     return ops.mean(weights, axis=axes) if axes else weights
+
+
+def _row_weights(weights, logits):
+    """Return one weight a row of logits, or None.
+
+    Keras' losses put a dimension behind the weights at most: one weight a
+    sample would meet the wrong axis of the losses of dense logits.
+    """
+    if weights is None:
+        return None
+    weights = ops.cast(weights, full_precision_dtype())
+    rank = len(logits.shape) - 1
+    if len(weights.shape) > rank:
+        weights = ops.squeeze(weights, -1)
+    while len(weights.shape) < rank:
+        weights = ops.expand_dims(weights, -1)
+    return ops.broadcast_to(weights, ops.shape(logits)[:-1])
+
+
+def _copy(weights):
+    """Copy weights: on PyTorch, Keras' losses write the mask into theirs."""
+    return None if weights is None else ops.copy(weights)
 
 
 def _is_training_output(y_pred):

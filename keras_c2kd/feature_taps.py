@@ -130,7 +130,7 @@ def _find_classifier(model, owner):
     """Return the classifier, its input, and the graph that it is part of."""
     layer = None
     if _is_graph(model):
-        tensor = _ends(model)[1]
+        tensor = graph_ends(model)[1]
         while layer is None:
             operation, node, _ = tensor._keras_history
             if _is_graph(operation):
@@ -170,7 +170,7 @@ def _logits_shape(model, owner):
             "Begin it with keras.Input, or call it once on a batch."
         )
     if _is_graph(model):
-        output = _ends(model)[1]
+        output = graph_ends(model)[1]
         if not isinstance(output, keras.KerasTensor):
             raise ValueError(
                 f"The {owner} must have one output, the logits. Received: "
@@ -242,7 +242,7 @@ def _layers_by_path(model, prefix=""):
 
 def _classifier_input(model, argument):
     """Find what enters the last layer with weights, before its pooling."""
-    tensor, behind_classifier = _ends(model)[1], False
+    tensor, behind_classifier = graph_ends(model)[1], False
     while True:
         history = tensor._keras_history
         operation = history.operation
@@ -275,10 +275,10 @@ def _contains(model, operation):
 
 def _view(model):
     """Return a plain functional model over the same graph."""
-    return keras.Model(*_ends(model))
+    return keras.Model(*graph_ends(model))
 
 
-def _ends(model):
+def graph_ends(model):
     """Return the symbolic inputs and outputs of a graph model."""
     if isinstance(model, keras.Sequential):
         return model.inputs[0], model.outputs[0]
@@ -315,10 +315,15 @@ def _expose(model, places):
                 found.setdefault(name, []).append(tensors[index])
         return outputs
 
+    view = _view(model)
     traced = keras.models.clone_model(
-        _view(model), clone_function=lambda layer: layer, call_function=call
+        view, clone_function=lambda layer: layer, call_function=call
     )
     for name, (tapped, _) in places.items():
+        # Inputs are given, not called: a classifier may read them directly.
+        for old, new in zip(view.inputs, traced.inputs):
+            if old._keras_history.operation is tapped:
+                found[name] = [new]
         if len(found.get(name, ())) != 1:
             raise ValueError(
                 f"The tap {name!r} must be computed exactly once in a forward "

@@ -6,6 +6,9 @@ from keras_c2kd import C2KD
 from keras_c2kd import KnowledgeDistillation
 from keras_c2kd import Supervised
 from keras_c2kd.selection import KendallSelection
+from tests import references
+from tests.references import random_labels
+from tests.references import random_logits
 from tests.toys import AUDIO
 from tests.toys import VISUAL
 from tests.toys import assert_same_weights
@@ -246,6 +249,54 @@ def test_ignored_labels_train_nothing():
     for name in distiller.method.loss_names:
         assert float(logs[name]) == 0.0
     assert float(logs["selected_share"]) == 0.0
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("ignored", [None, 255])
+def test_sample_weights_of_every_network(dense, ignored):
+    """A weight goes with its sample, dense or not, whoever else used it."""
+    layers = keras.layers
+    weights = np.linspace(0.0, 2.0, 8).astype("float32")
+    labels = random_labels(8, *([4, 4] if dense else []), num_classes=3)
+    if ignored is not None:
+        labels[np.random.default_rng(0).random(labels.shape) < 0.3] = ignored
+    networks = {}
+    for name in (VISUAL, AUDIO):
+        tensors = keras.Input((4, 4, 2))
+        flat = tensors if dense else layers.Flatten()(tensors)
+        logits = layers.Dense(3, name="logits")(flat)
+        networks[name] = keras.Model(tensors, logits, name=name)
+    inputs = {
+        name: random_logits(8, 4, 4, 2, seed=n)
+        for n, name in enumerate(networks)
+    }
+    expected = {}
+    for side, name in (("student", VISUAL), ("teacher", AUDIO)):
+        rows = references.cross_entropy(
+            networks[name].predict(inputs[name], verbose=0).astype("float64"),
+            np.where(labels == ignored, 0, labels),
+        )
+        counted = np.ones(labels.shape) if ignored is None else labels < 3
+        rows = rows * weights.reshape(-1, *[1] * (labels.ndim - 1))
+        expected[side] = (rows * counted).sum() / counted.sum()
+    loss = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, ignore_class=ignored
+    )
+    distiller = toy_distiller(
+        C2KD(),
+        student=networks[VISUAL],
+        teacher=networks[AUDIO],
+        compile={"loss": loss, "metrics": [], "weighted_metrics": []},
+    )
+    given = weights.copy()
+    batch = {"sample_weight": given, "return_dict": True}
+    logs = distiller.test_on_batch(inputs, labels, **batch)
+    assert float(logs["loss"]) == pytest.approx(expected["student"], rel=1e-4)
+    logs = distiller.train_on_batch(inputs, labels, **batch)
+    for side, value in expected.items():
+        found = float(logs[f"{side}_supervised"])
+        assert found == pytest.approx(value, rel=1e-4)
+    np.testing.assert_array_equal(given, weights)
 
 
 def test_one_hot_and_column_labels_equal_integers():

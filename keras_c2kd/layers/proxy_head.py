@@ -1,8 +1,10 @@
 """The proxy head: a second classifier that talks to the other modality."""
 
 import keras
+from keras import ops
 
 from keras_c2kd.layers.batch_normalization import BatchNormalization
+from keras_c2kd.ops import as_map
 from keras_c2kd.ops import global_average_pool
 
 
@@ -13,10 +15,13 @@ class ProxyHead(keras.layers.Layer):
     `g = Dense(activation(BN(Conv1x1(GAP(features)))))`. After global average
     pooling the map is 1x1, where a 1x1 convolution is a dense layer without
     bias. Kernel: He-normal, fan-out; classifier: Keras' default (Glorot
-    uniform, bias 0).
+    uniform, bias 0). For dense prediction (`size=`) nothing is pooled: every
+    place of the map gets logits, which are resized bilinearly.
 
     Args:
         num_classes: Integer, at least 2.
+        size: Two integers, height and width of dense logits, or `None`
+            (default): one row of logits a sample.
         negative_slope: Float. `0.1` (default) is the LeakyReLU of the
             authors' code for AVE and CREMA-D; `0.0` the ReLU of the paper.
         epsilon: Float, of the batch normalisation. Defaults to `1e-5`.
@@ -35,10 +40,13 @@ class ProxyHead(keras.layers.Layer):
         training: Boolean, for the batch normalisation.
 
     Returns:
-        Logits of shape `(batch, num_classes)` in the compute dtype.
+        Logits of shape `(batch, num_classes)`, or `(batch, *size,
+        num_classes)`, in the compute dtype.
 
     Reference: Huo et al., CVPR 2024, Eq. 5. The paper says Conv-BN-ReLU on
     the backbone's output; the authors' code taps the third of four stages.
+    For segmentation (section 4.2) there is neither a definition of the
+    proxies nor code: 1x1 convolutions without pooling are our reading.
     Batch normalisation over a batch of one has nothing to normalise by: it
     is finite but carries no signal.
     """
@@ -46,6 +54,7 @@ class ProxyHead(keras.layers.Layer):
     def __init__(
         self,
         num_classes,
+        size=None,
         negative_slope=0.1,
         epsilon=1e-5,
         momentum=0.9,
@@ -58,6 +67,7 @@ class ProxyHead(keras.layers.Layer):
                 f"Received: num_classes={num_classes}"
             )
         self.num_classes = num_classes
+        self.size = None if size is None else tuple(size)
         self.negative_slope = negative_slope
         self.epsilon = epsilon
         self.momentum = momentum
@@ -91,26 +101,39 @@ class ProxyHead(keras.layers.Layer):
         self.classifier = keras.layers.Dense(
             self.num_classes, dtype=self.dtype_policy, name="classifier"
         )
+        shape = (None, channels)
+        if self.size is not None:
+            shape = (None, None, None, channels)
         for layer in (self.adaptation, self.normalization, self.classifier):
-            layer.build((None, channels))
+            layer.build(shape)
         self.built = True
 
     def call(self, features, training=False):
-        """Return the proxy's logits, shape `(batch, num_classes)`."""
-        features = self.adaptation(global_average_pool(features))
+        """Return the proxy's logits."""
+        if self.size is None:
+            features = global_average_pool(features)
+        else:
+            features = as_map(features)
+        features = self.adaptation(features)
         features = self.normalization(features, training=training)
-        features = keras.ops.leaky_relu(features, self.negative_slope)
-        return self.classifier(features)
+        features = ops.leaky_relu(features, self.negative_slope)
+        logits = self.classifier(features)
+        if self.size is None:
+            return logits
+        return ops.image.resize(
+            logits, self.size, "bilinear", data_format="channels_last"
+        )
 
     def compute_output_shape(self, features_shape):
-        """Return `(batch, num_classes)`."""
-        return (features_shape[0], self.num_classes)
+        """Return `(batch, num_classes)` or `(batch, *size, num_classes)`."""
+        return (features_shape[0], *(self.size or ()), self.num_classes)
 
     def get_config(self):
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
+            "size": self.size,
             "negative_slope": self.negative_slope,
             "epsilon": self.epsilon,
             "momentum": self.momentum,

@@ -161,16 +161,17 @@ class C2KD(DistillationMethod):
     def build(self, outputs_shape):
         """Create the two proxy heads."""
         if self.proxies:
-            num_classes = outputs_shape["student"]["logits"][-1]
             self.student_proxy, self.teacher_proxy = (
-                self._build_proxy(side, outputs_shape[side], num_classes)
+                self._build_proxy(side, outputs_shape[side])
                 for side in ("student", "teacher")
             )
         self.built = True
 
-    def _build_proxy(self, side, shapes, num_classes):
+    def _build_proxy(self, side, shapes):
+        size = self.dense_size(shapes["logits"], side)
         proxy = ProxyHead(
-            num_classes,
+            shapes["logits"][-1],
+            size,
             negative_slope=self.proxy_negative_slope,
             dtype=self.dtype_policy,
             name=f"{side}_proxy",
@@ -182,7 +183,7 @@ class C2KD(DistillationMethod):
         return proxy
 
     def call(self, outputs, training=False):
-        """Return the proxies' logits, `(batch, num_classes)` each."""
+        """Return the proxies' logits, of the shape of the networks' own."""
         if not self.proxies:
             return {}
         return {

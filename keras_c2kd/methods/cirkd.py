@@ -242,6 +242,8 @@ class CIRKD(DistillationMethod):
         if valid is None:
             valid = ops.ones_like(labels)
         both = ops.stack([labels, ops.cast(valid, labels.dtype)], axis=-1)
+        if len(labels.shape) == 2:
+            both = both[:, :, None]  # A sequence is a map of width 1.
         if len(labels.shape) == 1:
             both = both[:, None, None]
             ones = np.ones((1, *self.size, 1), dtype="int32")

@@ -282,6 +282,42 @@ class DistillationMethod(keras.layers.Layer):
             )
         return shape
 
+    def dense_size(self, logits_shape, side):
+        """Return the height and width of dense logits, their size known.
+
+        Args:
+            logits_shape: Tuple `(batch, num_classes)` or
+                `(batch, height, width, num_classes)`.
+            side: `"student"` or `"teacher"`.
+
+        Returns:
+            `(height, width)`, or `None` for one row of logits a sample.
+
+        Raises:
+            ValueError: If the logits have another rank or an unknown size.
+        """
+        if len(logits_shape) == 2:
+            return None
+        if len(logits_shape) != 4 or None in logits_shape[1:]:
+            raise ValueError(
+                f"The heads of {type(self).__name__} give logits (batch, "
+                "classes) or (batch, height, width, classes) of a known "
+                f"size. Received: {side} logits of shape "
+                f"{tuple(logits_shape)}. Give the {side} an Input with all "
+                "sizes."
+            )
+        return tuple(logits_shape[1:3])
+
+    def require_rows(self, outputs_shape):
+        """Raise a ValueError if the logits are not `(batch, num_classes)`."""
+        shape = outputs_shape["student"]["logits"]
+        if len(shape) != 2:
+            raise ValueError(
+                f"{type(self).__name__} is defined for one label a sample, "
+                "logits (batch, classes), not for dense prediction. "
+                f"Received: student logits of shape {tuple(shape)}"
+            )
+
     def warm_up(self):
         """Return `min(1, step / warmup_steps)` and count the step."""
         if not self.warmup_steps:

@@ -101,12 +101,8 @@ class DLB(DistillationMethod):
 
     def build(self, outputs_shape):
         """Create the memory."""
+        self.require_rows(outputs_shape)
         logits = outputs_shape["student"]["logits"]
-        if len(logits) != 2:
-            raise ValueError(
-                "DLB is for one label a sample. Received: logits of shape "
-                f"{tuple(logits)}. Use another method for dense prediction."
-            )
         rows, num_classes = self.batch_size, logits[-1]
         self.last_inputs = [
             self._memory(f"last_inputs_{number}", (rows, *shape), dtype)

@@ -4,6 +4,7 @@ import keras
 
 from keras_c2kd import losses
 from keras_c2kd.feature_taps import classifier_and_input
+from keras_c2kd.feature_taps import graph_ends
 from keras_c2kd.layers import ConcatFusion
 from keras_c2kd.methods.logit_distillation import LogitDistillation
 
@@ -63,7 +64,8 @@ def fuse(
             )
         counts.append(classifier.kernel.shape[-1])
         inputs[keys[side]] = _new_input(network, keys[side])
-        encoder = keras.Model(network.input, vector, name=f"{side}_encoder")
+        own = graph_ends(network)[0]
+        encoder = keras.Model(own, vector, name=f"{side}_encoder")
         mark = keras.layers.Identity(name=f"{side}_vector")
         vectors.append(mark(encoder(inputs[keys[side]])))
     if len(set(counts)) > 1:
@@ -79,13 +81,13 @@ def fuse(
 
 def _new_input(network, key):
     """Return an input of the network's form, named by its key."""
-    if isinstance(network.input, dict):
+    tensors = graph_ends(network)[0]
+    if isinstance(tensors, dict):
         return {
             name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
-            for name, tensor in network.input.items()
+            for name, tensor in tensors.items()
         }
-    tensor = network.input
-    return keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=key)
+    return keras.Input(tensors.shape[1:], dtype=tensors.dtype, name=key)
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")

@@ -99,7 +99,9 @@ class SHAKE(DistillationMethod):
             for name in self.teacher_features
         )
         num_classes = outputs_shape["student"]["logits"][-1]
-        self.dense = len(outputs_shape["student"]["logits"]) == 4
+        self.size = self.dense_size(
+            outputs_shape["student"]["logits"], "student"
+        )
         self.fuse_1 = self._block(second[3], 3, first, second, "fuse_1")
         self.skip_2 = self._block(second[3], 1, second, second, "skip_2")
         self.fuse_2 = self._block(third[3], 3, second, third, "fuse_2")
@@ -148,14 +150,13 @@ class SHAKE(DistillationMethod):
         maps = self.fuse_2(maps, training=training)
         maps = maps + self.skip_3(third, training=training)
         maps = self.fuse_3(maps, training=training)
-        if not self.dense:
+        if self.size is None:
             maps = global_average_pool(maps)
         classify = self.classifier if self.own_classifier else self._classifier
         logits = full_precision(classify(maps))
-        if self.dense:
-            size = outputs["student"]["logits"].shape[1:3]
+        if self.size is not None:
             logits = ops.image.resize(
-                logits, size, "bilinear", data_format="channels_last"
+                logits, self.size, "bilinear", data_format="channels_last"
             )
         return {"shadow": logits}
 

@@ -80,11 +80,7 @@ class USKD(DistillationMethod):
     def build(self, outputs_shape):
         """Create the weak classifier."""
         shapes = outputs_shape["student"]
-        if len(shapes["logits"]) != 2:
-            raise ValueError(
-                "USKD is for one label a sample. Received: dense logits of "
-                f"shape {shapes['logits']}. Use another method."
-            )
+        self.require_rows(outputs_shape)
         self.weak_classifier = keras.layers.Dense(
             shapes["logits"][-1],
             dtype=self.dtype_policy,

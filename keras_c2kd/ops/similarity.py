@@ -41,7 +41,11 @@ def unit_vectors(vectors, axis=-1):
         Float tensor of the same shape.
     """
     norms = safe_norm(vectors, axis=axis, keepdims=True)
-    return vectors / ops.maximum(norms, _SMALLEST_NORM)
+    # Divided by the smallest norm, a zero vector would have a huge slope.
+    is_zero = norms == 0
+    norms = ops.where(is_zero, ops.ones_like(norms), norms)
+    units = vectors / ops.maximum(norms, _SMALLEST_NORM)
+    return ops.where(is_zero, ops.zeros_like(units), units)
 
 
 def cosine_similarity(first, second, axis=-1):

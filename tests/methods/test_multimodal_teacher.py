@@ -53,6 +53,20 @@ def test_a_fused_network_joins_the_pooled_vectors(tmp_path):
         assert_same_weights(copy, model)
 
 
+def test_sequential_networks_are_fused():
+    first = networks()[0]
+    second = keras.Sequential(
+        [keras.Input((5,)), keras.layers.Dense(3), keras.layers.Dense(4)],
+        name="second",
+    )
+    model = fuse(first, second, second_modality="text")
+    assert {name: x.shape[1:] for name, x in model.input.items()} == {
+        AUDIO: (12, 10, 1),
+        "text": (5,),
+    }
+    assert model.output.shape == (None, 4)
+
+
 def test_what_cannot_be_fused():
     first, second = networks()
     with pytest.raises(ValueError, match="different keys"):
