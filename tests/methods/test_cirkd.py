@@ -226,10 +226,17 @@ def assert_state(state, pixels, regions):
 
 
 def test_by_hand():
-    """One place, two classes, one slot each: the unit vectors of the plane."""
-    method = build(2, (1, 1), 2, temperature=1 / np.log(3), pixel_memory=1)
+    """One place, two classes, few slots: the unit vectors of the plane."""
+    method = build(
+        2,
+        (1, 1),
+        2,
+        temperature=1 / np.log(3),
+        pixel_memory=1,
+        region_memory=2,
+    )
     method.pixels.assign([[[0.0, 1.0]], [[0.0, 1.0]]])
-    method.regions.assign(np.full((2, 2000, 2), [0.0, 1.0]))
+    method.regions.assign(np.full((2, 2, 2), [0.0, 1.0]))
     batch = random_batch(np.asarray([0], "int32"), 2, (1, 1), 2)
     batch["features"] = np.asarray([[[[7.0, 0.0]]]])
     batch["projection"] = np.asarray([[[[0.0, 0.5]]]])
@@ -239,11 +246,11 @@ def test_by_hand():
         losses["pixel_memory"], 0.1 * np.log(3) / 2, rtol=1e-5
     )
     np.testing.assert_array_equal(state["pixels"], [[[1, 0]], [[0, 1]]])
-    # 1 slot with similarities (1, 0), 3999 with (0, 1).
-    p, q = 3 / (3 + 3999), 1 / (1 + 3 * 3999)
+    # 1 slot with similarities (1, 0), 3 with (0, 1).
+    p, q = 3 / (3 + 3), 1 / (1 + 3 * 3)
     expected = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
     np.testing.assert_allclose(
-        losses["region_memory"], 0.1 * expected, rtol=1e-4
+        losses["region_memory"], 0.1 * expected, rtol=1e-5
     )
     np.testing.assert_array_equal(state["regions"][0, 0], [1, 0])
     assert (state["region_pointers"] == [1, 0]).all()

@@ -6,6 +6,7 @@ from keras_c2kd.methods import DLB
 from tests import references
 from tests.references import random_labels
 from tests.toys import VISUAL
+from tests.toys import toy_data
 from tests.toys import toy_distiller
 from tests.toys import toy_network
 
@@ -416,6 +417,18 @@ def test_half_precision_keeps_full_precision_logits():
         "float32"
     }
     assert not any(variable.trainable for variable in method.variables)
+
+
+def test_refuses_what_it_cannot_keep():
+    inputs, labels = toy_data(8)
+    distiller = toy_distiller(DLB(8, second_view="other"))
+    with pytest.raises(Exception, match="lacks the second view.*'other'"):
+        distiller.fit(inputs, labels, verbose=0)
+    anything = keras.Input((None, None, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(anything)
+    student = keras.Model(anything, keras.layers.Dense(4)(pooled))
+    with pytest.raises(ValueError, match="Build it from an Input"):
+        toy_distiller(DLB(8), student=student)
 
 
 def test_a_larger_batch_is_refused():

@@ -1,10 +1,9 @@
-"""DLB, ZipfKD and USKD against plain numpy."""
+"""ZipfKD and USKD against plain numpy."""
 
 import keras
 import numpy as np
 import pytest
 
-from keras_c2kd.methods import DLB
 from keras_c2kd.methods import USKD
 from keras_c2kd.methods import ZipfKD
 from keras_c2kd.methods.distillation_method import Targets
@@ -12,135 +11,7 @@ from tests import references
 from tests.evaluate import evaluate
 from tests.references import random_labels
 from tests.references import random_logits
-from tests.toys import SHAPES
-from tests.toys import VISUAL
-from tests.toys import toy_data
 from tests.toys import toy_distiller
-
-RATE = 0.1
-
-
-def linear_student():
-    inputs = keras.Input((3,), name="x")
-    return keras.Model(inputs, keras.layers.Dense(4, name="logits")(inputs))
-
-
-class LinearDLB:
-    """The definition of DLB, with SGD on a linear network, in float64."""
-
-    def __init__(self, kernel, bias, temperature=3.0, weight=1.0):
-        self.kernel = kernel.astype("float64")
-        self.bias = bias.astype("float64")
-        self.temperature, self.weight = temperature, weight
-        self.last = None
-
-    def step(self, x, view, labels, weights):
-        logits = x @ self.kernel + self.bias
-        count = len(x)
-        terms = {"distillation": 0.0}
-        rows = weights * references.cross_entropy(logits, labels)
-        errors = weights[:, None] * (
-            references.softmax(logits) - references.one_hot(labels, 4)
-        )
-        if self.last is not None:
-            again, old_logits, old_labels, old_weights = self.last
-            q = again @ self.kernel + self.bias
-            count += len(again)
-            rows = np.concatenate(
-                [
-                    rows,
-                    old_weights * references.cross_entropy(q, old_labels),
-                ]
-            )
-            old_errors = old_weights[:, None] * (
-                references.softmax(q) - references.one_hot(old_labels, 4)
-            )
-            t = self.temperature
-            divergence = old_weights * references.kl(old_logits, q, t)
-            terms["distillation"] = self.weight * t**2 * divergence.mean()
-            pull = old_weights[:, None] * (
-                references.softmax(q / t) - references.softmax(old_logits / t)
-            )
-            old_errors = old_errors / count + self.weight * t * pull / len(q)
-        gradient = x.T @ errors / count
-        bias_gradient = errors.sum(0) / count
-        if self.last is not None:
-            gradient += again.T @ old_errors
-            bias_gradient += old_errors.sum(0)
-        self.kernel = self.kernel - RATE * gradient
-        self.bias = self.bias - RATE * bias_gradient
-        terms["student_supervised"] = rows.sum() / count
-        self.last = (view, logits, labels, weights)
-        return terms
-
-
-@pytest.mark.parametrize("one_hot", [False, True])
-@pytest.mark.parametrize("second_view", [None, "again"])
-def test_dlb_equals_a_simulation(second_view, one_hot):
-    random = np.random.default_rng(0)
-    x = random.normal(size=(10, 3)).astype("float32")
-    view = random.normal(size=(10, 3)).astype("float32")
-    view = x if second_view is None else view
-    labels = random_labels(10, num_classes=4)
-    weights = random.uniform(0.5, 2.0, 10).astype("float32")
-    student = linear_student()
-    distiller = toy_distiller(
-        DLB(4, second_view=second_view),
-        student=student,
-        compile={
-            "optimizer": keras.optimizers.SGD(RATE),
-            "loss": keras.losses.CategoricalCrossentropy(from_logits=True)
-            if one_hot
-            else keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        },
-    )
-    simulation = LinearDLB(*student.get_weights())
-    given = references.one_hot(labels, 4).astype("float32")
-    # Batches of 4, 4 and 2, twice: the memory survives the border.
-    for _ in range(2):
-        for start in (0, 4, 8):
-            part = slice(start, start + 4)
-            distiller.reset_metrics()
-            logs = distiller.train_on_batch(
-                {VISUAL: x[part], "again": view[part]},
-                given[part] if one_hot else labels[part],
-                sample_weight=weights[part],
-                return_dict=True,
-            )
-            expected = simulation.step(
-                x[part], view[part], labels[part], weights[part]
-            )
-            for name, value in expected.items():
-                np.testing.assert_allclose(
-                    float(logs[name]), value, rtol=1e-4, atol=1e-6
-                )
-    kernel, bias = student.get_weights()
-    np.testing.assert_allclose(kernel, simulation.kernel, atol=1e-5)
-    np.testing.assert_allclose(bias, simulation.bias, atol=1e-5)
-    kept = keras.ops.convert_to_numpy(distiller.method.last_logits)
-    np.testing.assert_allclose(kept[:2], simulation.last[1], atol=1e-5)
-    kept = keras.ops.convert_to_numpy(distiller.method.last_weights)
-    np.testing.assert_allclose(kept, [*weights[8:], 0.0, 0.0], rtol=1e-6)
-
-
-def test_dlb_refuses_what_it_cannot_keep():
-    inputs, labels = toy_data(8)
-    with pytest.raises(ValueError, match="batch_size=0"):
-        DLB(0)
-    distiller = toy_distiller(DLB(8, second_view="other"))
-    with pytest.raises(Exception, match="lacks the second view.*'other'"):
-        distiller.fit(inputs, labels, verbose=0)
-    anything = keras.Input((None, None, 3))
-    pooled = keras.layers.GlobalAveragePooling2D()(anything)
-    student = keras.Model(anything, keras.layers.Dense(4)(pooled))
-    with pytest.raises(ValueError, match="Build it from an Input"):
-        toy_distiller(DLB(8), student=student)
-    dense = keras.Input(SHAPES[VISUAL])
-    maps = keras.layers.Conv2D(5, 3)(dense)
-    student = keras.Model(dense, keras.layers.Conv2D(4, 1)(maps))
-    for method in (DLB(8), USKD(), ZipfKD()):
-        with pytest.raises(ValueError, match="one label a sample"):
-            toy_distiller(method, student=student)
 
 
 def terms_of(method, student, labels, weights=None, heads=None, **features):

@@ -4,7 +4,6 @@ import pytest
 
 from keras_c2kd.ops import adaptive_average_pool
 from keras_c2kd.ops import as_map
-from keras_c2kd.ops import descending_ranks
 from keras_c2kd.ops import global_average_pool
 from keras_c2kd.ops import map_shape
 from keras_c2kd.ops import resize_bilinear
@@ -102,11 +101,3 @@ def test_target_log_probabilities():
     sure = np.asarray([[1e4, 0.0, 0.0]])
     actual = evaluate(target_log_probabilities, sure, np.asarray([0]))
     np.testing.assert_allclose(actual, [[0.0, np.log(2) - 1e4]], rtol=1e-6)
-
-
-def test_descending_ranks():
-    scores = np.asarray([[3.0, 1.0, 3.0, 0.0, 1.0], [0.0] * 5])
-    actual = evaluate(descending_ranks, scores)
-    np.testing.assert_array_equal(actual, [[1, 3, 1, 5, 3], [1] * 5])
-    actual = evaluate(lambda s: descending_ranks(s, break_ties=True), scores)
-    np.testing.assert_array_equal(actual, [[1, 3, 2, 5, 4], [1, 2, 3, 4, 5]])
