@@ -89,7 +89,8 @@ def toy_distiller(method, compiled=True, student=None, teacher=None, **kwargs):
         ("teacher", method.teacher_features),
     ):
         if set(names) <= set(TAPS) and names:
-            kwargs[f"{side}_features"] = {name: TAPS[name] for name in names}
+            taps = {name: TAPS[name] for name in names}
+            kwargs.setdefault(f"{side}_features", taps)
     distiller = CrossModalDistiller(
         student=toy_network(VISUAL, seed=2) if student is None else student,
         teacher=teacher,
