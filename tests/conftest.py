@@ -18,8 +18,12 @@ if os.environ.get("KERAS_BACKEND") == "jax":
 # seconds a shape; the older form takes half a second.
 os.environ.setdefault("JAX_THREEFRY_PARTITIONABLE", "0")
 
+import itertools  # noqa: E402
+
 import keras  # noqa: E402
 import pytest  # noqa: E402
+
+_finished = itertools.count(1)
 
 
 @pytest.fixture(autouse=True)
@@ -31,3 +35,6 @@ def reproducible():
     yield
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
+    # Keras and TensorFlow hold on to the graphs of models: gigabytes in all.
+    if next(_finished) % 50 == 0:
+        keras.utils.clear_session()
