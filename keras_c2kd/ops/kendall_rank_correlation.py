@@ -2,17 +2,18 @@
 
 import math
 
+import keras
 from keras import ops
 
 from keras_c2kd.ops.precision import full_precision
 
 # The pairwise comparisons are made for a block of classes and a chunk of
 # rows at a time. At most 16 blocks are unrolled, which bounds the compile
-# time, and one block of comparisons holds about half a million numbers (2
-# MiB), which bounds the memory and keeps it near the processor's cache.
-_SMALLEST_BLOCK = 16
+# time; the comparisons of one block bound the memory. A compiled program runs
+# fastest if they stay in the processor's nearest cache (32 thousand numbers);
+# eager operations, on PyTorch, if there are few of them (half a million
+# numbers, and one block up to 64 classes).
 _MOST_BLOCKS = 16
-_COMPARISONS_AT_ONCE = 2**19
 
 
 def kendall_rank_correlation(first, second):
@@ -63,10 +64,9 @@ def kendall_rank_correlation(first, second):
             "Ranks need at least 2 classes on the last axis. "
             f"Received: shape={tuple(first.shape)}"
         )
-    block = max(_SMALLEST_BLOCK, math.ceil(num_classes / _MOST_BLOCKS))
-    chunk = max(1, _COMPARISONS_AT_ONCE // (block * num_classes))
     leading_shape = ops.shape(first)[:-1]
     rows = _row_count(first)
+    block, chunk = _sizes(num_classes)
     first = ops.reshape(first, (-1, num_classes))
     second = ops.reshape(second, (-1, num_classes))
     if rows is None and len(leading_shape) == 1:
@@ -76,7 +76,22 @@ def kendall_rank_correlation(first, second):
         correlation = _correlation(first, second, block)
     else:
         correlation = _in_chunks(first, second, block, chunk)
+    # Not every backend has a NaN as the sign of NaN.
+    undefined = ops.logical_or(
+        ops.any(ops.isnan(first), axis=-1), ops.any(ops.isnan(second), axis=-1)
+    )
+    correlation = ops.where(undefined, float("nan"), correlation)
     return ops.reshape(correlation, leading_shape)
+
+
+def _sizes(num_classes):
+    """Return how many classes and how many rows are compared at a time."""
+    smallest, comparisons = 4, 2**15
+    if keras.backend.backend() == "torch":
+        smallest, comparisons = 64 if num_classes <= 64 else 16, 2**19
+    block = max(smallest, math.ceil(num_classes / _MOST_BLOCKS))
+    block = min(block, num_classes)
+    return block, max(1, comparisons // (block * num_classes))
 
 
 def _row_count(logits):
@@ -92,16 +107,14 @@ def _correlation(first, second, block):
     concordance = 0.0
     for start in range(0, num_classes, block):
         products = _signs(first, start, block) * _signs(second, start, block)
+        if block == num_classes:
+            concordance = ops.sum(products, axis=(0, 1))
+            break
         products = ops.sum(products, axis=0)
         # Pairs inside the block appear in both orders, the others once.
         concordance += 2.0 * ops.sum(products, axis=0)
         concordance -= ops.sum(products[:block], axis=0)
-    # Not every backend has a NaN as the sign of NaN.
-    undefined = ops.logical_or(
-        ops.any(ops.isnan(first), axis=0), ops.any(ops.isnan(second), axis=0)
-    )
-    correlation = concordance / (num_classes * (num_classes - 1))
-    return ops.where(undefined, float("nan"), correlation)
+    return concordance / (num_classes * (num_classes - 1))
 
 
 def _signs(logits, start, block):
@@ -113,6 +126,14 @@ def _in_chunks(first, second, block, chunk):
     """Apply `_correlation` to `chunk` rows at a time, without a copy of all."""
     num_classes = first.shape[-1]
     rows = ops.shape(first)[0]
+    if keras.backend.backend() == "torch":
+        # Eager: results that are kept one by one between large temporaries
+        # would break the heap into pieces, gigabytes for dense logits.
+        correlations = ops.zeros((rows,), dtype=first.dtype)
+        for start in range(0, rows, chunk):
+            part = slice(start, start + chunk)
+            correlations[part] = _correlation(first[part], second[part], block)
+        return correlations
     if first.shape[0] is None:
         # Of an unknown number of rows there may be less than one chunk.
         filler = ops.zeros((chunk, num_classes), dtype=first.dtype)
