@@ -225,7 +225,7 @@ def added_memory(shape):
     finish(function(*tensors))
     added = peak_memory() - before
     del arrays
-    return added
+    return max(added, 1)
 
 
 def memory_figures(settings):
