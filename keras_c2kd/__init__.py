@@ -3,6 +3,7 @@
 from keras_c2kd import layers
 from keras_c2kd import losses
 from keras_c2kd import methods
+from keras_c2kd import models
 from keras_c2kd import ops
 from keras_c2kd import selection
 from keras_c2kd.cross_modal_distiller import CrossModalDistiller
@@ -20,6 +21,7 @@ __all__ = [
     "layers",
     "losses",
     "methods",
+    "models",
     "ops",
     "selection",
 ]

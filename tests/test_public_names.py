@@ -11,6 +11,7 @@ MODULES = [
     keras_c2kd.layers,
     keras_c2kd.losses,
     keras_c2kd.methods,
+    keras_c2kd.models,
     keras_c2kd.ops,
     keras_c2kd.selection,
 ]

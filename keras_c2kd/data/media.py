@@ -1,0 +1,166 @@
+"""Sound and frames from files, with a reason where there are none."""
+
+import importlib
+import pathlib
+
+import numpy as np
+
+_LFS = b"version https://git-lfs"
+
+
+class MediaError(Exception):
+    """A file that cannot be read, and why.
+
+    Args:
+        path: Path of the file.
+        reason: String, a few words that complete "the file ...".
+    """
+
+    def __init__(self, path, reason):
+        super().__init__(f"{path}: {reason}")
+        self.path = pathlib.Path(path)
+        self.reason = reason
+
+
+def read_audio(path, rate, start=0.0, end=None):
+    """Read a file's sound as one channel at a given rate.
+
+    WAV, FLAC, OGG and MP3 are read by soundfile, everything else (the sound
+    of videos) by PyAV; channels are averaged; soxr resamples (quality HQ).
+
+    Args:
+        path: Path of the file. It is only read.
+        rate: Integer, samples a second of the result.
+        start: Float, seconds to leave out. Defaults to `0.0`.
+        end: Float, seconds at which the part ends; `None` (default) for the
+            end of the file.
+
+    Returns:
+        Float32 array `(samples,)`, about -1 to 1, at least one sample.
+
+    Raises:
+        MediaError: If the file is missing, a Git LFS stub, damaged, without
+            sound, or over before `start`.
+        ImportError: If the readers are not installed (extra `data`).
+    """
+    _check_file(path)
+    suffix = pathlib.Path(path).suffix.lower()
+    if suffix in (".wav", ".flac", ".ogg", ".mp3"):
+        wave, own_rate = _read_sound_file(path)
+    else:
+        wave, own_rate = _read_sound_track(path)
+    first = round(start * own_rate)
+    last = None if end is None else round(end * own_rate)
+    wave = wave[first:last]
+    if not len(wave):
+        raise MediaError(path, f"has no sound from second {start} on")
+    if own_rate != rate:
+        wave = _module("soxr").resample(wave, own_rate, rate, quality="HQ")
+    if not len(wave):
+        raise MediaError(path, f"has less sound than a sample at {rate} Hz")
+    return np.ascontiguousarray(wave, dtype="float32")
+
+
+def read_frames(path, per_second=1.0, start=0.0, end=None):
+    """Read a video's frames at equal distances, by their time stamps.
+
+    Of each interval of `1 / per_second` the first frame is taken. Containers
+    do not count frames reliably, so neither frame numbers nor the nominal
+    frame rate are used.
+
+    Args:
+        path: Path of the video. It is only read.
+        per_second: Float, frames a second. Defaults to `1.0`.
+        start: Float, second of the first frame. Defaults to `0.0`.
+        end: Float, second before which the last frame lies; `None` (default)
+            for the end of the file.
+
+    Returns:
+        Uint8 array `(frames, height, width, 3)`, at least one frame.
+
+    Raises:
+        MediaError: If the file is missing, a Git LFS stub, damaged, without
+            pictures, or over before `start`.
+        ImportError: If the readers are not installed (extra `data`).
+    """
+    _check_file(path)
+    av = _module("av")
+    frames = []
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise MediaError(path, "has no video stream")
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"
+            first = None
+            for frame in container.decode(stream):
+                if frame.time is None:
+                    continue
+                first = frame.time if first is None else first
+                time = frame.time - first
+                if end is not None and time >= end - 1e-6:
+                    break
+                if time >= start + len(frames) / per_second - 1e-6:
+                    frames.append(frame.to_ndarray(format="rgb24"))
+    except av.error.FFmpegError as error:
+        if not frames:
+            raise MediaError(path, f"is damaged ({error.strerror})") from error
+    if not frames:
+        raise MediaError(path, f"has no frame from second {start} on")
+    return np.stack(frames)
+
+
+def _check_file(path):
+    """Raise a MediaError for what is no media file at all."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise MediaError(path, "is missing")
+    with path.open("rb") as file:
+        beginning = file.read(len(_LFS))
+    if not beginning:
+        raise MediaError(path, "is empty")
+    if beginning == _LFS:
+        raise MediaError(
+            path, "is a Git LFS stub: fetch the media with `git lfs pull`"
+        )
+
+
+def _read_sound_file(path):
+    soundfile = _module("soundfile")
+    try:
+        wave, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise MediaError(path, f"is damaged ({error})") from error
+    return wave.mean(axis=1), rate
+
+
+def _read_sound_track(path):
+    av = _module("av")
+    parts, rate = [], None
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise MediaError(path, "has no audio stream")
+            stream = container.streams.audio[0]
+            rate = stream.rate
+            mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
+            for frame in container.decode(stream):
+                parts += [x.to_ndarray()[0] for x in mono.resample(frame)]
+            parts += [x.to_ndarray()[0] for x in mono.resample(None)]
+    except av.error.FFmpegError as error:
+        if not parts:
+            raise MediaError(path, f"is damaged ({error.strerror})") from error
+    if not parts:
+        raise MediaError(path, "has an empty audio stream")
+    return np.concatenate(parts), rate
+
+
+def _module(name):
+    """Import a reader when it is needed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"Reading media needs {name}, which is not installed: "
+            'pip install "keras_c2kd[data]"'
+        ) from error

@@ -1,0 +1,200 @@
+"""ResNet and MobileNetV2 for images, frames and spectrograms."""
+
+import keras
+import numpy as np
+
+from keras_c2kd.models.keras_hub import keras_hub
+from keras_c2kd.models.named_stages import FoldFrames
+from keras_c2kd.models.named_stages import UnfoldFrames
+from keras_c2kd.models.named_stages import named_stages
+
+
+def ResNet18(input_shape, num_classes, weights=None, name="resnet18"):
+    """ResNet-18: four stages of two basic blocks; 64 to 512 channels.
+
+    The network is KerasHub's, which has the parameters of torchvision's:
+    11,689,512 with 1000 classes. Layers to tap: `stage_1` to `stage_4`, the
+    maps at 1/4 to 1/32 of the input's size; `pool`, the vector that the
+    classifier `logits` reads.
+
+    Args:
+        input_shape: `(height, width, channels)` of images or spectrograms, or
+            `(frames, height, width, channels)`: each frame runs through the
+            same layers, and the last maps are averaged over frames and
+            places. Sizes may be None if all that is asked of the network
+            works without (most methods need them).
+        num_classes: Integer, at least 2.
+        weights: `None` (default) for random weights, as in the paper's
+            audio-visual experiments; or what KerasHub's `from_preset` takes,
+            such as `"resnet_18_imagenet"` (a download) or a folder. The
+            classifier is new in any case. For other than 3 channels, the mean
+            of the first kernel over its channels is repeated and scaled, so
+            that a grey image gives what it gave in colour.
+        name: Name of the model.
+
+    Returns:
+        `keras.Model` from inputs as they are (nothing is rescaled; ImageNet's
+        weights want `(x / 255 - mean) / std`) to logits
+        `(batch, num_classes)`.
+
+    Raises:
+        ValueError: If the shape has neither 3 nor 4 axes, or the weights are
+            those of another network.
+        ImportError: If KerasHub is not installed (extra `hub`).
+
+    Reference: He et al., CVPR 2016; Huo et al., CVPR 2024, section 4.1.
+    """
+    return _resnet(
+        input_shape, num_classes, weights, name, [2, 2, 2, 2], "basic_block"
+    )
+
+
+def ResNet50(input_shape, num_classes, weights=None, name="resnet50"):
+    """ResNet-50: four stages of bottleneck blocks; 256 to 2048 channels.
+
+    25,557,032 parameters with 1000 classes, as torchvision's (the stride is
+    in the 3x3 convolution). All else as `ResNet18`; the authors' code calls a
+    ResNet-34 by this name.
+
+    Args:
+        input_shape: As for `ResNet18`.
+        num_classes: Integer, at least 2.
+        weights: As for `ResNet18`, such as `"resnet_50_imagenet"`.
+        name: Name of the model.
+
+    Returns:
+        `keras.Model` to logits `(batch, num_classes)`.
+
+    Raises:
+        ValueError: As `ResNet18`.
+        ImportError: As `ResNet18`.
+
+    Reference: He et al., CVPR 2016.
+    """
+    blocks = [3, 4, 6, 3]
+    return _resnet(
+        input_shape, num_classes, weights, name, blocks, "bottleneck_block"
+    )
+
+
+def MobileNetV2(input_shape, num_classes, weights=None, name="mobilenet_v2"):
+    """MobileNetV2 of width 1: 3,504,872 trainable parameters with 1000 classes.
+
+    The network is that of `keras.applications`; KerasHub's is another one in
+    its last block. Layers to tap: `stage_1` to `stage_4`, the maps at 1/4 (24
+    channels), 1/8 (32), 1/16 (96) and 1/32 (1280) of the input's size; `pool`
+    and `logits`.
+
+    Args:
+        input_shape: As for `ResNet18`; sizes of at least 32.
+        num_classes: Integer, at least 2.
+        weights: `None` (default) for random weights, `"imagenet"` (a
+            download), or the path of a file of the weights without the top.
+            Other than 3 channels as for `ResNet18`.
+        name: Name of the model.
+
+    Returns:
+        `keras.Model` from inputs as they are (ImageNet's weights want
+        `x / 127.5 - 1`) to logits `(batch, num_classes)`.
+
+    Raises:
+        ValueError: As `ResNet18`.
+
+    Reference: Sandler et al., CVPR 2018; Huo et al., CVPR 2024, section 4.1.
+    """
+
+    def build(shape, weights=None):
+        return keras.applications.MobileNetV2(
+            input_shape=shape, include_top=False, weights=weights
+        )
+
+    network = build(_image_shape(input_shape))
+    if weights is not None:
+        _copy_weights(build((224, 224, 3), weights), network)
+    stages = {
+        "stage_1": "block_2_add",
+        "stage_2": "block_5_add",
+        "stage_3": "block_12_add",
+        "stage_4": "out_relu",
+    }
+    return _classifier(network, stages, input_shape, num_classes, name)
+
+
+def _resnet(input_shape, num_classes, weights, name, blocks, block_type):
+    backbone = keras_hub().models.ResNetBackbone
+    network = backbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 128, 256, 512],
+        stackwise_num_blocks=blocks,
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type=block_type,
+        image_shape=_image_shape(input_shape),
+        data_format="channels_last",
+    )
+    if weights is not None:
+        _copy_weights(backbone.from_preset(weights), network)
+    stages = {
+        f"stage_{number + 1}": f"stack{number}_block{count - 1}_out"
+        for number, count in enumerate(blocks)
+    }
+    return _classifier(network, stages, input_shape, num_classes, name)
+
+
+def _image_shape(input_shape):
+    """Return the shape of one image."""
+    shape = tuple(input_shape)
+    if len(shape) not in (3, 4) or shape[-1] is None:
+        raise ValueError(
+            "The network reads images (height, width, channels) or frames "
+            "(frames, height, width, channels), channels last. Received: "
+            f"input_shape={shape}"
+        )
+    return shape[-3:]
+
+
+def _classifier(network, stages, input_shape, num_classes, name):
+    """Name the stages, and put pooling and a classifier behind."""
+    if num_classes < 2:
+        raise ValueError(
+            "A classifier needs at least 2 classes. "
+            f"Received: num_classes={num_classes}"
+        )
+    layers = keras.layers
+    if len(input_shape) == 3:
+        network = named_stages(network, stages)
+        inputs, maps = network.input, network.output
+        vector = layers.GlobalAveragePooling2D(name="pool")(maps)
+    else:
+        frames = input_shape[0]
+        network = named_stages(network, stages, frames)
+        inputs = keras.Input(input_shape)
+        maps = network(FoldFrames(name="fold_frames")(inputs))
+        maps = UnfoldFrames(frames, name="unfold_frames")(maps)
+        vector = layers.GlobalAveragePooling3D(name="pool")(maps)
+    logits = layers.Dense(num_classes, name="logits")(vector)
+    return keras.Model(inputs, logits, name=name)
+
+
+def _copy_weights(source, target):
+    """Copy all weights of a network to one of other inputs, layer by layer."""
+    pairs = list(zip(source.weights, target.weights))
+    fits = len(source.weights) == len(target.weights) and all(
+        given.shape[:2] == own.shape[:2] and given.shape[3:] == own.shape[3:]
+        for given, own in pairs
+    )
+    if not fits:
+        raise ValueError(
+            "The weights must be those of the same network. Received: "
+            f"{source.name!r} with {len(source.weights)} weights and "
+            f"{source.count_params():,} parameters, for {target.name!r} with "
+            f"{len(target.weights)} and {target.count_params():,}."
+        )
+    for given, own in pairs:
+        value = keras.ops.convert_to_numpy(given)
+        if given.shape != own.shape:
+            # Only the first kernel knows the number of channels.
+            channels = own.shape[2]
+            value = value.mean(axis=2, keepdims=True) * value.shape[2]
+            value = np.repeat(value / channels, channels, axis=2)
+        own.assign(value)

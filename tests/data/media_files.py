@@ -1,0 +1,54 @@
+"""Small media files with real codecs: the class is a tone and a colour."""
+
+import av
+import numpy as np
+
+RATE = 44100
+
+
+def tone(frequency, seconds, rate=RATE, channels=1):
+    times = np.arange(round(seconds * rate)) / rate
+    wave = 0.5 * np.sin(2 * np.pi * frequency * times)
+    return np.tile(wave[None], (channels, 1)).astype("float32")
+
+
+def colour_frame(colour, size=(48, 64)):
+    """One colour; the left third is dark, so that a mirrored read shows."""
+    frame = np.empty((*size, 3), "uint8")
+    frame[:] = colour
+    frame[:, : size[1] // 3] //= 4
+    return frame
+
+
+def write_video(
+    path,
+    colours,
+    wave=None,
+    video_codec="libx264",
+    audio_codec="aac",
+    frame_rate=10,
+    rate=RATE,
+):
+    """Write frames of the given colours, and perhaps a wave `(1, samples)`."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream(video_codec, rate=frame_rate)
+        first = colour_frame(colours[0])
+        video.height, video.width = first.shape[:2]
+        video.pix_fmt = "yuv420p"
+        audio = None
+        if wave is not None:
+            audio = container.add_stream(audio_codec, rate=rate)
+        for colour in colours:
+            frame = av.VideoFrame.from_ndarray(colour_frame(colour), "rgb24")
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        if audio is not None:
+            frame = av.AudioFrame.from_ndarray(wave, "fltp", layout="mono")
+            frame.sample_rate = rate
+            frame.pts = 0
+            fifo = av.AudioFifo()
+            fifo.write(frame)
+            size = audio.codec_context.frame_size or 1152
+            while part := fifo.read(size, partial=True):
+                container.mux(audio.encode(part))
+            container.mux(audio.encode(None))

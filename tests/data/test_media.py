@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import soundfile
+
+from keras_c2kd.data.media import MediaError
+from keras_c2kd.data.media import read_audio
+from keras_c2kd.data.media import read_frames
+from tests.data.media_files import RATE
+from tests.data.media_files import tone
+from tests.data.media_files import write_video
+
+RED, GREEN, BLUE = (200, 20, 20), (20, 200, 20), (20, 20, 200)
+CODECS = {
+    # As CREMA-D (Sorenson H.263 and MP3) and as AVE.
+    "flv": {"video_codec": "flv", "audio_codec": "libmp3lame"},
+    "mp4": {"video_codec": "libx264", "audio_codec": "aac"},
+}
+
+
+def loudest(wave, rate):
+    """Frequency of the largest part of the spectrum."""
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
+    return spectrum.argmax() * rate / len(wave)
+
+
+@pytest.fixture(params=CODECS)
+def video(request, tmp_path):
+    """A second each of red, green and blue, with a tone of 1 kHz."""
+    path = tmp_path / f"-clip.{request.param}"
+    colours = [colour for colour in (RED, GREEN, BLUE) for _ in range(10)]
+    write_video(path, colours, tone(1000, 3.0), **CODECS[request.param])
+    return path
+
+
+def test_frames_by_their_time(video):
+    frames = read_frames(video)
+    assert frames.shape == (3, 48, 64, 3) and frames.dtype == "uint8"
+    for frame, channel in zip(frames, (0, 1, 2)):
+        bright, dark = frame[10:-10, 40:], frame[10:-10, :12]
+        assert bright.mean(axis=(0, 1)).argmax() == channel
+        # Neither mirrored nor turned.
+        assert bright.mean() > 2 * dark.mean()
+    assert len(read_frames(video, per_second=4)) == 12
+    part = read_frames(video, start=1.0, end=2.0)
+    assert len(part) == 1 and part[0, 24, 50].argmax() == 1
+    with pytest.raises(MediaError, match="no frame from second 7"):
+        read_frames(video, start=7.0)
+
+
+def test_sound_of_videos(video):
+    wave = read_audio(video, 16000)
+    assert wave.dtype == "float32"
+    # Codecs pad a little at both ends.
+    assert abs(len(wave) - 48000) < 3000
+    assert loudest(wave, 16000) == pytest.approx(1000, abs=2)
+    assert 0.4 < np.abs(wave[8000:40000]).max() < 0.6
+    assert len(read_audio(video, 16000, start=1.0, end=2.5)) == 24000
+
+
+def test_wav_keeps_its_samples(tmp_path):
+    wave = np.random.default_rng(0).uniform(-0.9, 0.9, (1600, 2))
+    soundfile.write(tmp_path / "x.wav", wave, 16000, subtype="FLOAT")
+    found = read_audio(tmp_path / "x.wav", 16000)
+    np.testing.assert_allclose(found, wave.mean(axis=1), atol=1e-6)
+    part = read_audio(tmp_path / "x.wav", 16000, start=0.025, end=0.05)
+    np.testing.assert_array_equal(part, found[400:800])
+
+
+def test_resampling_keeps_the_tone(tmp_path):
+    soundfile.write(tmp_path / "x.wav", tone(440, 1.0, 16000)[0], 16000)
+    wave = read_audio(tmp_path / "x.wav", 22050)
+    assert len(wave) == 22050
+    expected = tone(440, 1.0, 22050)[0]
+    np.testing.assert_allclose(wave[500:-500], expected[500:-500], atol=1e-3)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    def write(name, content):
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+
+    stub = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+    silent = tmp_path / "silent.mp4"
+    write_video(silent, [RED] * 10)
+    whole = tmp_path / "whole.mp4"
+    write_video(whole, [RED] * 10, tone(500, 1.0))
+    mp4 = write("cut.mp4", whole.read_bytes()[:2000])
+    for path, message in (
+        (tmp_path / "absent.wav", "is missing"),
+        (write("stub.wav", stub), "git lfs pull"),
+        (write("stub.flv", stub), "git lfs pull"),
+        (write("empty.wav", b""), "is empty"),
+        (write("noise.wav", bytes(range(256))), "is damaged"),
+        (write("noise.mp4", bytes(range(256))), "is damaged"),
+        (mp4, "is damaged"),
+        (silent, "no audio stream"),
+    ):
+        with pytest.raises(MediaError, match=message) as caught:
+            read_audio(path, RATE)
+        assert caught.value.path == path
+    with pytest.raises(MediaError, match="is damaged"):
+        read_frames(mp4)
+    soundfile.write(tmp_path / "x.wav", tone(440, 0.1)[0], RATE)
+    with pytest.raises(MediaError, match="no sound from second 2"):
+        read_audio(tmp_path / "x.wav", RATE, start=2.0)
+    with pytest.raises(MediaError):
+        read_frames(tmp_path / "x.wav")
+
+
+def test_a_truncated_video_gives_what_is_there(tmp_path):
+    path = tmp_path / "whole.flv"
+    colours = [colour for colour in (RED, GREEN, BLUE) for _ in range(10)]
+    write_video(path, colours, tone(500, 3.0), **CODECS["flv"])
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert 1 <= len(read_frames(path)) <= 3
+    assert 0 < len(read_audio(path, 16000)) <= 50000

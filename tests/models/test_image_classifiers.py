@@ -1,0 +1,177 @@
+import keras
+import keras_hub
+import numpy as np
+import pytest
+
+from keras_c2kd import CrossModalDistiller
+from keras_c2kd.methods import C2KD
+from keras_c2kd.models import MobileNetV2
+from keras_c2kd.models import ResNet18
+from keras_c2kd.models import ResNet50
+from tests.references import random_logits
+from tests.toys import assert_same_weights
+
+NETWORKS = {"resnet18": ResNet18, "resnet50": ResNet50, "mobile": MobileNetV2}
+every_network = pytest.mark.parametrize(
+    "create", NETWORKS.values(), ids=NETWORKS
+)
+
+
+def trainable(model):
+    return sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+
+
+@pytest.mark.parametrize(
+    ("create", "published"),
+    # torchvision's counts; for MobileNetV2 also keras.applications'.
+    [(ResNet18, 11_689_512), (ResNet50, 25_557_032), (MobileNetV2, 3_504_872)],
+)
+def test_as_many_parameters_as_published(create, published):
+    assert trainable(create((64, 64, 3), 1000)) == published
+    # A spectrogram has one channel: less of the first kernel.
+    first = 32 * 9 if create is MobileNetV2 else 64 * 49
+    single = create((65, 94, 1), 1000)
+    assert trainable(single) == published - 2 * first
+
+
+def stages_of(model):
+    extractor = keras.Model(
+        model.input,
+        {
+            name: model.get_layer(name).output
+            for name in ("stage_1", "stage_2", "stage_3", "stage_4", "pool")
+        },
+    )
+    return {name: x.shape[1:] for name, x in extractor.output.items()}
+
+
+@pytest.mark.parametrize(
+    ("create", "channels"),
+    [
+        (ResNet18, (64, 128, 256, 512)),
+        (ResNet50, (256, 512, 1024, 2048)),
+        (MobileNetV2, (24, 32, 96, 1280)),
+    ],
+)
+def test_named_maps(create, channels):
+    found = stages_of(create((64, 96, 3), 6))
+    for number, width in enumerate(channels):
+        size = (16 >> number, 24 >> number, width)
+        assert found[f"stage_{number + 1}"] == size
+    assert found["pool"] == (channels[-1],)
+
+
+@every_network
+def test_frames_are_averaged(create):
+    """Of equal frames the network says what it says of one image."""
+    keras.utils.set_random_seed(0)
+    image = create((64, 64, 3), 5)
+    frames = create((3, 64, 64, 3), 5)
+    frames.set_weights(image.get_weights())
+    x = random_logits(2, 64, 64, 3).astype("float32")
+    expected = image.predict(x, verbose=0)
+    repeated = np.repeat(x[:, None], 3, axis=1)
+    actual = frames.predict(repeated, verbose=0)
+    np.testing.assert_allclose(actual, expected, atol=1e-4)
+    # Other frames, other logits, and their order does not matter.
+    other = random_logits(2, 3, 64, 64, 3, seed=1).astype("float32")
+    np.testing.assert_allclose(
+        frames.predict(other, verbose=0),
+        frames.predict(other[:, ::-1], verbose=0),
+        atol=1e-4,
+    )
+
+
+def test_weights_of_a_preset(tmp_path):
+    keras.utils.set_random_seed(0)
+    source = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 128, 256, 512],
+        stackwise_num_blocks=[2, 2, 2, 2],
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type="basic_block",
+        image_shape=(None, None, 3),
+    )
+    for weight in source.weights:
+        noise = np.random.default_rng(0).normal(0, 0.1, weight.shape)
+        weight.assign(keras.ops.convert_to_numpy(weight) + np.abs(noise))
+    source.save_to_preset(tmp_path)
+    x = random_logits(2, 64, 64, 3).astype("float32") / 10
+    expected = source.predict(x, verbose=0).mean(axis=(1, 2))
+    model = ResNet18((64, 64, 3), 6, weights=str(tmp_path))
+    vectors = keras.Model(model.input, model.get_layer("pool").output)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(
+        vectors.predict(x, verbose=0) / scale, expected / scale, atol=1e-5
+    )
+    # A grey image gives the same in one channel.
+    grey = np.repeat(x[..., :1], 3, axis=-1)
+    expected = vectors.predict(grey, verbose=0)
+    single = ResNet18((64, 64, 1), 6, weights=str(tmp_path))
+    vectors = keras.Model(single.input, single.get_layer("pool").output)
+    actual = vectors.predict(x[..., :1], verbose=0)
+    np.testing.assert_allclose(actual / scale, expected / scale, atol=1e-5)
+    with pytest.raises(ValueError, match="the same network"):
+        ResNet50((64, 64, 3), 6, weights=str(tmp_path))
+
+
+def test_weights_of_a_file(tmp_path):
+    source = keras.applications.MobileNetV2(
+        input_shape=(224, 224, 3), include_top=False, weights=None
+    )
+    source.save_weights(tmp_path / "mobile.weights.h5")
+    model = MobileNetV2(
+        (64, 64, 3), 6, weights=str(tmp_path / "mobile.weights.h5")
+    )
+    for given, own in zip(source.weights, model.weights):
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(given), keras.ops.convert_to_numpy(own)
+        )
+
+
+@pytest.mark.parametrize("shape", [(33, 48, 1), (2, 32, 32, 3)])
+def test_saves_and_loads(tmp_path, shape):
+    model = ResNet18(shape, 4)
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    assert_same_weights(copy, model)
+    x = random_logits(2, *shape).astype("float32")
+    np.testing.assert_allclose(
+        copy.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6
+    )
+
+
+def test_an_audio_visual_pair_is_distilled():
+    """Both named taps, through nested frames; one pass of each network."""
+    distiller = CrossModalDistiller(
+        student=ResNet18((2, 32, 32, 3), 4, name="visual"),
+        teacher=ResNet18((33, 48, 1), 4, name="audio"),
+        student_modality="visual",
+        teacher_modality="audio",
+        method=C2KD(),
+        student_features={"features": "stage_3"},
+        teacher_features={"features": "stage_3"},
+    )
+    distiller.compile(
+        optimizer=keras.optimizers.SGD(1e-3),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False
+        if keras.backend.backend() == "tensorflow"
+        else "auto",
+    )
+    inputs = {
+        "visual": random_logits(4, 2, 32, 32, 3).astype("float32"),
+        "audio": random_logits(4, 33, 48, 1).astype("float32"),
+    }
+    outputs = distiller(inputs, training=True)
+    assert tuple(outputs["student"]["features"].shape) == (4, 2, 2, 2, 256)
+    logs = distiller.fit(inputs, np.arange(4), verbose=0).history
+    assert all(np.isfinite(values).all() for values in logs.values())
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"channels last.*\(64, 64\)"):
+        ResNet18((64, 64), 4)
+    with pytest.raises(ValueError, match="num_classes=1"):
+        MobileNetV2((64, 64, 3), 1)

@@ -1,0 +1,88 @@
+import keras
+import keras_hub
+import numpy as np
+import pytest
+
+from keras_c2kd.models import BertBase
+from keras_c2kd.models import BertTokens
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS += ["roads", "are", "flood", "##ed", "help", "!"]
+
+
+@pytest.fixture
+def preset(tmp_path):
+    """A small BERT with its vocabulary, saved as a preset."""
+    keras.utils.set_random_seed(0)
+    backbone = keras_hub.models.BertBackbone(
+        vocabulary_size=len(WORDS),
+        num_layers=4,
+        num_heads=2,
+        hidden_dim=8,
+        intermediate_dim=16,
+        max_sequence_length=12,
+    )
+    backbone.save_to_preset(tmp_path)
+    keras_hub.models.BertTokenizer(WORDS, lowercase=True).save_to_preset(
+        tmp_path
+    )
+    return str(tmp_path), backbone
+
+
+def test_as_many_parameters_as_published():
+    model = BertBase(8)
+    assert model.count_params() == 109_482_240 + 8 * 769
+    shapes = {
+        name: model.get_layer(name).output.shape for name in ("stage_1", "pool")
+    }
+    assert shapes == {"stage_1": (None, None, 768), "pool": (None, 768)}
+
+
+def test_tokens_and_weights_of_a_preset(preset):
+    folder, backbone = preset
+    tokens = BertTokens(folder, sequence_length=8)
+    assert tokens.vocabulary_size == len(WORDS)
+    found = tokens(["Roads are FLOODED!", "help help help help help help help"])
+    assert {array.shape for array in found.values()} == {(2, 8)}
+    np.testing.assert_array_equal(
+        found["token_ids"],
+        [[2, 5, 6, 7, 8, 10, 3, 0], [2, 9, 9, 9, 9, 9, 9, 3]],
+    )
+    np.testing.assert_array_equal(found["padding_mask"].sum(axis=1), [7, 8])
+    by_list = BertTokens(vocabulary=WORDS, sequence_length=8)
+    again = by_list(["Roads are FLOODED!"])
+    np.testing.assert_array_equal(again["token_ids"], found["token_ids"][:1])
+
+    model = BertBase(3, weights=folder)
+    expected = backbone.predict(found, verbose=0)["pooled_output"]
+    pool = keras.Model(model.input, model.get_layer("pool").output)
+    np.testing.assert_allclose(
+        pool.predict(found, verbose=0), expected, atol=1e-5
+    )
+    assert model.predict(found, verbose=0).shape == (2, 3)
+    # Padding changes nothing.
+    longer = BertTokens(folder, sequence_length=12)(["Roads are FLOODED!"])
+    np.testing.assert_allclose(
+        model.predict(longer, verbose=0)[0],
+        model.predict(found, verbose=0)[0],
+        atol=1e-5,
+    )
+
+
+def test_saves_and_loads(preset, tmp_path):
+    model = BertBase(3, weights=preset[0])
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    found = BertTokens(preset[0], sequence_length=6)(["help !"])
+    np.testing.assert_allclose(
+        copy.predict(found, verbose=0),
+        model.predict(found, verbose=0),
+        atol=1e-6,
+    )
+
+
+def test_bad_arguments(preset):
+    with pytest.raises(ValueError, match="num_classes=1"):
+        BertBase(1)
+    with pytest.raises(ValueError, match="one of `weights`.*and `vocabulary`"):
+        BertTokens()
