@@ -1,6 +1,31 @@
 """Paired data sets: what the networks see, and where it comes from."""
 
+from keras_c2kd.data.array_cache import ArrayCache
 from keras_c2kd.data.av_digits import AVDigits
 from keras_c2kd.data.av_digits import load_av_digits
+from keras_c2kd.data.crema_d import CremaD
+from keras_c2kd.data.crema_d import load_crema_d
+from keras_c2kd.data.media import MediaError
+from keras_c2kd.data.modality_readers import AudioReader
+from keras_c2kd.data.modality_readers import FrameReader
+from keras_c2kd.data.paired_dataset import FollowEpochs
+from keras_c2kd.data.paired_dataset import PairedDataset
+from keras_c2kd.data.paired_dataset import Sample
+from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.spectrogram import LogSpectrogram
 
-__all__ = ["AVDigits", "load_av_digits"]
+__all__ = [
+    "ArrayCache",
+    "AVDigits",
+    "AudioReader",
+    "CremaD",
+    "FollowEpochs",
+    "FrameReader",
+    "LogSpectrogram",
+    "MediaError",
+    "PairedDataset",
+    "Sample",
+    "Source",
+    "load_av_digits",
+    "load_crema_d",
+]

@@ -1,0 +1,68 @@
+"""Prepared arrays on disk, safe to interrupt and to share."""
+
+import hashlib
+import json
+import os
+import pathlib
+import uuid
+
+import numpy as np
+
+
+class ArrayCache:
+    """Keeps what was computed from a file under certain settings.
+
+    An array is found again as long as the file has the same name, size and
+    time of change, wherever the data set lies, and the settings are equal. It
+    appears under its name only when it is complete, so that a process may be
+    killed at any time and two may fill one cache. The source files are only
+    read.
+
+    Args:
+        folder: Path of the cache; created if it does not exist.
+    """
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+
+    def get(self, source, settings, compute):
+        """Return the array, computed now if it is not there.
+
+        Args:
+            source: Path of the file that the array is computed from.
+            settings: Dict of plain values that change the result.
+            compute: Function without arguments that returns the array.
+
+        Returns:
+            Numpy array.
+
+        Raises:
+            OSError: If the source is missing. Errors of `compute` are passed
+                on and nothing is kept.
+        """
+        path = self.path_of(source, settings)
+        try:
+            return np.load(path, allow_pickle=False)
+        except (FileNotFoundError, ValueError, EOFError):
+            pass  # Not there, or damaged by a full disk.
+        array = np.asarray(compute())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}")
+        try:
+            with partial.open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return array
+
+    def path_of(self, source, settings):
+        """Return where the array is, or would be."""
+        source = pathlib.Path(source)
+        status = source.stat()
+        text = json.dumps(
+            [source.name, status.st_size, status.st_mtime_ns, settings],
+            sort_keys=True,
+        )
+        key = hashlib.sha256(text.encode()).hexdigest()
+        return self.folder / key[:2] / f"{key[2:]}.npy"

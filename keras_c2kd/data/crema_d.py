@@ -1,0 +1,226 @@
+"""CREMA-D: six emotions, spoken and seen."""
+
+import csv
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from keras_c2kd.data.modality_readers import AudioReader
+from keras_c2kd.data.modality_readers import FrameReader
+from keras_c2kd.data.paired_dataset import PairedDataset
+from keras_c2kd.data.paired_dataset import Sample
+from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.spectrogram import LogSpectrogram
+
+# In the order of the authors' code.
+EMOTIONS = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
+
+# 3 seconds at 22,050 Hz, as the authors' code resamples the 16,000 Hz files.
+AUDIO = AudioReader(LogSpectrogram(22050, 3, window=512, hop=353))
+# One frame of those at whole seconds.
+VISUAL = FrameReader(size=224, frames=1, per_second=1.0)
+
+# What the data set's own issue list says of its files.
+KNOWN_DAMAGE = {
+    "1076_MTI_SAD_XX": "has silent audio and no face",
+    "1076_MTI_NEU_XX": "has a video without sound",
+    "1064_TIE_SAD_XX": "has a video of unknown length",
+    "1064_IEO_DIS_MD": "has a video of a minute with several emotions",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class CremaD:
+    """Three splits of CREMA-D, as `load_crema_d` returns them.
+
+    Attributes:
+        train: `PairedDataset` that is shuffled and augmented.
+        validation: `PairedDataset` to choose with.
+        test: `PairedDataset` to report.
+        provenance: Plain values that can be written as JSON: how the split
+            was made, its sizes, and what was left out and why.
+    """
+
+    train: PairedDataset
+    validation: PairedDataset
+    test: PairedDataset
+    provenance: dict
+
+
+def load_crema_d(
+    root,
+    split="random",
+    lists=None,
+    cache=None,
+    validation_share=0.1,
+    test_share=0.1,
+    batch_size=64,
+    seed=0,
+    audio=AUDIO,
+    visual=VISUAL,
+    **kwargs,
+):
+    """Index CREMA-D as its repository lays it out.
+
+    `<root>/AudioWAV/<id>.wav` and `<root>/VideoFlash/<id>.flv`; the id's
+    third field is the class. The media are in Git LFS: `git lfs pull`. There
+    is no official split. Nothing is decoded here; `PairedDataset.prepare`
+    does that and lists what cannot be read.
+
+    Args:
+        root: Folder of the data set. It is only read.
+        split: `"random"` (default): of all clips, as OGM-GE and C2KD have it
+            (every actor is in all splits); `"actors"`: no actor is in two
+            splits, the harder question; `"lists"`: from files.
+        lists: For `split="lists"`, the paths of a training and a test list,
+            such as OGM-GE's `train.csv` and `test.csv`: rows of id and class,
+            no header. The validation clips are taken from the training list.
+        cache: Folder of prepared arrays, or None.
+        validation_share: Float, share of the clips (or actors) to choose
+            with. Defaults to `0.1`.
+        test_share: The same to report; not with lists. Defaults to `0.1`.
+        batch_size: Integer. Defaults to `64`.
+        seed: Integer, of the training batches. The splits do not depend on
+            it. Defaults to `0`.
+        audio: `AudioReader`. Defaults to the authors' settings.
+        visual: `FrameReader`. Defaults to the authors' settings.
+        **kwargs: As for `PairedDataset`, such as `workers`.
+
+    Returns:
+        `CremaD`; batches have the modalities `audio` and `visual` and labels
+        of the order `EMOTIONS`.
+
+    Raises:
+        ValueError: If the folder holds no clips, a list names an unknown
+            class or a clip in both lists, or `split` is another.
+
+    Reference: Cao et al., IEEE Transactions on Affective Computing 2014;
+    licence ODbL 1.0.
+    """
+    root = pathlib.Path(root)
+    clips, left_out = _clips(root)
+    named = _split(clips, split, lists, validation_share, test_share)
+    not_found = [name for ids in named.values() for name in ids]
+    not_found = sorted(set(not_found) - set(clips))
+    left_out += [
+        {"name": name, "reason": "is in a list but not on disk"}
+        for name in not_found
+        if name not in {entry["name"] for entry in left_out}
+    ]
+    datasets = {
+        part: PairedDataset(
+            [clips[name] for name in ids if name in clips],
+            {"audio": audio, "visual": visual},
+            cache,
+            batch_size,
+            training=part == "train",
+            seed=seed,
+            **kwargs,
+        )
+        for part, ids in named.items()
+    }
+    provenance = {
+        "data_set": "CREMA-D",
+        "split": split,
+        "sizes": {part: len(x.samples) for part, x in datasets.items()},
+        "classes": list(EMOTIONS),
+        "left_out": left_out,
+        "known_damage": {
+            name: reason
+            for name, reason in KNOWN_DAMAGE.items()
+            if name in clips
+        },
+    }
+    return CremaD(**datasets, provenance=provenance)
+
+
+def _clips(root):
+    """Return the samples by id, and the clips that lack a half."""
+    audio = {path.stem: path for path in root.glob("AudioWAV/*.wav")}
+    visual = {path.stem: path for path in root.glob("VideoFlash/*.flv")}
+    if not audio or not visual:
+        raise ValueError(
+            "CREMA-D has AudioWAV/<id>.wav and VideoFlash/<id>.flv. Received: "
+            f"{root} with {len(audio)} WAV and {len(visual)} FLV files there. "
+            "Clone the data set's repository with Git LFS and name its folder."
+        )
+    clips, left_out = {}, []
+    for name in sorted(audio | visual):
+        fields = name.split("_")
+        if len(fields) != 4 or fields[2] not in EMOTIONS:
+            reason = "has no emotion in its name"
+        elif name not in audio:
+            reason = "has no WAV file"
+        elif name not in visual:
+            reason = "has no FLV file"
+        else:
+            sources = {
+                "audio": Source(audio[name]),
+                "visual": Source(visual[name]),
+            }
+            clips[name] = Sample(name, EMOTIONS.index(fields[2]), sources)
+            continue
+        left_out.append({"name": name, "reason": reason})
+    return clips, left_out
+
+
+def _split(clips, split, lists, validation_share, test_share):
+    """Return the ids of the three parts."""
+    random = np.random.default_rng(2024)
+    if split == "lists":
+        if lists is None or len(lists) != 2:
+            raise ValueError(
+                'split="lists" needs the paths of a training and a test '
+                f"list. Received: lists={lists}"
+            )
+        known, test = (_read_list(path) for path in lists)
+        if both := sorted(set(known) & set(test)):
+            raise ValueError(
+                "No clip may be in both lists. Received: "
+                f"{len(both)} that are, such as {both[0]!r}"
+            )
+        known = random.permutation(known).tolist()
+        first = round(validation_share * len(known))
+        return {
+            "train": known[first:],
+            "validation": known[:first],
+            "test": test,
+        }
+    if split not in ("random", "actors"):
+        raise ValueError(
+            "`split` is 'random', 'actors' or 'lists'. Received: "
+            f"split={split!r}"
+        )
+    units = {name: [name] for name in clips}
+    if split == "actors":
+        units = {}
+        for name in clips:
+            units.setdefault(name.split("_")[0], []).append(name)
+    keys = random.permutation(sorted(units)).tolist()
+    first = round(test_share * len(keys))
+    second = first + round(validation_share * len(keys))
+    parts = {
+        "train": keys[second:],
+        "validation": keys[first:second],
+        "test": keys[:first],
+    }
+    return {
+        part: [name for key in chosen for name in units[key]]
+        for part, chosen in parts.items()
+    }
+
+
+def _read_list(path):
+    """Return the ids of a list, whose classes must be those of the ids."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        rows = [row for row in csv.reader(file) if row]
+    for number, row in enumerate(rows):
+        fields = row[0].split("_")
+        if len(row) < 2 or len(fields) != 4 or fields[2] != row[1].strip():
+            raise ValueError(
+                "A list has rows of an id and the class that the id names, "
+                f"such as 1001_DFA_ANG_XX,ANG. Received: {','.join(row)!r} in "
+                f"row {number + 1} of {path}"
+            )
+    return [row[0] for row in rows]

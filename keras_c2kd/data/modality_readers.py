@@ -1,0 +1,175 @@
+"""From a part of a media file to what a network reads.
+
+A reader has two halves: `prepare`, slow and the same every time, whose result
+is cached; and `view`, which draws a crop, a window or frames in training.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from keras_c2kd.data.media import MediaError
+from keras_c2kd.data.media import read_audio
+from keras_c2kd.data.media import read_frames
+from keras_c2kd.data.spectrogram import LogSpectrogram
+
+# Mean and deviation of ImageNet's pixels, red, green, blue, of 0 to 1.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioReader:
+    """Sound to a log-spectrogram `(bins, frames, 1)`.
+
+    Args:
+        spectrogram: `LogSpectrogram`, with the rate of the wave.
+        random_window: Whether training takes a random part of the wave; the
+            first part otherwise. In evaluation it is then the middle one.
+            Defaults to `False`.
+        at_least: Float, seconds that a wave is repeated to before a random
+            part is taken. Defaults to `0.0`.
+    """
+
+    spectrogram: LogSpectrogram
+    random_window: bool = False
+    at_least: float = 0.0
+
+    @property
+    def shape(self):
+        """Shape of a view."""
+        return self.spectrogram.shape
+
+    @property
+    def settings(self):
+        """What the prepared array depends on."""
+        return {"audio": 1, "rate": self.spectrogram.rate}
+
+    def prepare(self, source):
+        """Return the wave of a `Source`, float32 `(samples,)`.
+
+        Raises:
+            MediaError: As `read_audio`, and if the wave is silent.
+        """
+        wave = read_audio(
+            source.path, self.spectrogram.rate, source.start, source.end
+        )
+        if not wave.any():
+            raise MediaError(source.path, "is silent")
+        return wave
+
+    def view(self, wave, random=None):
+        """Return the spectrogram; `random` is a generator in training."""
+        start = 0
+        if self.random_window:
+            length = max(
+                len(wave), round(self.at_least * self.spectrogram.rate)
+            )
+            room = max(length - self.spectrogram.samples, 0)
+            start = room // 2 if random is None else random.integers(room + 1)
+        return self.spectrogram(wave, int(start))
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameReader:
+    """Video to normalised frames `(size, size, 3)`, or several of them.
+
+    In training: a random crop of 8 to 100 % of the area with sides 3:4 to
+    4:3, resized, mirrored in half of the cases; all frames of a sample alike.
+    In evaluation: the whole frame resized to a square, its sides not kept.
+
+    Args:
+        size: Integer, height and width of a view. Defaults to `224`.
+        frames: Integer, frames of a sample; `1` (default) has no axis of
+            frames. In training they are drawn, in evaluation they lie at
+            equal distances; too few are repeated.
+        per_second: Float, frames a second that are drawn from. Defaults to
+            `1.0`.
+        stored_side: Integer, shorter side of the frames in the cache.
+            Defaults to `256`; larger ones are resized to it.
+        mirror: Whether training mirrors. Defaults to `True`.
+
+    Reference: the authors' code for Huo et al., CVPR 2024 (which draws frame
+    numbers and then takes the first listed files; this takes those drawn).
+    """
+
+    size: int = 224
+    frames: int = 1
+    per_second: float = 1.0
+    stored_side: int = 256
+    mirror: bool = True
+
+    @property
+    def shape(self):
+        """Shape of a view."""
+        shape = (self.size, self.size, 3)
+        return shape if self.frames == 1 else (self.frames, *shape)
+
+    @property
+    def settings(self):
+        """What the prepared array depends on."""
+        return {
+            "frames": 1,
+            "per_second": self.per_second,
+            "stored_side": self.stored_side,
+        }
+
+    def prepare(self, source):
+        """Return all frames of a `Source`, uint8 `(n, height, width, 3)`."""
+        frames = read_frames(
+            source.path, self.per_second, source.start, source.end
+        )
+        height, width = frames.shape[1:3]
+        scale = self.stored_side / min(height, width)
+        if scale >= 1.0:
+            return frames
+        size = round(width * scale), round(height * scale)
+        return np.stack([_resized(frame, size) for frame in frames])
+
+    def view(self, frames, random=None):
+        """Return normalised frames; `random` is a generator in training."""
+        total, height, width = frames.shape[:3]
+        if random is None:
+            chosen = (np.arange(self.frames) + 0.5) * total / self.frames
+            chosen = chosen.astype(int)
+            box, flip = (0, 0, width, height), False
+        else:
+            several = total < self.frames
+            chosen = random.choice(total, self.frames, replace=several)
+            chosen.sort()
+            box = _random_box(height, width, random)
+            flip = self.mirror and random.random() < 0.5
+        size = (self.size, self.size)
+        views = [_resized(frames[i], size, box) for i in chosen]
+        values = np.stack(views).astype("float32") / 255.0
+        if flip:
+            values = values[:, :, ::-1]
+        values = (values - np.float32(IMAGENET_MEAN)) / np.float32(
+            IMAGENET_DEVIATION
+        )
+        return values[0] if self.frames == 1 else values
+
+
+def _resized(frame, size, box=None):
+    """Resize a part of an image bilinearly to `(width, height)`."""
+    from PIL import Image
+
+    image = Image.fromarray(frame)
+    return np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box))
+
+
+def _random_box(height, width, random, area=(0.08, 1.0), ratio=(3 / 4, 4 / 3)):
+    """Draw `(left, upper, right, lower)`; the middle if ten draws miss."""
+    for _ in range(10):
+        pixels = height * width * random.uniform(*area)
+        aspect = math.exp(random.uniform(*np.log(ratio)))
+        w = round(math.sqrt(pixels * aspect))
+        h = round(math.sqrt(pixels / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            left = int(random.integers(width - w + 1))
+            upper = int(random.integers(height - h + 1))
+            return left, upper, left + w, upper + h
+    side = min(height, width)
+    left, upper = (width - side) // 2, (height - side) // 2
+    return left, upper, left + side, upper + side
