@@ -3,7 +3,7 @@
 from keras_c2kd.data.array_cache import ArrayCache
 from keras_c2kd.data.av_digits import AVDigits
 from keras_c2kd.data.av_digits import load_av_digits
-from keras_c2kd.data.crema_d import CremaD
+from keras_c2kd.data.ave import load_ave
 from keras_c2kd.data.crema_d import load_crema_d
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.modality_readers import AudioReader
@@ -12,13 +12,15 @@ from keras_c2kd.data.paired_dataset import FollowEpochs
 from keras_c2kd.data.paired_dataset import PairedDataset
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.paired_splits import PairedSplits
 from keras_c2kd.data.spectrogram import LogSpectrogram
+from keras_c2kd.data.vggsound import load_vggsound
 
 __all__ = [
     "ArrayCache",
     "AVDigits",
     "AudioReader",
-    "CremaD",
+    "PairedSplits",
     "FollowEpochs",
     "FrameReader",
     "LogSpectrogram",
@@ -27,5 +29,7 @@ __all__ = [
     "Sample",
     "Source",
     "load_av_digits",
+    "load_ave",
     "load_crema_d",
+    "load_vggsound",
 ]

@@ -1,16 +1,14 @@
 """CREMA-D: six emotions, spoken and seen."""
 
 import csv
-import dataclasses
 import pathlib
-
-import numpy as np
 
 from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
-from keras_c2kd.data.paired_dataset import PairedDataset
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.paired_splits import paired_splits
+from keras_c2kd.data.paired_splits import split_off
 from keras_c2kd.data.spectrogram import LogSpectrogram
 
 # In the order of the authors' code.
@@ -28,24 +26,6 @@ KNOWN_DAMAGE = {
     "1064_TIE_SAD_XX": "has a video of unknown length",
     "1064_IEO_DIS_MD": "has a video of a minute with several emotions",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class CremaD:
-    """Three splits of CREMA-D, as `load_crema_d` returns them.
-
-    Attributes:
-        train: `PairedDataset` that is shuffled and augmented.
-        validation: `PairedDataset` to choose with.
-        test: `PairedDataset` to report.
-        provenance: Plain values that can be written as JSON: how the split
-            was made, its sizes, and what was left out and why.
-    """
-
-    train: PairedDataset
-    validation: PairedDataset
-    test: PairedDataset
-    provenance: dict
 
 
 def load_crema_d(
@@ -88,8 +68,8 @@ def load_crema_d(
         **kwargs: As for `PairedDataset`, such as `workers`.
 
     Returns:
-        `CremaD`; batches have the modalities `audio` and `visual` and labels
-        of the order `EMOTIONS`.
+        `PairedSplits`; batches have the modalities `audio` and `visual`, and
+        labels in the order of `EMOTIONS`.
 
     Raises:
         ValueError: If the folder holds no clips, a list names an unknown
@@ -108,31 +88,25 @@ def load_crema_d(
         for name in not_found
         if name not in {entry["name"] for entry in left_out}
     ]
-    datasets = {
-        part: PairedDataset(
-            [clips[name] for name in ids if name in clips],
-            {"audio": audio, "visual": visual},
-            cache,
-            batch_size,
-            training=part == "train",
-            seed=seed,
-            **kwargs,
-        )
-        for part, ids in named.items()
-    }
-    provenance = {
-        "data_set": "CREMA-D",
-        "split": split,
-        "sizes": {part: len(x.samples) for part, x in datasets.items()},
-        "classes": list(EMOTIONS),
-        "left_out": left_out,
-        "known_damage": {
-            name: reason
-            for name, reason in KNOWN_DAMAGE.items()
-            if name in clips
+    data = paired_splits(
+        "CREMA-D",
+        EMOTIONS,
+        {
+            part: [clips[name] for name in ids if name in clips]
+            for part, ids in named.items()
         },
+        {"audio": audio, "visual": visual},
+        left_out,
+        split,
+        cache,
+        seed,
+        batch_size=batch_size,
+        **kwargs,
+    )
+    data.provenance["known_damage"] = {
+        name: reason for name, reason in KNOWN_DAMAGE.items() if name in clips
     }
-    return CremaD(**datasets, provenance=provenance)
+    return data
 
 
 def _clips(root):
@@ -167,7 +141,6 @@ def _clips(root):
 
 def _split(clips, split, lists, validation_share, test_share):
     """Return the ids of the three parts."""
-    random = np.random.default_rng(2024)
     if split == "lists":
         if lists is None or len(lists) != 2:
             raise ValueError(
@@ -180,13 +153,8 @@ def _split(clips, split, lists, validation_share, test_share):
                 "No clip may be in both lists. Received: "
                 f"{len(both)} that are, such as {both[0]!r}"
             )
-        known = random.permutation(known).tolist()
-        first = round(validation_share * len(known))
-        return {
-            "train": known[first:],
-            "validation": known[:first],
-            "test": test,
-        }
+        validation, train = split_off(known, validation_share)
+        return {"train": train, "validation": validation, "test": test}
     if split not in ("random", "actors"):
         raise ValueError(
             "`split` is 'random', 'actors' or 'lists'. Received: "
@@ -197,14 +165,12 @@ def _split(clips, split, lists, validation_share, test_share):
         units = {}
         for name in clips:
             units.setdefault(name.split("_")[0], []).append(name)
-    keys = random.permutation(sorted(units)).tolist()
-    first = round(test_share * len(keys))
-    second = first + round(validation_share * len(keys))
-    parts = {
-        "train": keys[second:],
-        "validation": keys[first:second],
-        "test": keys[:first],
-    }
+    keys = sorted(units)
+    test, rest = split_off(keys, test_share)
+    validation, train = split_off(
+        rest, validation_share * len(keys) / len(rest)
+    )
+    parts = {"train": train, "validation": validation, "test": test}
     return {
         part: [name for key in chosen for name in units[key]]
         for part, chosen in parts.items()

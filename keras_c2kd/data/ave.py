@@ -1,0 +1,144 @@
+"""AVE: 28 audio-visual events."""
+
+import pathlib
+
+from keras_c2kd.data.modality_readers import AudioReader
+from keras_c2kd.data.modality_readers import FrameReader
+from keras_c2kd.data.paired_dataset import Sample
+from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.paired_splits import paired_splits
+from keras_c2kd.data.spectrogram import LogSpectrogram
+
+# 10 seconds at 16,000 Hz, power density, standardised: (257, 1004, 1).
+AUDIO = AudioReader(
+    LogSpectrogram(
+        16000, 10, window=512, hop=159, kind="density", standardize=True
+    )
+)
+# One frame of those at whole seconds within the event.
+VISUAL = FrameReader(size=224, frames=1, per_second=1.0)
+
+_LISTS = {
+    "train": "trainSet.txt",
+    "validation": "valSet.txt",
+    "test": "testSet.txt",
+}
+
+
+def load_ave(
+    root,
+    cache=None,
+    drop_shared=False,
+    batch_size=64,
+    seed=0,
+    audio=AUDIO,
+    visual=VISUAL,
+    **kwargs,
+):
+    """Index the AVE data set as it is distributed.
+
+    `<root>/AVE/<id>.mp4` and `trainSet.txt`, `valSet.txt`, `testSet.txt` in
+    `<root>`, the official split: rows `Category&VideoID&Quality&Start&End`
+    with or without a header. Sound and frames are those between start and end
+    (seconds), the event. Labels follow the first appearance in the training
+    list.
+
+    27 training videos are listed under two classes: the first row counts.
+    One event has no length and is left out. 18 videos are in the training
+    list and in another one, which is a leak of the official split.
+
+    Args:
+        root: Folder of the data set. It is only read.
+        cache: Folder of prepared arrays, or None.
+        drop_shared: Whether videos that are in the validation or test list
+            are left out of training. Defaults to `False`, the official split.
+        batch_size: Integer. Defaults to `64`.
+        seed: Integer, of the training batches. Defaults to `0`.
+        audio: `AudioReader`. Defaults to the authors' settings.
+        visual: `FrameReader`. Defaults to the authors' settings.
+        **kwargs: As for `PairedDataset`, such as `workers`.
+
+    Returns:
+        `PairedSplits`; batches have the modalities `audio` and `visual`. The
+        `provenance` counts the shared videos (`shared_with_train`).
+
+    Raises:
+        ValueError: If a list or all videos are missing, or a row is not one
+            of the form above or names an unknown class.
+
+    Reference: Tian et al., ECCV 2018; no licence is stated.
+    """
+    root = pathlib.Path(root)
+    rows = {part: _read_list(root / name) for part, name in _LISTS.items()}
+    classes = list(dict.fromkeys(row[0] for row in rows["train"]))
+    elsewhere = {
+        row[1] for part in ("validation", "test") for row in rows[part]
+    }
+    parts, left_out, shared = {}, [], 0
+    for part, listed in rows.items():
+        parts[part], seen = [], set()
+        for category, video, start, end in listed:
+            path = root / "AVE" / f"{video}.mp4"
+            reason = None
+            shared += part == "train" and video in elsewhere
+            if category not in classes:
+                raise ValueError(
+                    f"Every class of {_LISTS[part]} must be in "
+                    f"{_LISTS['train']}. Received: {category!r}"
+                )
+            if video in seen:
+                reason = f"is listed before, and here as {category!r}"
+            elif end <= start:
+                reason = f"has an event from {start} to {end} seconds"
+            elif not path.is_file():
+                reason = "has no MP4 file"
+            elif drop_shared and part == "train" and video in elsewhere:
+                reason = "is in the validation or test list too"
+            seen.add(video)
+            if reason:
+                left_out.append({"name": video, "reason": reason})
+                continue
+            source = Source(path, float(start), float(end))
+            sources = {"audio": source, "visual": source}
+            label = classes.index(category)
+            parts[part].append(Sample(video, label, sources))
+    data = paired_splits(
+        "AVE",
+        classes,
+        parts,
+        {"audio": audio, "visual": visual},
+        left_out,
+        "official",
+        cache,
+        seed,
+        batch_size=batch_size,
+        **kwargs,
+    )
+    data.provenance["shared_with_train"] = shared
+    return data
+
+
+def _read_list(path):
+    """Return the rows as (category, video, start, end)."""
+    if not path.is_file():
+        raise ValueError(
+            "AVE has trainSet.txt, valSet.txt and testSet.txt beside the "
+            f"folder AVE of videos. Received: {path.parent} without "
+            f"{path.name}"
+        )
+    rows = []
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    for number, line in enumerate(lines):
+        # Names have commas, ids hyphens; the fields are told by "&".
+        fields = line.strip().split("&")
+        if not line.strip() or (number == 0 and fields[0] == "Category"):
+            continue
+        try:
+            category, video, _, start, end = fields
+            rows.append((category, video, int(start), int(end)))
+        except ValueError:
+            raise ValueError(
+                "A row has Category&VideoID&Quality&StartTime&EndTime. "
+                f"Received: {line!r} in row {number + 1} of {path}"
+            ) from None
+    return rows
