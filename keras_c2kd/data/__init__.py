@@ -5,9 +5,12 @@ from keras_c2kd.data.av_digits import AVDigits
 from keras_c2kd.data.av_digits import load_av_digits
 from keras_c2kd.data.ave import load_ave
 from keras_c2kd.data.crema_d import load_crema_d
+from keras_c2kd.data.crisis_mmd import load_crisis_mmd
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
+from keras_c2kd.data.modality_readers import ImageReader
+from keras_c2kd.data.modality_readers import TextReader
 from keras_c2kd.data.paired_dataset import FollowEpochs
 from keras_c2kd.data.paired_dataset import PairedDataset
 from keras_c2kd.data.paired_dataset import Sample
@@ -23,13 +26,16 @@ __all__ = [
     "PairedSplits",
     "FollowEpochs",
     "FrameReader",
+    "ImageReader",
     "LogSpectrogram",
     "MediaError",
     "PairedDataset",
     "Sample",
     "Source",
+    "TextReader",
     "load_av_digits",
     "load_ave",
     "load_crema_d",
+    "load_crisis_mmd",
     "load_vggsound",
 ]

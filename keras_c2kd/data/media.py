@@ -1,4 +1,4 @@
-"""Sound and frames from files, with a reason where there are none."""
+"""Sound, frames and images from files, with a reason where there are none."""
 
 import importlib
 import pathlib
@@ -108,6 +108,31 @@ def read_frames(path, per_second=1.0, start=0.0, end=None):
     if not frames:
         raise MediaError(path, f"has no frame from second {start} on")
     return np.stack(frames)
+
+
+def read_image(path):
+    """Read a photograph, upright as its camera says.
+
+    Args:
+        path: Path of the image, in any format that Pillow reads. It is only
+            read.
+
+    Returns:
+        Uint8 array `(height, width, 3)`.
+
+    Raises:
+        MediaError: If the file is missing, a Git LFS stub, or damaged.
+        ImportError: If Pillow is not installed (extra `data`).
+    """
+    _check_file(path)
+    image = _module("PIL.Image")
+    operations = _module("PIL.ImageOps")
+    try:
+        with image.open(path) as file:
+            upright = operations.exif_transpose(file)
+            return np.array(upright.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise MediaError(path, f"is damaged ({error})") from error
 
 
 def _check_file(path):

@@ -12,6 +12,7 @@ import numpy as np
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.media import read_audio
 from keras_c2kd.data.media import read_frames
+from keras_c2kd.data.media import read_image
 from keras_c2kd.data.spectrogram import LogSpectrogram
 
 # Mean and deviation of ImageNet's pixels, red, green, blue, of 0 to 1.
@@ -89,6 +90,10 @@ class FrameReader:
         stored_side: Integer, shorter side of the frames in the cache.
             Defaults to `256`; larger ones are resized to it.
         mirror: Whether training mirrors. Defaults to `True`.
+        mean: Three floats that are taken from pixels of 0 to 1. Defaults to
+            ImageNet's.
+        deviation: Three floats by which the rest is divided. Defaults to
+            ImageNet's.
 
     Reference: the authors' code for Huo et al., CVPR 2024 (which draws frame
     numbers and then takes the first listed files; this takes those drawn).
@@ -99,6 +104,8 @@ class FrameReader:
     per_second: float = 1.0
     stored_side: int = 256
     mirror: bool = True
+    mean: tuple = IMAGENET_MEAN
+    deviation: tuple = IMAGENET_DEVIATION
 
     @property
     def shape(self):
@@ -120,12 +127,14 @@ class FrameReader:
         frames = read_frames(
             source.path, self.per_second, source.start, source.end
         )
-        height, width = frames.shape[1:3]
+        return np.stack([self._stored(frame) for frame in frames])
+
+    def _stored(self, frame):
+        height, width = frame.shape[:2]
         scale = self.stored_side / min(height, width)
         if scale >= 1.0:
-            return frames
-        size = round(width * scale), round(height * scale)
-        return np.stack([_resized(frame, size) for frame in frames])
+            return frame
+        return _resized(frame, (round(width * scale), round(height * scale)))
 
     def view(self, frames, random=None):
         """Return normalised frames; `random` is a generator in training."""
@@ -145,10 +154,55 @@ class FrameReader:
         values = np.stack(views).astype("float32") / 255.0
         if flip:
             values = values[:, :, ::-1]
-        values = (values - np.float32(IMAGENET_MEAN)) / np.float32(
-            IMAGENET_DEVIATION
-        )
+        values = (values - np.float32(self.mean)) / np.float32(self.deviation)
         return values[0] if self.frames == 1 else values
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageReader(FrameReader):
+    """A photograph to a normalised image `(size, size, 3)`.
+
+    Cropped, resized and mirrored as by `FrameReader`.
+
+    Args:
+        size: As for `FrameReader`; so are all others but those of time.
+    """
+
+    @property
+    def settings(self):
+        """What the prepared array depends on."""
+        return {"image": 1, "stored_side": self.stored_side}
+
+    def prepare(self, source):
+        """Return the image of a `Source`, uint8 `(1, height, width, 3)`."""
+        return self._stored(read_image(source.path))[None]
+
+
+@dataclasses.dataclass(frozen=True)
+class TextReader:
+    """A text to what a network for texts reads.
+
+    Args:
+        tokens: Function from a list of texts to a dict of arrays
+            `(texts, length)`, such as `models.BertTokens`.
+        clean: Function from a text to a text, applied before. Defaults to
+            nothing.
+    """
+
+    tokens: object
+    clean: object = str
+
+    # Nothing on disk is slow here.
+    settings = None
+
+    def prepare(self, source):
+        """Return the tokens of a string, a dict of arrays `(length,)`."""
+        found = self.tokens([self.clean(source)])
+        return {name: array[0] for name, array in found.items()}
+
+    def view(self, arrays, random=None):
+        """Return the tokens: nothing is drawn."""
+        return arrays
 
 
 def _resized(frame, size, box=None):

@@ -34,7 +34,7 @@ class Sample:
     Args:
         name: String, the sample's name in the data set.
         label: Integer, its class.
-        sources: Dict from the modality to a `Source`.
+        sources: Dict from the modality to a `Source`, or to the text itself.
     """
 
     name: str
@@ -44,6 +44,8 @@ class Sample:
 
 class PairedDataset(keras.utils.PyDataset):
     """Batches `({modality: array}, labels)` of samples on disk.
+
+    The array is a dict of arrays for texts.
 
     Training is shuffled and augmented anew in each epoch, from the seed, the
     epoch and the sample alone: the batches do not depend on the number of
@@ -111,7 +113,10 @@ class PairedDataset(keras.utils.PyDataset):
             )
         chosen = order[index * self.batch_size :][: self.batch_size]
         inputs = {
-            modality: np.stack([self._view(modality, i) for i in chosen])
+            modality: keras.tree.map_structure(
+                lambda *arrays: np.stack(arrays),
+                *[self._view(modality, i) for i in chosen],
+            )
             for modality in self.readers
         }
         labels = [self.samples[i].label for i in chosen]
@@ -180,7 +185,8 @@ class PairedDataset(keras.utils.PyDataset):
     def _prepared(self, modality, index):
         reader = self.readers[modality]
         source = self.samples[index].sources[modality]
-        if self.cache is None or not pathlib.Path(source.path).is_file():
+        is_cached = self.cache is not None and reader.settings is not None
+        if not is_cached or not pathlib.Path(source.path).is_file():
             return reader.prepare(source)
         return self.cache.get(
             source.path,

@@ -1,0 +1,162 @@
+"""CrisisMMD: tweets and their photographs, by humanitarian category."""
+
+import csv
+import pathlib
+import re
+
+from keras_c2kd.data.modality_readers import ImageReader
+from keras_c2kd.data.modality_readers import TextReader
+from keras_c2kd.data.paired_dataset import Sample
+from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.paired_splits import paired_splits
+
+# In alphabetical order, as the data set's card has them.
+CATEGORIES = (
+    "affected_individuals",
+    "infrastructure_and_utility_damage",
+    "injured_or_dead_people",
+    "missing_or_found_people",
+    "not_humanitarian",
+    "other_relevant_information",
+    "rescue_volunteering_or_donation_effort",
+    "vehicle_damage",
+)
+
+# Pixels of -1 to 1, as ImageNet's weights of MobileNetV2 want them.
+IMAGE = ImageReader(size=224, mean=(0.5,) * 3, deviation=(0.5,) * 3)
+
+_ANNOTATIONS = {
+    "agreed": (
+        "crisismmd_datasplit_agreed_label",
+        "task_humanitarian_text_img_agreed_lab_{}.tsv",
+    ),
+    "all": ("crisismmd_datasplit_all", "task_humanitarian_text_img_{}.tsv"),
+}
+_COLUMNS = ("tweet_id", "image_id", "tweet_text", "image")
+
+
+def load_crisis_mmd(
+    root,
+    tokens,
+    annotations="agreed",
+    label="label",
+    cache=None,
+    batch_size=64,
+    seed=0,
+    image=IMAGE,
+    clean=None,
+    **kwargs,
+):
+    """Index CrisisMMD v2.0, the humanitarian task, as it is distributed.
+
+    `<root>/data_image/...` and one of the two folders of splits,
+    `crisismmd_datasplit_agreed_label` or `crisismmd_datasplit_all`, unpacked
+    beside it. The split is the official one (`dev` is the validation part).
+    Several images may share one tweet. The paper does not say which
+    annotations it used; see `annotations`.
+
+    Args:
+        root: Folder of the data set. It is only read.
+        tokens: Function from a list of texts to a dict of arrays, such as
+            `models.BertTokens("bert_base_en_uncased")`.
+        annotations: `"agreed"` (default): tweets of which text and image were
+            labelled alike, 6126 / 998 / 955; `"all"`: 13,608 / 2237 / 2237.
+        label: Column of the label. Defaults to `"label"`, eight categories;
+            `"label_text"` or `"label_image"` are those of one modality.
+        cache: Folder of prepared images, or None.
+        batch_size: Integer. Defaults to `64`.
+        seed: Integer, of the training batches. Defaults to `0`.
+        image: `ImageReader`. Defaults to 224 pixels of -1 to 1.
+        clean: Function from a tweet to the text that is tokenised. Defaults
+            to `clean_tweet`.
+        **kwargs: As for `PairedDataset`, such as `workers`.
+
+    Returns:
+        `PairedSplits`; batches have the modalities `text`, a dict of what
+        `tokens` gives, and `image`; labels in the order of `CATEGORIES`. One
+        category has no validation and no test sample among those agreed.
+
+    Raises:
+        ValueError: If `annotations` is another, a list is missing or lacks a
+            column, or a row has an unknown category.
+
+    Reference: Alam et al., ICWSM 2018; CC BY-NC-SA 4.0.
+    """
+    if annotations not in _ANNOTATIONS:
+        raise ValueError(
+            f"`annotations` is one of {tuple(_ANNOTATIONS)}. Received: "
+            f"annotations={annotations!r}"
+        )
+    root = pathlib.Path(root)
+    folder, pattern = _ANNOTATIONS[annotations]
+    parts, left_out = {}, []
+    for part, name in (
+        ("train", "train"),
+        ("validation", "dev"),
+        ("test",) * 2,
+    ):
+        parts[part] = []
+        for row in _read_list(root / folder / pattern.format(name), label):
+            path = root / row["image"]
+            if not path.is_file():
+                entry = {"name": row["image_id"], "reason": "has no image file"}
+                left_out.append(entry)
+                continue
+            sources = {"text": row["tweet_text"], "image": Source(path)}
+            number = CATEGORIES.index(row[label])
+            parts[part].append(Sample(row["image_id"], number, sources))
+    readers = {
+        "text": TextReader(tokens, clean_tweet if clean is None else clean),
+        "image": image,
+    }
+    return paired_splits(
+        "CrisisMMD",
+        CATEGORIES,
+        parts,
+        readers,
+        left_out,
+        f"official, {annotations}, {label}",
+        cache,
+        seed,
+        batch_size=batch_size,
+        **kwargs,
+    )
+
+
+def clean_tweet(text):
+    """Return a tweet without the mark of a retweet, links and hash signs.
+
+    Args:
+        text: String.
+
+    Returns:
+        String with single spaces.
+    """
+    text = re.sub(r"^\s*RT\s+(@\w+:?)?", " ", text)
+    text = re.sub(r"(https?://|www\.)\S+", " ", text)
+    return " ".join(text.replace("#", " ").split())
+
+
+def _read_list(path, label):
+    """Return the rows as dicts; quotes are text and ids stay text."""
+    if not path.is_file():
+        raise ValueError(
+            "CrisisMMD's split must be unpacked beside data_image. Received: "
+            f"no file {path}"
+        )
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        missing = {*_COLUMNS, label} - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(
+                f"The list needs the columns {sorted((*_COLUMNS, label))}. "
+                f"Received: {path} without {sorted(missing)}"
+            )
+        rows = list(reader)
+    for number, row in enumerate(rows):
+        if row[label] not in CATEGORIES:
+            raise ValueError(
+                f"A category is one of {CATEGORIES}. Received: "
+                f"{row[label]!r} in row {number + 2} of {path}"
+            )
+    return rows
