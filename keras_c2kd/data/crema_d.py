@@ -160,6 +160,13 @@ def _split(clips, split, lists, validation_share, test_share):
             "`split` is 'random', 'actors' or 'lists'. Received: "
             f"split={split!r}"
         )
+    if min(test_share, validation_share) < 0 or (
+        test_share + validation_share >= 1
+    ):
+        raise ValueError(
+            "Clips must be left to train on. Received: "
+            f"validation_share={validation_share}, test_share={test_share}"
+        )
     units = {name: [name] for name in clips}
     if split == "actors":
         units = {}

@@ -202,6 +202,11 @@ def test_files_that_cannot_be_read_are_listed(root, tmp_path):
         [data.train[i] for i in range(len(data.train))]
 
 
+def test_shares_that_leave_nothing(root):
+    with pytest.raises(ValueError, match="left to train on.*test_share=0.9"):
+        load(root, test_share=0.9)
+
+
 def test_an_empty_folder(tmp_path):
     with pytest.raises(ValueError, match="0 WAV and 0 FLV.*Git LFS"):
         load(tmp_path)
