@@ -11,7 +11,7 @@ Command, from the root of the repository, with any KERAS_BACKEND:
     pip install -c constraints.txt -e ".[jax,demo]"
     KERAS_BACKEND=jax python recipes/av_digits.py
 
-Cost: 30 runs, 3 to 4 minutes on 2 CPU cores with any backend. `--method all`
+Cost: 30 runs, 1 to 4 minutes on 2 CPU cores with any backend. `--method all`
 is 230 runs; `--resume` goes on where a run was stopped.
 
 Data: the 8x8 handwritten digits of scikit-learn (UCI, CC BY 4.0) and the MFCC
