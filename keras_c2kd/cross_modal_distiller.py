@@ -13,6 +13,9 @@ from keras_c2kd.methods import Targets
 from keras_c2kd.modalities import has_modality
 from keras_c2kd.modalities import modality_input
 from keras_c2kd.modalities import modality_keys
+from keras_c2kd.network_checks import check_activation
+from keras_c2kd.network_checks import check_logits
+from keras_c2kd.network_checks import check_pair
 from keras_c2kd.non_finite_loss import StopOnNonFiniteLoss
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
@@ -120,7 +123,7 @@ class CrossModalDistiller(keras.Model):
         kwargs.setdefault("dtype", getattr(student, "dtype_policy", None))
         super().__init__(name=name, autocast=False, **kwargs)
         method = C2KD() if method is None else method
-        _check_pair(student, teacher, teacher_modality, method)
+        check_pair(student, teacher, teacher_modality, method)
         self.student = student
         self.teacher = teacher
         self.method = method
@@ -143,7 +146,7 @@ class CrossModalDistiller(keras.Model):
         # Keras would track the extractors of a dict or list as layers.
         self._networks = types.SimpleNamespace(**taps)
         shapes = {side: tap.shapes for side, tap in taps.items()}
-        _check_logits(shapes)
+        check_logits(shapes)
         self._logits_shape = shapes["student"]["logits"]
         method.attach(student, teacher)
         method.build(shapes)
@@ -427,7 +430,7 @@ class CrossModalDistiller(keras.Model):
         arguments["teacher_optimizer"] = teacher_optimizer
         for side in _SIDES:
             model = getattr(self, side)
-            _check_activation(model, side, loss, self.method.needs_logits)
+            check_activation(model, side, loss, self.method.needs_logits)
         metrics = [kwargs.get(name) for name in ("metrics", "weighted_metrics")]
         teacher_metrics = None
         if self.teacher is not None and any(metrics):
@@ -687,125 +690,6 @@ def _taps(model, features, defaults, side):
         )
     taps = {name: features.get(name) for name in names}
     return FeatureTaps(model, taps, owner=side)
-
-
-def _check_pair(student, teacher, teacher_modality, method):
-    if method.built:
-        raise ValueError(
-            "A method holds the heads of one distiller. Received a "
-            f"{type(method).__name__} that another distiller has built. "
-            "Create a new one for each distiller."
-        )
-    if teacher is None:
-        if method.needs_teacher:
-            raise ValueError(
-                f"{type(method).__name__} needs a teacher. Received: "
-                "teacher=None. Pass teacher= and teacher_modality=, or use "
-                "method=Supervised()."
-            )
-        return
-    if teacher is student:
-        raise ValueError(
-            "Teacher and student must be two models. Received the same "
-            f"object twice: {student.name!r}. Copy it with "
-            "keras.models.clone_model."
-        )
-    if teacher_modality is None:
-        raise ValueError(
-            "`teacher_modality` names the teacher's input in the batch. "
-            "Received: teacher_modality=None"
-        )
-    mine = {id(variable) for variable in getattr(student, "variables", ())}
-    shared = [
-        variable.path
-        for variable in getattr(teacher, "variables", ())
-        if id(variable) in mine
-    ]
-    if shared:
-        raise ValueError(
-            "Teacher and student must not share variables. Received: "
-            f"{len(shared)} shared ones, such as {shared[0]!r}"
-        )
-
-
-def _check_logits(shapes):
-    counts = {
-        side: shape["logits"][-1]
-        for side, shape in shapes.items()
-        if shape["logits"] is not None
-    }
-    if len(set(counts.values())) > 1:
-        raise ValueError(
-            "Teacher and student must have equally many classes, in the same "
-            f"order. Received: {counts}"
-        )
-    if min(counts.values(), default=2) < 2:
-        raise ValueError(
-            "There must be at least 2 classes, one logit each. Received: "
-            f"{counts}. Give a binary classifier two logits."
-        )
-    sizes = {
-        side: shape["logits"][1:-1]
-        for side, shape in shapes.items()
-        if shape["logits"] is not None
-    }
-    unequal = len(set(map(len, sizes.values()))) > 1 or any(
-        len({length for length in lengths if length is not None}) > 1
-        for lengths in zip(*sizes.values())
-    )
-    if unequal:
-        raise ValueError(
-            "Teacher and student must have one row of logits each for a "
-            "sample, or for the same pixels. Received: logits of the sizes "
-            f"{sizes} between batch and classes. Resize one to the other."
-        )
-
-
-def _check_activation(model, side, loss, needs_logits):
-    """Refuse a softmax where logits are wanted, and the reverse."""
-    activation = _last_activation(model)
-    if activation is None:
-        return
-    is_probability = activation in (
-        keras.activations.softmax,
-        keras.activations.sigmoid,
-    )
-    if is_probability and needs_logits:
-        raise ValueError(
-            f"Distillation needs logits, but the {side} {model.name!r} ends "
-            f"in a {activation.__name__}. Remove the activation of its last "
-            "layer and use a loss with from_logits=True."
-        )
-    if isinstance(loss, str):
-        from_logits = False if "crossentropy" in loss else None
-    else:
-        config = loss.get_config() if hasattr(loss, "get_config") else {}
-        from_logits = config.get("from_logits")
-    if from_logits is None or from_logits != is_probability:
-        return
-    ends_in = activation.__name__ if is_probability else "logits"
-    raise ValueError(
-        f"The loss says from_logits={from_logits}, but the {side} "
-        f"{model.name!r} ends in {ends_in}. Use for example "
-        "keras.losses.SparseCategoricalCrossentropy("
-        f"from_logits={not is_probability})."
-    )
-
-
-def _last_activation(model):
-    """Return the activation that ends a model, or None if it is not known."""
-    while model is not None:
-        if isinstance(model, keras.layers.Softmax):
-            return keras.activations.softmax
-        if isinstance(model, keras.Sequential):
-            model = model.layers[-1] if model.layers else None
-        elif isinstance(model, keras.Model):
-            output = getattr(model, "output", None)
-            history = getattr(output, "_keras_history", None)
-            model = history.operation if history else None
-        else:
-            return getattr(model, "activation", None)
-    return None
 
 
 def _takes_sparse_labels(loss):

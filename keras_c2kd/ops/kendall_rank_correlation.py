@@ -9,10 +9,11 @@ from keras_c2kd.ops.precision import full_precision
 
 # The pairwise comparisons are made for a block of classes and a chunk of
 # rows at a time. At most 16 blocks are unrolled, which bounds the compile
-# time; the comparisons of one block bound the memory. A compiled program runs
-# fastest if they stay in the processor's nearest cache (32 thousand numbers);
+# time; the comparisons of one block bound the memory. On a CPU, a compiled
+# program runs fastest if they stay in the nearest cache (32 thousand numbers),
 # eager operations, on PyTorch, if there are few of them (half a million
-# numbers, and one block up to 64 classes).
+# numbers, and one block up to 64 classes). Other devices get 64 MiB at a time:
+# they want few and large operations.
 _MOST_BLOCKS = 16
 
 
@@ -66,7 +67,7 @@ def kendall_rank_correlation(first, second):
         )
     leading_shape = ops.shape(first)[:-1]
     rows = _row_count(first)
-    block, chunk = _sizes(num_classes)
+    block, chunk = _sizes(first)
     first = ops.reshape(first, (-1, num_classes))
     second = ops.reshape(second, (-1, num_classes))
     if rows is None and len(leading_shape) == 1:
@@ -84,11 +85,19 @@ def kendall_rank_correlation(first, second):
     return ops.reshape(correlation, leading_shape)
 
 
-def _sizes(num_classes):
+def _sizes(logits):
     """Return how many classes and how many rows are compared at a time."""
-    smallest, comparisons = 4, 2**15
+    num_classes = logits.shape[-1]
     if keras.backend.backend() == "torch":
+        device = getattr(logits, "device", None)
+        on_cpu = getattr(device, "type", "cpu") == "cpu"
         smallest, comparisons = 64 if num_classes <= 64 else 16, 2**19
+    else:
+        devices = keras.distribution.list_devices()
+        on_cpu = all(name.lower().startswith("cpu") for name in devices)
+        smallest, comparisons = 4, 2**15
+    if not on_cpu:
+        smallest, comparisons = 16, 2**24
     block = max(smallest, math.ceil(num_classes / _MOST_BLOCKS))
     block = min(block, num_classes)
     return block, max(1, comparisons // (block * num_classes))

@@ -156,6 +156,17 @@ def test_training_batches_depend_on_seed_and_epoch_alone(root, tmp_path):
     np.testing.assert_array_equal(batches(resumed)[0], batches(one)[0])
 
 
+def test_a_sample_is_drawn_anew_in_each_epoch(root):
+    """Other crops, not only another order."""
+    data = load(root, batch_size=24).train
+    data.samples = data.samples[:1]
+    views = []
+    for _ in range(4):
+        views.append(data[0][0]["visual"])
+        data.on_epoch_end()
+    assert len({view.tobytes() for view in views}) > 1
+
+
 def test_files_that_cannot_be_read_are_listed(root, tmp_path):
     broken = tmp_path / "CREMA-D"
     for folder in ("AudioWAV", "VideoFlash"):

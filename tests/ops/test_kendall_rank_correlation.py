@@ -1,3 +1,6 @@
+import importlib
+import types
+
 import keras
 import ml_dtypes
 import numpy as np
@@ -147,6 +150,41 @@ def test_compiled_with_unknown_batch_size(shape):
     np.testing.assert_allclose(
         correlation, references.kendall(first, second), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (40, 50), (3, 90), (2, 30, 20, 7)])
+def test_sizes_for_other_devices(monkeypatch, shape):
+    """Larger pieces on an accelerator, the same result."""
+    logits = [random_logits(*shape, seed=seed) for seed in (0, 1)]
+    expected = kendall(*logits)
+    module = importlib.import_module("keras_c2kd.ops.kendall_rank_correlation")
+    own, pieces = module._sizes, []
+
+    def on_an_accelerator(tensor):
+        if keras.backend.backend() == "torch":
+            device = types.SimpleNamespace(type="cuda")
+            tensor = types.SimpleNamespace(shape=tensor.shape, device=device)
+        pieces.append(own(tensor))
+        return pieces[-1]
+
+    monkeypatch.setattr(module, "_sizes", on_an_accelerator)
+    if keras.backend.backend() != "torch":
+        monkeypatch.setattr(
+            keras.distribution, "list_devices", lambda: ["gpu:0"]
+        )
+    # A function of its own: JAX would find the compiled one.
+    found = evaluate(lambda a, b: kendall_rank_correlation(a, b), *logits)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert pieces and all(block * chunk > 2**16 for block, chunk in pieces)
+
+
+def test_rows_that_hold_a_nan_are_nan():
+    first, second = (random_logits(4, 5, seed=seed) for seed in (0, 1))
+    expected = kendall(first, second)
+    first[1, 3] = second[2, 0] = np.nan
+    found = kendall(first, second)
+    assert np.isnan(found).tolist() == [False, True, True, False]
+    np.testing.assert_array_equal(found[[0, 3]], expected[[0, 3]])
 
 
 def test_rejects_logits_of_different_shape():
