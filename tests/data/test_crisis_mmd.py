@@ -47,7 +47,8 @@ def root(tmp_path_factory):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 pixels = np.full((20, 30, 3), 20 + 30 * label, "uint8")
                 Image.fromarray(pixels).save(path)
-                text = f'RT @KAKEnews: "{WORDS[label]} #fire https://t.co/x'
+                # A tweet may begin with a quotation mark that never ends.
+                text = f'"{WORDS[label]} #fire https://t.co/x'
                 names = [category] * 3
                 row = ["fires", tweet, f"{tweet}_0", text, image, *names]
                 rows.append("\t".join([*row, "Positive"]))
@@ -86,7 +87,8 @@ def test_the_lists(root):
     assert labels.tolist() == list(range(8))
     assert inputs["text"]["token_ids"].shape == (8, 5)
     # A quotation mark is text: the word behind it is not known.
-    assert inputs["text"]["token_ids"][:, 1].tolist() == [0] * 8
+    assert data.test.samples[2].sources["text"].startswith('"wounded #fire')
+    assert inputs["text"]["token_ids"].tolist() == [[0] * 5] * 8
     grey = inputs["image"][:, 4, 4, 0] * 0.229 + 0.5
     np.testing.assert_allclose(grey, (20 + 30 * labels) / 255, atol=0.02)
 

@@ -60,6 +60,11 @@ def test_tokens_and_weights_of_a_preset(preset):
         pool.predict(found, verbose=0), expected, atol=1e-5
     )
     assert model.predict(found, verbose=0).shape == (2, 3)
+    behind = [
+        model.get_layer(f"stage_{number}").input._keras_history.operation.name
+        for number in (1, 2, 3, 4)
+    ]
+    assert behind == [f"transformer_layer_{number}" for number in range(4)]
     # Padding changes nothing.
     longer = BertTokens(folder, sequence_length=12)(["Roads are FLOODED!"])
     np.testing.assert_allclose(
