@@ -6,12 +6,14 @@ from keras_c2kd.data.av_digits import load_av_digits
 from keras_c2kd.data.ave import load_ave
 from keras_c2kd.data.crema_d import load_crema_d
 from keras_c2kd.data.crisis_mmd import load_crisis_mmd
+from keras_c2kd.data.epoch_dataset import EpochDataset
+from keras_c2kd.data.epoch_dataset import FollowEpochs
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.modality_readers import ImageReader
 from keras_c2kd.data.modality_readers import TextReader
-from keras_c2kd.data.paired_dataset import FollowEpochs
+from keras_c2kd.data.paired_arrays import PairedArrays
 from keras_c2kd.data.paired_dataset import PairedDataset
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
@@ -23,13 +25,15 @@ __all__ = [
     "ArrayCache",
     "AVDigits",
     "AudioReader",
-    "PairedSplits",
+    "EpochDataset",
     "FollowEpochs",
     "FrameReader",
     "ImageReader",
     "LogSpectrogram",
     "MediaError",
+    "PairedArrays",
     "PairedDataset",
+    "PairedSplits",
     "Sample",
     "Source",
     "TextReader",

@@ -41,10 +41,9 @@ class ArrayCache:
                 on and nothing is kept.
         """
         path = self.path_of(source, settings)
-        try:
-            return np.load(path, allow_pickle=False)
-        except (FileNotFoundError, ValueError, EOFError):
-            pass  # Not there, or damaged by a full disk.
+        found = self._read(path)
+        if found is not None:
+            return found
         array = np.asarray(compute())
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}")
@@ -55,6 +54,16 @@ class ArrayCache:
         finally:
             partial.unlink(missing_ok=True)
         return array
+
+    def has(self, source, settings):
+        """Return whether the array is there and whole, without reading it."""
+        return self._read(self.path_of(source, settings), "r") is not None
+
+    def _read(self, path, mode=None):
+        try:
+            return np.load(path, mmap_mode=mode, allow_pickle=False)
+        except (FileNotFoundError, ValueError, EOFError):
+            return None  # Not there, or damaged by a full disk.
 
     def path_of(self, source, settings):
         """Return where the array is, or would be."""

@@ -29,8 +29,6 @@ def load_ave(
     root,
     cache=None,
     drop_shared=False,
-    batch_size=64,
-    seed=0,
     audio=AUDIO,
     visual=VISUAL,
     **kwargs,
@@ -52,11 +50,10 @@ def load_ave(
         cache: Folder of prepared arrays, or None.
         drop_shared: Whether videos that are in the validation or test list
             are left out of training. Defaults to `False`, the official split.
-        batch_size: Integer. Defaults to `64`.
-        seed: Integer, of the training batches. Defaults to `0`.
         audio: `AudioReader`. Defaults to the authors' settings.
         visual: `FrameReader`. Defaults to the authors' settings.
-        **kwargs: As for `PairedDataset`, such as `workers`.
+        **kwargs: As for `PairedDataset`, such as `batch_size`, `workers` and
+            `seed`, that of the training batches.
 
     Returns:
         `PairedSplits`; batches have the modalities `audio` and `visual`. The
@@ -74,7 +71,7 @@ def load_ave(
     elsewhere = {
         row[1] for part in ("validation", "test") for row in rows[part]
     }
-    parts, left_out, shared = {}, [], 0
+    parts, missing, excluded, shared = {}, [], [], 0
     for part, listed in rows.items():
         parts[part], seen = [], set()
         for category, video, start, end in listed:
@@ -90,13 +87,14 @@ def load_ave(
                 reason = f"is listed before, and here as {category!r}"
             elif end <= start:
                 reason = f"has an event from {start} to {end} seconds"
-            elif not path.is_file():
-                reason = "has no MP4 file"
             elif drop_shared and part == "train" and video in elsewhere:
                 reason = "is in the validation or test list too"
             seen.add(video)
             if reason:
-                left_out.append({"name": video, "reason": reason})
+                excluded.append({"name": video, "reason": reason})
+                continue
+            if not path.is_file():
+                missing.append({"name": video, "reason": "has no MP4 file"})
                 continue
             source = Source(path, float(start), float(end))
             sources = {"audio": source, "visual": source}
@@ -107,11 +105,10 @@ def load_ave(
         classes,
         parts,
         {"audio": audio, "visual": visual},
-        left_out,
-        "official",
-        cache,
-        seed,
-        batch_size=batch_size,
+        "official, shared videos dropped" if drop_shared else "official",
+        missing,
+        excluded,
+        cache=cache,
         **kwargs,
     )
     data.provenance["shared_with_train"] = shared

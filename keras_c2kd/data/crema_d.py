@@ -7,6 +7,8 @@ from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.paired_splits import check_validate_on
+from keras_c2kd.data.paired_splits import described_split
 from keras_c2kd.data.paired_splits import paired_splits
 from keras_c2kd.data.paired_splits import split_off
 from keras_c2kd.data.spectrogram import LogSpectrogram
@@ -35,8 +37,8 @@ def load_crema_d(
     cache=None,
     validation_share=0.1,
     test_share=0.1,
-    batch_size=64,
-    seed=0,
+    validate_on="validation",
+    drop_known_damage=True,
     audio=AUDIO,
     visual=VISUAL,
     **kwargs,
@@ -60,12 +62,16 @@ def load_crema_d(
         validation_share: Float, share of the clips (or actors) to choose
             with. Defaults to `0.1`.
         test_share: The same to report; not with lists. Defaults to `0.1`.
-        batch_size: Integer. Defaults to `64`.
-        seed: Integer, of the training batches. The splits do not depend on
-            it. Defaults to `0`.
+        validate_on: `"validation"` (default), or `"test"`: no clips are taken
+            from training, and the test clips choose, as in the authors' code.
+            What is then reported was chosen on what it is reported on.
+        drop_known_damage: Whether the clips of `KNOWN_DAMAGE` are left out.
+            Defaults to `True`.
         audio: `AudioReader`. Defaults to the authors' settings.
         visual: `FrameReader`. Defaults to the authors' settings.
-        **kwargs: As for `PairedDataset`, such as `workers`.
+        **kwargs: As for `PairedDataset`, such as `batch_size`, `workers` and
+            `seed`, that of the training batches: the splits do not depend
+            on it.
 
     Returns:
         `PairedSplits`; batches have the modalities `audio` and `visual`, and
@@ -73,22 +79,33 @@ def load_crema_d(
 
     Raises:
         ValueError: If the folder holds no clips, a list names an unknown
-            class or a clip in both lists, or `split` is another.
+            class or a clip in both lists, or `split` or `validate_on` is
+            another.
 
     Reference: Cao et al., IEEE Transactions on Affective Computing 2014;
     licence ODbL 1.0.
     """
-    root = pathlib.Path(root)
-    clips, left_out = _clips(root)
-    named = _split(clips, split, lists, validation_share, test_share)
-    not_found = [name for ids in named.values() for name in ids]
-    not_found = sorted(set(not_found) - set(clips))
-    left_out += [
-        {"name": name, "reason": "is in a list but not on disk"}
-        for name in not_found
-        if name not in {entry["name"] for entry in left_out}
+    check_validate_on(validate_on, ("validation", "test"))
+    if validate_on == "test":
+        validation_share = 0.0
+    clips, missing = _clips(pathlib.Path(root))
+    excluded = [
+        {"name": name, "reason": reason}
+        for name, reason in KNOWN_DAMAGE.items()
+        if drop_known_damage and name in clips
     ]
-    data = paired_splits(
+    for entry in excluded:
+        del clips[entry["name"]]
+    named = _split(clips, split, lists, validation_share, test_share)
+    if validate_on == "test":
+        named["validation"] = named["test"]
+    listed = {name for ids in named.values() for name in ids}
+    told = {entry["name"] for entry in (*missing, *excluded)}
+    missing += [
+        {"name": name, "reason": "is in a list but not on disk"}
+        for name in sorted(listed - set(clips) - told)
+    ]
+    return paired_splits(
         "CREMA-D",
         EMOTIONS,
         {
@@ -96,17 +113,12 @@ def load_crema_d(
             for part, ids in named.items()
         },
         {"audio": audio, "visual": visual},
-        left_out,
-        split,
-        cache,
-        seed,
-        batch_size=batch_size,
+        described_split(split, validate_on),
+        missing,
+        excluded,
+        cache=cache,
         **kwargs,
     )
-    data.provenance["known_damage"] = {
-        name: reason for name, reason in KNOWN_DAMAGE.items() if name in clips
-    }
-    return data
 
 
 def _clips(root):

@@ -41,8 +41,6 @@ def load_crisis_mmd(
     annotations="agreed",
     label="label",
     cache=None,
-    batch_size=64,
-    seed=0,
     image=IMAGE,
     clean=None,
     **kwargs,
@@ -64,12 +62,11 @@ def load_crisis_mmd(
         label: Column of the label. Defaults to `"label"`, eight categories;
             `"label_text"` or `"label_image"` are those of one modality.
         cache: Folder of prepared images, or None.
-        batch_size: Integer. Defaults to `64`.
-        seed: Integer, of the training batches. Defaults to `0`.
         image: `ImageReader`. Defaults to 224 pixels of -1 to 1.
         clean: Function from a tweet to the text that is tokenised. Defaults
             to `clean_tweet`.
-        **kwargs: As for `PairedDataset`, such as `workers`.
+        **kwargs: As for `PairedDataset`, such as `batch_size`, `workers` and
+            `seed`, that of the training batches.
 
     Returns:
         `PairedSplits`; batches have the modalities `text`, a dict of what
@@ -89,7 +86,7 @@ def load_crisis_mmd(
         )
     root = pathlib.Path(root)
     folder, pattern = _ANNOTATIONS[annotations]
-    parts, left_out = {}, []
+    parts, missing = {}, []
     for part, name in (
         ("train", "train"),
         ("validation", "dev"),
@@ -100,7 +97,7 @@ def load_crisis_mmd(
             path = root / row["image"]
             if not path.is_file():
                 entry = {"name": row["image_id"], "reason": "has no image file"}
-                left_out.append(entry)
+                missing.append(entry)
                 continue
             sources = {"text": row["tweet_text"], "image": Source(path)}
             number = CATEGORIES.index(row[label])
@@ -114,11 +111,9 @@ def load_crisis_mmd(
         CATEGORIES,
         parts,
         readers,
-        left_out,
         f"official, {annotations}, {label}",
-        cache,
-        seed,
-        batch_size=batch_size,
+        missing,
+        cache=cache,
         **kwargs,
     )
 

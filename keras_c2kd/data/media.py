@@ -1,11 +1,15 @@
 """Sound, frames and images from files, with a reason where there are none."""
 
+import contextlib
 import importlib
 import pathlib
 
 import numpy as np
 
 _LFS = b"version https://git-lfs"
+# A file is cut off if it is shorter than it says by more than both.
+_MISSING_SECONDS = 0.5
+_MISSING_SHARE = 0.1
 
 
 class MediaError(Exception):
@@ -39,8 +43,8 @@ def read_audio(path, rate, start=0.0, end=None):
         Float32 array `(samples,)`, about -1 to 1, at least one sample.
 
     Raises:
-        MediaError: If the file is missing, a Git LFS stub, damaged, without
-            sound, or over before `start`.
+        MediaError: If the file is missing, a Git LFS stub, damaged, cut off,
+            without sound, or over before `start`.
         ImportError: If the readers are not installed (extra `data`).
     """
     _check_file(path)
@@ -48,7 +52,7 @@ def read_audio(path, rate, start=0.0, end=None):
     if suffix in (".wav", ".flac", ".ogg", ".mp3"):
         wave, own_rate = _read_sound_file(path)
     else:
-        wave, own_rate = _read_sound_track(path)
+        wave, own_rate = _read_sound_track(path, end)
     first = round(start * own_rate)
     last = None if end is None else round(end * own_rate)
     wave = wave[first:last]
@@ -79,32 +83,28 @@ def read_frames(path, per_second=1.0, start=0.0, end=None):
         Uint8 array `(frames, height, width, 3)`, at least one frame.
 
     Raises:
-        MediaError: If the file is missing, a Git LFS stub, damaged, without
-            pictures, or over before `start`.
+        MediaError: If the file is missing, a Git LFS stub, damaged, cut off,
+            without pictures, or over before `start`.
         ImportError: If the readers are not installed (extra `data`).
     """
     _check_file(path)
-    av = _module("av")
-    frames = []
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise MediaError(path, "has no video stream")
-            stream = container.streams.video[0]
-            stream.thread_type = "NONE"
-            first = None
-            for frame in container.decode(stream):
-                if frame.time is None:
-                    continue
-                first = frame.time if first is None else first
-                time = frame.time - first
-                if end is not None and time >= end - 1e-6:
-                    break
-                if time >= start + len(frames) / per_second - 1e-6:
-                    frames.append(frame.to_ndarray(format="rgb24"))
-    except av.error.FFmpegError as error:
-        if not frames:
-            raise MediaError(path, f"is damaged ({error.strerror})") from error
+    frames, first, time = [], None, 0.0
+    with _opened(path) as container:
+        if not container.streams.video:
+            raise MediaError(path, "has no video stream")
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        for frame in container.decode(stream):
+            if frame.time is None:
+                continue
+            first = frame.time if first is None else first
+            time = frame.time - first
+            if end is not None and time >= end - 1e-6:
+                break
+            if time >= start + len(frames) / per_second - 1e-6:
+                frames.append(frame.to_ndarray(format="rgb24"))
+        else:
+            _check_length(path, container, stream, time, end)
     if not frames:
         raise MediaError(path, f"has no frame from second {start} on")
     return np.stack(frames)
@@ -127,12 +127,9 @@ def read_image(path):
     _check_file(path)
     image = _module("PIL.Image")
     operations = _module("PIL.ImageOps")
-    try:
-        with image.open(path) as file:
-            upright = operations.exif_transpose(file)
-            return np.array(upright.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise MediaError(path, f"is damaged ({error})") from error
+    with _damage_named(path), image.open(path) as file:
+        upright = operations.exif_transpose(file)
+        return np.array(upright.convert("RGB"))
 
 
 def _check_file(path):
@@ -140,8 +137,11 @@ def _check_file(path):
     path = pathlib.Path(path)
     if not path.is_file():
         raise MediaError(path, "is missing")
-    with path.open("rb") as file:
-        beginning = file.read(len(_LFS))
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(len(_LFS))
+    except OSError as error:
+        raise MediaError(path, f"cannot be opened ({error.strerror})") from None
     if not beginning:
         raise MediaError(path, "is empty")
     if beginning == _LFS:
@@ -150,31 +150,87 @@ def _check_file(path):
         )
 
 
+@contextlib.contextmanager
+def _damage_named(path):
+    """Turn whatever a decoder raises for a file into a MediaError."""
+    try:
+        yield
+    except (MediaError, ImportError):
+        raise
+    # Decoders answer broken bytes with any exception.
+    except Exception as error:
+        what = str(getattr(error, "strerror", None) or error)
+        raise MediaError(path, f"is damaged ({what})") from error
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """Open a container; its metadata need not be text."""
+    av = _module("av")
+    with (
+        _damage_named(path),
+        av.open(str(path), metadata_errors="ignore") as container,
+    ):
+        yield container
+
+
+def _check_length(path, container, stream, seconds, end):
+    """Raise a MediaError if much less was there than the file says."""
+    if stream.duration is not None:
+        declared = float(stream.duration * stream.time_base)
+    elif container.duration is not None:
+        declared = container.duration / 1e6
+    else:
+        return
+    wanted = declared if end is None else min(end, declared)
+    missing = wanted - seconds
+    if missing > max(_MISSING_SECONDS, _MISSING_SHARE * wanted):
+        raise MediaError(
+            path, f"is cut off after {seconds:.1f} of {declared:.1f} seconds"
+        )
+
+
 def _read_sound_file(path):
     soundfile = _module("soundfile")
-    try:
+    _check_riff(path)
+    with _damage_named(path):
         wave, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as error:
-        raise MediaError(path, f"is damaged ({error})") from error
     return wave.mean(axis=1), rate
 
 
-def _read_sound_track(path):
+def _check_riff(path):
+    """Raise a MediaError if a WAV file is shorter than its header says."""
+    with open(path, "rb") as file:
+        kind, declared = file.read(4), int.from_bytes(file.read(4), "little")
+    size = pathlib.Path(path).stat().st_size - 8
+    # What is written to a pipe cannot know its size and says the largest.
+    is_known = kind == b"RIFF" and declared < 0xFFFFFF00
+    if is_known and declared - size > _MISSING_SHARE * declared:
+        raise MediaError(
+            path, f"is cut off after {size:,} of {declared:,} bytes"
+        )
+
+
+def _read_sound_track(path, end):
     av = _module("av")
-    parts, rate = [], None
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise MediaError(path, "has no audio stream")
-            stream = container.streams.audio[0]
-            rate = stream.rate
-            mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
-            for frame in container.decode(stream):
-                parts += [x.to_ndarray()[0] for x in mono.resample(frame)]
+    parts = []
+    with _opened(path) as container:
+        if not container.streams.audio:
+            raise MediaError(path, "has no audio stream")
+        stream = container.streams.audio[0]
+        rate = stream.rate
+        mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
+        length = 0
+        for frame in container.decode(stream):
+            found = [x.to_ndarray()[0] for x in mono.resample(frame)]
+            parts += found
+            length += sum(map(len, found))
+            # What lies behind the part that is asked for is not decoded.
+            if end is not None and length > round(end * rate):
+                break
+        else:
             parts += [x.to_ndarray()[0] for x in mono.resample(None)]
-    except av.error.FFmpegError as error:
-        if not parts:
-            raise MediaError(path, f"is damaged ({error.strerror})") from error
+            _check_length(path, container, stream, length / rate, end)
     if not parts:
         raise MediaError(path, "has an empty audio stream")
     return np.concatenate(parts), rate

@@ -90,6 +90,8 @@ class FrameReader:
         stored_side: Integer, shorter side of the frames in the cache.
             Defaults to `256`; larger ones are resized to it.
         mirror: Whether training mirrors. Defaults to `True`.
+        first_frames: Whether the first frames are taken in training and
+            evaluation, as the authors' code does. Defaults to `False`.
         mean: Three floats that are taken from pixels of 0 to 1. Defaults to
             ImageNet's.
         deviation: Three floats by which the rest is divided. Defaults to
@@ -104,6 +106,7 @@ class FrameReader:
     per_second: float = 1.0
     stored_side: int = 256
     mirror: bool = True
+    first_frames: bool = False
     mean: tuple = IMAGENET_MEAN
     deviation: tuple = IMAGENET_DEVIATION
 
@@ -139,14 +142,9 @@ class FrameReader:
     def view(self, frames, random=None):
         """Return normalised frames; `random` is a generator in training."""
         total, height, width = frames.shape[:3]
-        if random is None:
-            chosen = (np.arange(self.frames) + 0.5) * total / self.frames
-            chosen = chosen.astype(int)
-            box, flip = (0, 0, width, height), False
-        else:
-            several = total < self.frames
-            chosen = random.choice(total, self.frames, replace=several)
-            chosen.sort()
+        chosen = self._choose(total, random)
+        box, flip = (0, 0, width, height), False
+        if random is not None:
             box = _random_box(height, width, random)
             flip = self.mirror and random.random() < 0.5
         size = (self.size, self.size)
@@ -156,6 +154,16 @@ class FrameReader:
             values = values[:, :, ::-1]
         values = (values - np.float32(self.mean)) / np.float32(self.deviation)
         return values[0] if self.frames == 1 else values
+
+    def _choose(self, total, random):
+        """Return the numbers of the frames to take, in order."""
+        if self.first_frames:
+            return np.minimum(np.arange(self.frames), total - 1)
+        if random is None:
+            middles = (np.arange(self.frames) + 0.5) * total / self.frames
+            return middles.astype(int)
+        several = total < self.frames
+        return np.sort(random.choice(total, self.frames, replace=several))
 
 
 @dataclasses.dataclass(frozen=True)

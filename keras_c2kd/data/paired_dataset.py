@@ -1,6 +1,7 @@
 """Paired samples from media files, as batches keyed by modality."""
 
 import concurrent.futures
+import copy
 import dataclasses
 import os
 import pathlib
@@ -9,7 +10,11 @@ import keras
 import numpy as np
 
 from keras_c2kd.data.array_cache import ArrayCache
+from keras_c2kd.data.epoch_dataset import EpochDataset
 from keras_c2kd.data.media import MediaError
+
+# Behind a modality's name: the key of its second view.
+SECOND_VIEW = "_second_view"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,14 +47,11 @@ class Sample:
     sources: dict
 
 
-class PairedDataset(keras.utils.PyDataset):
+class PairedDataset(EpochDataset):
     """Batches `({modality: array}, labels)` of samples on disk.
 
-    The array is a dict of arrays for texts.
-
-    Training is shuffled and augmented anew in each epoch, from the seed, the
-    epoch and the sample alone: the batches do not depend on the number of
-    workers, nor on what was read before. Evaluation is the same every time.
+    The array is a dict of arrays for texts. Training is shuffled and
+    augmented anew in each epoch, see `EpochDataset`.
 
     Args:
         samples: List of `Sample`.
@@ -57,17 +59,8 @@ class PairedDataset(keras.utils.PyDataset):
             `FrameReader`.
         cache: Folder of prepared arrays, or None to read the media anew each
             time.
-        batch_size: Integer. Defaults to `64`.
-        training: Whether to shuffle and augment. Defaults to `False`.
-        seed: Integer. Defaults to `0`.
-        **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of
-            `keras.utils.PyDataset`.
-
-    Attributes:
-        epoch: Integer, which the batches of training depend on. It counts the
-            epochs that have ended, and Keras' look at the first batch before
-            training may count as one: with `FollowEpochs` among the callbacks
-            it is Keras' own number, in an interrupted run that goes on too.
+        **kwargs: `batch_size`, `training`, `seed` and all else of
+            `EpochDataset`.
 
     Raises:
         ValueError: If there are no samples, or one lacks a modality.
@@ -75,16 +68,7 @@ class PairedDataset(keras.utils.PyDataset):
             first to have all of them listed.
     """
 
-    def __init__(
-        self,
-        samples,
-        readers,
-        cache=None,
-        batch_size=64,
-        training=False,
-        seed=0,
-        **kwargs,
-    ):
+    def __init__(self, samples, readers, cache=None, **kwargs):
         super().__init__(**kwargs)
         if not samples:
             raise ValueError("There must be samples. Received: none.")
@@ -97,34 +81,65 @@ class PairedDataset(keras.utils.PyDataset):
         self.samples = list(samples)
         self.readers = dict(readers)
         self.cache = None if cache is None else ArrayCache(cache)
-        self.batch_size = batch_size
-        self.training = training
-        self.seed = seed
-        self.epoch = 0
+        self.chosen = tuple(readers)
+        self.second_view = None
 
-    def __len__(self):
-        return -(-len(self.samples) // self.batch_size)
+    @property
+    def size(self):
+        """Number of samples."""
+        return len(self.samples)
 
-    def __getitem__(self, index):
-        order = np.arange(len(self.samples))
-        if self.training:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(
-                order
+    def select(self, modalities, second_view=None):
+        """Return the same samples with other inputs in the batches.
+
+        What is not selected is not read. The draws stay the same.
+
+        Args:
+            modalities: Sequence of modalities.
+            second_view: A modality of which every batch also has a view that
+                is drawn independently, under its name with `_second_view`
+                behind, as `methods.DLB` wants it; or None (default).
+
+        Returns:
+            `PairedDataset`.
+
+        Raises:
+            ValueError: If a modality has no reader.
+        """
+        wanted = {*modalities, *([second_view] if second_view else [])}
+        if unknown := sorted(wanted - set(self.readers)):
+            raise ValueError(
+                f"The modalities are {sorted(self.readers)}. "
+                f"Received: {unknown}"
             )
-        chosen = order[index * self.batch_size :][: self.batch_size]
-        inputs = {
-            modality: keras.tree.map_structure(
-                lambda *arrays: np.stack(arrays),
-                *[self._view(modality, i) for i in chosen],
+        other = copy.copy(self)
+        other.chosen = tuple(modalities)
+        other.second_view = second_view
+        return other
+
+    def batch(self, indices):
+        """Return `(inputs, labels)` of some samples."""
+        inputs = {name: self._views(name, indices) for name in self.chosen}
+        if self.second_view is not None:
+            inputs[self.second_view + SECOND_VIEW] = self._views(
+                self.second_view, indices, view=1
             )
-            for modality in self.readers
-        }
-        labels = [self.samples[i].label for i in chosen]
+        labels = [self.samples[i].label for i in indices]
         return inputs, np.asarray(labels, "int32")
 
-    def on_epoch_end(self):
-        """Shuffle and augment differently from now on."""
-        self.epoch += 1
+    def _views(self, modality, indices, view=0):
+        """Return one view of some samples, stacked."""
+        number = list(self.readers).index(modality) + view * len(self.readers)
+        reader = self.readers[modality]
+        return keras.tree.map_structure(
+            lambda *arrays: np.stack(arrays),
+            *[
+                reader.view(
+                    self._prepared(modality, i), self.random_of(i, number)
+                )
+                for i in indices
+            ],
+        )
 
     def prepare(self, largest_share=0.01, verbose=1):
         """Read every file once, and leave out the samples that cannot be.
@@ -154,14 +169,7 @@ class PairedDataset(keras.utils.PyDataset):
                 failures.append(failure)
                 progress.update(number + 1)
         left_out = [failure for failure in failures if failure]
-        if len(left_out) > largest_share * total:
-            first = left_out[0]
-            raise ValueError(
-                f"At most {largest_share:.1%} of the samples may be left out. "
-                f"Received: {len(left_out)} of {total} that cannot be read, "
-                f"such as {first['name']!r}: {first['modality']} "
-                f"{first['reason']}. Mend the files, or raise `largest_share`."
-            )
+        check_left_out(left_out, total, largest_share)
         self.samples = [
             sample
             for sample, failure in zip(self.samples, failures)
@@ -171,55 +179,66 @@ class PairedDataset(keras.utils.PyDataset):
 
     def _failure_of(self, index):
         """Return what stands in the way of a sample, or None."""
-        for modality in self.readers:
+        sample = self.samples[index]
+        for modality, reader in self.readers.items():
+            source = sample.sources[modality]
             try:
-                self._prepared(modality, index)
+                if not self._is_cached(reader, source) or not self.cache.has(
+                    source.path, _settings(reader, source)
+                ):
+                    self._prepared(modality, index)
             except MediaError as error:
                 return {
-                    "name": self.samples[index].name,
+                    "name": sample.name,
                     "modality": modality,
                     "reason": error.reason,
                 }
         return None
 
+    def _is_cached(self, reader, source):
+        """Return whether the cache is for this; texts are not on disk."""
+        return (
+            self.cache is not None
+            and reader.settings is not None
+            and pathlib.Path(source.path).is_file()
+        )
+
     def _prepared(self, modality, index):
         reader = self.readers[modality]
         source = self.samples[index].sources[modality]
-        is_cached = self.cache is not None and reader.settings is not None
-        if not is_cached or not pathlib.Path(source.path).is_file():
+        if not self._is_cached(reader, source):
             return reader.prepare(source)
         return self.cache.get(
             source.path,
-            {"start": source.start, "end": source.end, **reader.settings},
+            _settings(reader, source),
             lambda: reader.prepare(source),
         )
 
-    def _view(self, modality, index):
-        random = None
-        if self.training:
-            number = list(self.readers).index(modality)
-            random = np.random.default_rng(
-                [self.seed, self.epoch, int(index), number]
-            )
-        return self.readers[modality].view(
-            self._prepared(modality, index), random
+
+def check_left_out(left_out, total, largest_share):
+    """Raise if more samples than a share cannot be used.
+
+    Args:
+        left_out: List of dicts with `name` and `reason`.
+        total: Integer, number of samples that there should be.
+        largest_share: Float, share of them that may be left out.
+
+    Raises:
+        ValueError: If there are more.
+    """
+    if len(left_out) > largest_share * total:
+        first = left_out[0]
+        reason = " ".join(
+            first[key] for key in ("modality", "reason") if key in first
+        )
+        raise ValueError(
+            f"At most {largest_share:.1%} of the samples may be left out. "
+            f"Received: {len(left_out)} of {total} that cannot be read, "
+            f"such as {first['name']!r}: {reason}. Mend the files, or raise "
+            "`largest_share`."
         )
 
 
-class FollowEpochs(keras.callbacks.Callback):
-    """Gives a `PairedDataset` the number of the epoch that begins.
-
-    With it, `fit(..., initial_epoch=30)` trains on the batches that the 31st
-    epoch of an uninterrupted run has.
-
-    Args:
-        dataset: `PairedDataset` that is trained on.
-    """
-
-    def __init__(self, dataset):
-        super().__init__()
-        self.dataset = dataset
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Set the number, before the first batch is read."""
-        self.dataset.epoch = epoch
+def _settings(reader, source):
+    """Return all but the file that a prepared array depends on."""
+    return {"start": source.start, "end": source.end, **reader.settings}

@@ -1,10 +1,14 @@
 """The three parts of an indexed data set."""
 
 import dataclasses
+import hashlib
+import json
 
-import numpy as np
-
+from keras_c2kd.data.epoch_dataset import EpochDataset
 from keras_c2kd.data.paired_dataset import PairedDataset
+from keras_c2kd.data.paired_dataset import check_left_out
+
+PARTS = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,22 +16,66 @@ class PairedSplits:
     """Training, validation and test samples of one data set.
 
     Attributes:
-        train: `PairedDataset` that is shuffled and augmented.
-        validation: `PairedDataset` to choose with.
-        test: `PairedDataset` to report.
+        train: `EpochDataset` that is shuffled and augmented.
+        validation: `EpochDataset` to choose with.
+        test: `EpochDataset` to report.
         provenance: Plain values that can be written as JSON: the data set,
             its `classes`, how it was split (`split`), the `sizes`, and what
-            was `left_out` at indexing, each with `name` and `reason`.
+            was left out, each with `name` and `reason`: `missing` and
+            `unreadable` samples, which should be there, and those `excluded`
+            by a rule.
     """
 
-    train: PairedDataset
-    validation: PairedDataset
-    test: PairedDataset
+    train: EpochDataset
+    validation: EpochDataset
+    test: EpochDataset
     provenance: dict
+
+    def prepare(self, largest_share=0.01, verbose=1):
+        """Read every file once, and leave out the samples that cannot be.
+
+        What is left out is added to the provenance (`unreadable`, each with
+        its `part`), and a `fingerprint` of the names and labels that are
+        left, by which runs on the same samples are known.
+
+        Args:
+            largest_share: Float, share of the samples that may be missing or
+                unreadable. Defaults to `0.01`.
+            verbose: `1` (default) for progress bars, `0` for silence.
+
+        Raises:
+            ValueError: If there are more, or a part has none left.
+        """
+        sizes = self.provenance["sizes"]
+        missing = self.provenance["missing"]
+        listed = sum(sizes.values()) + len(missing)
+        # Before hours are spent on decoding.
+        check_left_out(missing, listed, largest_share)
+        digest = hashlib.sha256()
+        for part in PARTS:
+            dataset = getattr(self, part)
+            if verbose:
+                print(f"Preparing {part}", flush=True)
+            self.provenance["unreadable"] += [
+                {"part": part, **entry}
+                for entry in dataset.prepare(1.0, verbose=verbose)
+            ]
+            sizes[part] = dataset.size
+            samples = [[s.name, s.label] for s in dataset.samples]
+            digest.update(json.dumps([part, samples]).encode())
+        unusable = missing + self.provenance["unreadable"]
+        check_left_out(unusable, listed, largest_share)
+        for part, size in sizes.items():
+            if not size:
+                raise ValueError(
+                    f"Each part needs samples. Received: none for {part} that "
+                    "can be read."
+                )
+        self.provenance["fingerprint"] = digest.hexdigest()[:16]
 
 
 def paired_splits(
-    name, classes, parts, readers, left_out, split, cache, seed, **kwargs
+    name, classes, parts, readers, split, missing, excluded=(), **kwargs
 ):
     """Build the data sets of three parts.
 
@@ -37,11 +85,11 @@ def paired_splits(
         parts: Dict from `"train"`, `"validation"`, `"test"` to lists of
             `Sample`.
         readers: Dict from the modality to its reader.
-        left_out: List of dicts with `name` and `reason`.
         split: String, how the samples were split.
-        cache: As for `PairedDataset`.
-        seed: As for `PairedDataset`, of the training part.
-        **kwargs: As for `PairedDataset`.
+        missing: List of dicts with `name` and `reason`: what is listed and
+            not on disk.
+        excluded: The same of what is left out by a rule.
+        **kwargs: As for `PairedDataset`; `seed` is that of the training part.
 
     Returns:
         `PairedSplits`.
@@ -49,6 +97,7 @@ def paired_splits(
     Raises:
         ValueError: If a part is empty.
     """
+    left_out = [*missing, *excluded]
     for part, samples in parts.items():
         if not samples:
             raise ValueError(
@@ -61,34 +110,58 @@ def paired_splits(
         "split": split,
         "sizes": {part: len(samples) for part, samples in parts.items()},
         "classes": list(classes),
-        "left_out": left_out,
+        "missing": list(missing),
+        "unreadable": [],
+        "excluded": list(excluded),
     }
     datasets = {
         part: PairedDataset(
-            samples,
-            readers,
-            cache,
-            training=part == "train",
-            seed=seed,
-            **kwargs,
+            samples, readers, training=part == "train", **kwargs
         )
         for part, samples in parts.items()
     }
     return PairedSplits(**datasets, provenance=provenance)
 
 
-def split_off(items, share, seed=2024):
-    """Divide items at random: a share of them, and the rest.
+def split_off(names, share, seed=2024):
+    """Divide names at random: a share of them, and the rest.
+
+    Each name has a number of its own, drawn from the seed and the name, and
+    those with the smallest numbers are split off: where a few names are
+    missing, the others are divided as before.
 
     Args:
-        items: Sequence; equal ones in equal order are divided equally.
+        names: Sequence of strings.
         share: Float from 0 to 1.
         seed: Integer. Not that of training, so that no choice can have met
             what is reported.
 
     Returns:
-        Two lists: the share, the rest.
+        Two lists in the order of the names: the share, the rest.
     """
-    order = np.random.default_rng(seed).permutation(len(items))
-    count = round(share * len(items))
-    return [items[i] for i in order[:count]], [items[i] for i in order[count:]]
+
+    def number(name):
+        return hashlib.sha256(f"{seed} {name}".encode()).digest()
+
+    ranked = sorted(names, key=number)
+    taken = set(ranked[: round(share * len(ranked))])
+    return (
+        [name for name in names if name in taken],
+        [name for name in names if name not in taken],
+    )
+
+
+def check_validate_on(validate_on, choices):
+    """Raise a ValueError if `validate_on` is not one of the choices."""
+    if validate_on not in choices:
+        raise ValueError(
+            f"`validate_on` is one of {choices}. Received: "
+            f"validate_on={validate_on!r}"
+        )
+
+
+def described_split(split, validate_on):
+    """Return a split's name, and what else its validation part is."""
+    if validate_on == "validation":
+        return split
+    return f"{split}, validation on the {validate_on} part"

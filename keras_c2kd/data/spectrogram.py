@@ -27,6 +27,10 @@ class LogSpectrogram:
         epsilon: Float below the logarithm. Defaults to `1e-7`.
         standardize: Whether the clip is brought to mean 0 and deviation 1.
             Defaults to `False`.
+        rewrapped_frames: Integer, number of frames that the values are
+            wrapped to row by row, as the authors' code does for AVE (1024):
+            each bin then begins behind where the last one ended, and the
+            picture is sheared. `None` (default) leaves them as they are.
 
     Raises:
         ValueError: If `kind` is another, or a frame is longer than the wave.
@@ -47,6 +51,7 @@ class LogSpectrogram:
     kind: str = "magnitude"
     epsilon: float = 1e-7
     standardize: bool = False
+    rewrapped_frames: int | None = None
 
     def __post_init__(self):
         """Check the settings."""
@@ -71,6 +76,7 @@ class LogSpectrogram:
         """Shape of the result: `(bins, frames, 1)`."""
         beyond = 0 if self.kind == "magnitude" else self.window
         frames = 1 + (self.samples - beyond) // self.hop
+        frames = self.rewrapped_frames or frames
         return (self.window // 2 + 1, frames, 1)
 
     def __call__(self, wave, start=0):
@@ -94,6 +100,8 @@ class LogSpectrogram:
         if self.standardize:
             values = values - values.mean()
             values = values / max(values.std(), 1e-9)
+        if self.rewrapped_frames is not None:
+            values = np.resize(values, self.shape[:2])
         return values.astype("float32")[..., None]
 
     def _magnitude(self, wave):

@@ -7,6 +7,8 @@ from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.paired_splits import check_validate_on
+from keras_c2kd.data.paired_splits import described_split
 from keras_c2kd.data.paired_splits import paired_splits
 from keras_c2kd.data.paired_splits import split_off
 from keras_c2kd.data.spectrogram import LogSpectrogram
@@ -19,6 +21,7 @@ AUDIO = AudioReader(
 )
 # Three frames of those at whole seconds.
 VISUAL = FrameReader(size=224, frames=3, per_second=1.0)
+VIDEOS = (".mp4", ".mkv", ".webm")
 
 # The authors' subset and its order. There the numbers depend on which files
 # exist; here they do not.
@@ -81,8 +84,7 @@ def load_vggsound(
     classes=CLASSES,
     cache=None,
     validation_share=0.1,
-    batch_size=64,
-    seed=0,
+    validate_on="validation",
     audio=AUDIO,
     visual=VISUAL,
     **kwargs,
@@ -91,8 +93,10 @@ def load_vggsound(
 
     `<root>/vggsound.csv`: rows `youtube_id,start_seconds,label,split`, no
     header. The clips are videos anywhere below `<root>`, named
-    `<youtube_id>_<start>.mp4` with the start as it is or padded to six
-    digits; videos of YouTube disappear, so clips may be missing. The official
+    `<youtube_id>_<start>.mp4` (or `.mkv`, `.webm`) with the start as it is or
+    padded to six digits. If their sound lies anywhere below `<root>` under
+    the same name as `.wav`, it is read from there. Videos of YouTube
+    disappear, so clips may be missing. The official
     split has no validation part: it is drawn from the training clips, and the
     test clips choose nothing.
 
@@ -102,25 +106,28 @@ def load_vggsound(
         cache: Folder of prepared arrays, or None.
         validation_share: Float, share of the training clips to choose with.
             Defaults to `0.1`.
-        batch_size: Integer. Defaults to `64`.
-        seed: Integer, of the training batches. Defaults to `0`.
+        validate_on: `"validation"` (default), or `"train"`: no clips are
+            taken from training, and the training clips choose, as in the
+            authors' code.
         audio: `AudioReader`. Defaults to the authors' settings.
         visual: `FrameReader`. Defaults to the authors' settings.
-        **kwargs: As for `PairedDataset`, such as `workers`.
+        **kwargs: As for `PairedDataset`, such as `batch_size`, `workers` and
+            `seed`, that of the training batches.
 
     Returns:
         `PairedSplits`; batches have the modalities `audio` and `visual`.
 
     Raises:
-        ValueError: If the list is missing, a row has another form, or no clip
-            of a part is there.
+        ValueError: If the list is missing, a row has another form, no clip
+            of a part is there, or `validate_on` is another.
 
     Reference: Chen et al., ICASSP 2020; the list is CC BY 4.0.
     """
+    check_validate_on(validate_on, ("validation", "train"))
     root = pathlib.Path(root)
     listed = _read_list(root / "vggsound.csv")
-    clips = {_clip_of(path): path for path in sorted(root.rglob("*.mp4"))}
-    found, left_out = {"train": [], "test": []}, []
+    clips, sounds = _clips(root, VIDEOS), _clips(root, (".wav",))
+    found, missing = {"train": [], "test": []}, []
     labels = {name: label for label, name in enumerate(classes)}
     for video, start, name, split in listed:
         if name not in labels:
@@ -128,23 +135,33 @@ def load_vggsound(
         path = clips.get((video, start))
         clip = f"{video}_{start:06d}"
         if path is None:
-            left_out.append({"name": clip, "reason": "has no MP4 file"})
+            missing.append({"name": clip, "reason": "has no video file"})
             continue
-        sources = {"audio": Source(path), "visual": Source(path)}
+        sound = sounds.get((video, start), path)
+        sources = {"audio": Source(sound), "visual": Source(path)}
         found[split].append(Sample(clip, labels[name], sources))
-    validation, train = split_off(found["train"], validation_share)
+    validation = train = found["train"]
+    if validate_on == "validation":
+        names = [sample.name for sample in train]
+        taken = set(split_off(names, validation_share)[0])
+        validation = [s for s in train if s.name in taken]
+        train = [s for s in train if s.name not in taken]
     return paired_splits(
         "VGGSound",
         classes,
         {"train": train, "validation": validation, "test": found["test"]},
         {"audio": audio, "visual": visual},
-        left_out,
-        "official, validation drawn from training",
-        cache,
-        seed,
-        batch_size=batch_size,
+        described_split("official", validate_on),
+        missing,
+        cache=cache,
         **kwargs,
     )
+
+
+def _clips(root, suffixes):
+    """Return the paths of media files by (youtube id, start)."""
+    paths = sorted(path for path in root.rglob("*") if path.suffix in suffixes)
+    return {_clip_of(path): path for path in paths}
 
 
 def _clip_of(path):

@@ -64,13 +64,13 @@ def test_the_lists(root):
     assert [s.name for s in data.test.samples] == ["last"]
     assert data.provenance["classes"] == [BELL, BARK]
     assert data.provenance["shared_with_train"] == 1
-    assert {
-        entry["name"]: entry["reason"] for entry in data.provenance["left_out"]
-    } == {
-        "dup": f"is listed before, and here as '{BELL}'",
-        "nothing": "has an event from 0 to 0 seconds",
-        "gone": "has no MP4 file",
-    }
+    assert data.provenance["missing"] == [
+        {"name": "gone", "reason": "has no MP4 file"}
+    ]
+    assert data.provenance["excluded"] == [
+        {"name": "dup", "reason": f"is listed before, and here as '{BELL}'"},
+        {"name": "nothing", "reason": "has an event from 0 to 0 seconds"},
+    ]
     data = load(root, drop_shared=True)
     assert [s.name for s in data.train.samples] == ["-Ab_c", "dup"]
 

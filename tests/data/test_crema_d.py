@@ -1,6 +1,7 @@
 """CREMA-D as it lies on disk, in small: tones and colours are emotions."""
 
 import hashlib
+import shutil
 
 import keras
 import numpy as np
@@ -10,10 +11,10 @@ import soundfile
 from keras_c2kd import CrossModalDistiller
 from keras_c2kd.data.crema_d import EMOTIONS
 from keras_c2kd.data.crema_d import load_crema_d
+from keras_c2kd.data.epoch_dataset import FollowEpochs
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
-from keras_c2kd.data.paired_dataset import FollowEpochs
 from keras_c2kd.data.spectrogram import LogSpectrogram
 from keras_c2kd.methods import DML
 from tests.data.media_files import tone
@@ -96,7 +97,7 @@ def test_lists(root, tmp_path):
     data = load(root, split="lists", lists=(train, test), validation_share=0.3)
     assert names(data.test) == {"1002_DFA_SAD_XX"}
     assert len(data.train.samples) + len(data.validation.samples) == 6
-    assert data.provenance["left_out"] == [
+    assert data.provenance["missing"] == [
         {"name": "1009_DFA_ANG_XX", "reason": "is in a list but not on disk"}
     ]
     test.write_text("1001_DFA_SAD_XX,SAD\n")
@@ -109,6 +110,34 @@ def test_lists(root, tmp_path):
         load(root, split="lists")
     with pytest.raises(ValueError, match="split='official'"):
         load(root, split="official")
+
+
+def test_validation_on_the_test_clips_is_asked_for_by_name(root):
+    data = load(root, validate_on="test")
+    assert names(data.validation) == names(data.test)
+    assert len(data.train.samples) == 27
+    assert data.provenance["split"] == "random, validation on the test part"
+    with pytest.raises(ValueError, match="validate_on='train'"):
+        load(root, validate_on="train")
+
+
+def test_clips_that_are_known_to_be_damaged(root, tmp_path):
+    damaged = tmp_path / "CREMA-D"
+    shutil.copytree(root, damaged)
+    for folder, ending in (("AudioWAV", "wav"), ("VideoFlash", "flv")):
+        source = damaged / folder / f"1001_DFA_DIS_XX.{ending}"
+        shutil.copy(source, source.with_name(f"1064_IEO_DIS_MD.{ending}"))
+    data = load(damaged)
+    assert data.provenance["excluded"] == [
+        {
+            "name": "1064_IEO_DIS_MD",
+            "reason": "has a video of a minute with several emotions",
+        }
+    ]
+    kept = load(damaged, drop_known_damage=False)
+    assert kept.provenance["excluded"] == []
+    sizes = [sum(x.provenance["sizes"].values()) for x in (data, kept)]
+    assert sizes == [30, 31]
 
 
 def test_evaluation_is_the_same_every_time(root):
@@ -186,7 +215,7 @@ def test_files_that_cannot_be_read_are_listed(root, tmp_path):
     silent = broken / "AudioWAV/1004_DFA_NEU_XX.wav"
     soundfile.write(silent, np.zeros(16000), 16000)
     data = load(broken)
-    assert data.provenance["left_out"] == [
+    assert data.provenance["missing"] == [
         {"name": "1003_DFA_NEU_XX", "reason": "has no FLV file"},
         {"name": "1004_DFA_NEU_X", "reason": "has no FLV file"},
     ]

@@ -1,6 +1,10 @@
 """VGGSound's list and clips, in small."""
 
+import shutil
+
+import numpy as np
 import pytest
+import soundfile
 
 from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
@@ -66,8 +70,8 @@ def test_the_list(root):
         "abc_000100": 6,
         "test_1_000000": 1,
     }
-    assert data.provenance["left_out"] == [
-        {"name": "gone_000005", "reason": "has no MP4 file"}
+    assert data.provenance["missing"] == [
+        {"name": "gone_000005", "reason": "has no video file"}
     ]
     inputs, labels = data.test[0]
     assert inputs["audio"].shape == (1, *SMALL_AUDIO.shape)
@@ -75,6 +79,28 @@ def test_the_list(root):
     assert labels.tolist() == [1]
     for part in parts:
         assert part.prepare(verbose=0) == []
+
+
+def test_validation_on_the_training_clips_is_asked_for_by_name(root):
+    data = load(root, validate_on="train")
+    parts = [{s.name for s in x.samples} for x in (data.train, data.validation)]
+    assert parts[0] == parts[1] and len(parts[0]) == 3
+    assert data.train.training and not data.validation.training
+    assert data.provenance["split"] == "official, validation on the train part"
+    with pytest.raises(ValueError, match="validate_on='test'"):
+        load(root, validate_on="test")
+
+
+def test_extracted_sound_is_read_instead_of_the_video(root, tmp_path):
+    copy = tmp_path / "vggsound"
+    shutil.copytree(root, copy)
+    (copy / "sounds").mkdir()
+    wave = tone(3000, 1.5, 8000)[0]
+    soundfile.write(copy / "sounds" / "test_1_000000.wav", wave, 8000)
+    sample = load(copy, validation_share=0.34).test.samples[0]
+    assert sample.sources["visual"].path.suffix == ".mp4"
+    found = SMALL_AUDIO.prepare(sample.sources["audio"])
+    np.testing.assert_allclose(found, wave, atol=1e-4)
 
 
 def test_lists_that_cannot_be_read(tmp_path):
@@ -85,5 +111,5 @@ def test_lists_that_cannot_be_read(tmp_path):
     with pytest.raises(ValueError, match="abc_000007.mp4,helicopter' in row 1"):
         load(tmp_path)
     path.write_text("abc,7,helicopter,train\n")
-    with pytest.raises(ValueError, match="'abc_000007'.*no MP4 file"):
+    with pytest.raises(ValueError, match="'abc_000007'.*no video file"):
         load(tmp_path)

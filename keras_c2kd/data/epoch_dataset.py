@@ -1,0 +1,112 @@
+"""Batches that depend on the seed, the epoch and the sample alone."""
+
+import copy
+
+import keras
+import numpy as np
+
+
+class EpochDataset(keras.utils.PyDataset):
+    """Batches of indexed samples, drawn anew in each epoch of training.
+
+    Training is shuffled, and augmented by subclasses, from the seed, the
+    epoch and the sample alone: the batches do not depend on the number of
+    workers, nor on what was read before. Evaluation is the same every time.
+    Keras' `fit` shuffles the order of batches once more, from Python's global
+    generator, unless it is called with `shuffle=False`.
+
+    A subclass implements `__len__`'s `size` and `batch`.
+
+    Args:
+        batch_size: Integer. Defaults to `64`.
+        training: Whether to shuffle and augment. Defaults to `False`.
+        seed: Integer. Defaults to `0`.
+        **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of
+            `keras.utils.PyDataset`.
+
+    Attributes:
+        epoch: Integer, which the batches of training depend on. It counts the
+            epochs that have ended, and Keras' look at the first batch before
+            training may count as one: with `FollowEpochs` among the callbacks
+            it is Keras' own number, in an interrupted run that goes on too.
+
+    Raises:
+        ValueError: If the batch size is not positive.
+    """
+
+    def __init__(self, batch_size=64, training=False, seed=0, **kwargs):
+        super().__init__(**kwargs)
+        if batch_size < 1:
+            raise ValueError(
+                "A batch has at least one sample. Received: "
+                f"batch_size={batch_size}"
+            )
+        self.batch_size = batch_size
+        self.training = training
+        self.seed = seed
+        self.epoch = 0
+
+    @property
+    def size(self):
+        """Number of samples."""
+        raise NotImplementedError
+
+    def batch(self, indices):
+        """Return `(inputs, labels)` of some samples, in the given order."""
+        raise NotImplementedError
+
+    def __len__(self):
+        return -(-self.size // self.batch_size)
+
+    def __getitem__(self, index):
+        order = np.arange(self.size)
+        if self.training:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(
+                order
+            )
+        return self.batch(order[index * self.batch_size :][: self.batch_size])
+
+    def random_of(self, *numbers):
+        """Return a generator for a part of the current epoch; or None.
+
+        Args:
+            *numbers: Non-negative integers that tell what is drawn, such as
+                the sample's index.
+
+        Returns:
+            Numpy generator in training, `None` in evaluation.
+        """
+        if not self.training:
+            return None
+        return np.random.default_rng(
+            [self.seed, self.epoch, *(int(number) for number in numbers)]
+        )
+
+    def on_epoch_end(self):
+        """Shuffle and augment differently from now on."""
+        self.epoch += 1
+
+    def evaluation(self):
+        """Return the same samples in their order, without augmentation."""
+        other = copy.copy(self)
+        other.training = False
+        return other
+
+
+class FollowEpochs(keras.callbacks.Callback):
+    """Gives an `EpochDataset` the number of the epoch that begins.
+
+    With it, `fit(..., initial_epoch=30, shuffle=False)` trains on the batches
+    that the 31st epoch of an uninterrupted run has.
+
+    Args:
+        dataset: `EpochDataset` that is trained on.
+    """
+
+    def __init__(self, dataset):
+        super().__init__()
+        self.dataset = dataset
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Set the number, before the first batch is read."""
+        self.dataset.epoch = epoch

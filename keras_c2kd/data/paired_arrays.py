@@ -1,0 +1,62 @@
+"""Paired samples that fit into memory, as batches keyed by modality."""
+
+import copy
+
+import keras
+import numpy as np
+
+from keras_c2kd.data.epoch_dataset import EpochDataset
+from keras_c2kd.data.paired_dataset import SECOND_VIEW
+
+
+class PairedArrays(EpochDataset):
+    """Batches of arrays, shuffled anew in each epoch of training.
+
+    There is no augmentation; see `EpochDataset` for the order.
+
+    Args:
+        inputs: Dict from the modality to an array `(samples, ...)`, or to a
+            dict of such arrays.
+        labels: Integer array `(samples, ...)`.
+        **kwargs: As for `EpochDataset`.
+
+    Raises:
+        ValueError: If there are no samples, or unequally many.
+    """
+
+    def __init__(self, inputs, labels, **kwargs):
+        super().__init__(**kwargs)
+        sizes = {len(array) for array in keras.tree.flatten([inputs, labels])}
+        if len(sizes) != 1 or not min(sizes):
+            raise ValueError(
+                "All inputs and the labels need equally many samples, at "
+                f"least one. Received: {sorted(sizes)} samples"
+            )
+        self.inputs = dict(inputs)
+        self.labels = np.asarray(labels)
+
+    @property
+    def size(self):
+        """Number of samples."""
+        return len(self.labels)
+
+    def select(self, modalities, second_view=None):
+        """Return the same samples with other inputs in the batches.
+
+        Args:
+            modalities: Sequence of modalities.
+            second_view: As for `PairedDataset`; it is the same view here.
+
+        Returns:
+            `PairedArrays`.
+        """
+        other = copy.copy(self)
+        other.inputs = {name: self.inputs[name] for name in modalities}
+        if second_view is not None:
+            other.inputs[second_view + SECOND_VIEW] = self.inputs[second_view]
+        return other
+
+    def batch(self, indices):
+        """Return `(inputs, labels)` of some samples."""
+        inputs = keras.tree.map_structure(lambda x: x[indices], self.inputs)
+        return inputs, self.labels[indices]
