@@ -132,10 +132,8 @@ def test_files_that_are_cut_off(video):
     assert len(read_frames(path)) == 3
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    # FLV just ends; MP4 says where packets are that are not there.
-    message = "is damaged"
-    if path.suffix == ".flv":
-        message = r"is cut off after 1\.\d of 3\.\d seconds"
+    # A packet may be cut in two, which its decoder notices.
+    message = r"is cut off after 1\.\d of 3\.\d seconds|is damaged"
     with pytest.raises(MediaError, match=message):
         read_frames(path)
     with pytest.raises(MediaError, match=message):
