@@ -1,12 +1,46 @@
 """ResNet and MobileNetV2 for images, frames and spectrograms."""
 
 import keras
-import numpy as np
 
-from keras_c2kd.models.keras_hub import keras_hub
+from keras_c2kd.models.image_backbones import mobilenet_v2_backbone
+from keras_c2kd.models.image_backbones import resnet_backbone
 from keras_c2kd.models.named_stages import FoldFrames
 from keras_c2kd.models.named_stages import UnfoldFrames
 from keras_c2kd.models.named_stages import named_stages
+
+
+def SmallConvNet(input_shape, num_classes, width=16, name="small_conv_net"):
+    """Four convolutions, each with stride 2; for trials on a CPU.
+
+    Layers to tap as of `ResNet18`: `stage_1` to `stage_4`, the maps at 1/2 to
+    1/16 of the input's size, `pool` and `logits`.
+
+    Args:
+        input_shape: As for `ResNet18`.
+        num_classes: Integer, at least 2.
+        width: Integer, channels of the first two stages; the last two have
+            twice as many. Defaults to `16`.
+        name: Name of the model.
+
+    Returns:
+        `keras.Model` to logits `(batch, num_classes)`.
+
+    Raises:
+        ValueError: As `ResNet18`.
+    """
+    inputs = maps = keras.Input(_image_shape(input_shape))
+    for number, factor in enumerate((1, 1, 2, 2)):
+        maps = keras.layers.Conv2D(
+            factor * width, 3, strides=2, padding="same", use_bias=False
+        )(maps)
+        # A trial has few steps: the default 0.99 would lag behind.
+        maps = keras.layers.BatchNormalization(momentum=0.9)(maps)
+        maps = keras.layers.ReLU(name=f"activation_{number + 1}")(maps)
+    network = keras.Model(inputs, maps)
+    stages = {
+        f"stage_{number}": f"activation_{number}" for number in (1, 2, 3, 4)
+    }
+    return _classifier(network, stages, input_shape, num_classes, name)
 
 
 def ResNet18(input_shape, num_classes, weights=None, name="resnet18"):
@@ -102,42 +136,14 @@ def MobileNetV2(input_shape, num_classes, weights=None, name="mobilenet_v2"):
 
     Reference: Sandler et al., CVPR 2018; Huo et al., CVPR 2024, section 4.1.
     """
-
-    def build(shape, weights=None):
-        return keras.applications.MobileNetV2(
-            input_shape=shape, include_top=False, weights=weights
-        )
-
-    network = build(_image_shape(input_shape))
-    if weights is not None:
-        _copy_weights(build((224, 224, 3), weights), network)
-    stages = {
-        "stage_1": "block_2_add",
-        "stage_2": "block_5_add",
-        "stage_3": "block_12_add",
-        "stage_4": "out_relu",
-    }
+    network, stages = mobilenet_v2_backbone(_image_shape(input_shape), weights)
     return _classifier(network, stages, input_shape, num_classes, name)
 
 
 def _resnet(input_shape, num_classes, weights, name, blocks, block_type):
-    backbone = keras_hub().models.ResNetBackbone
-    network = backbone(
-        input_conv_filters=[64],
-        input_conv_kernel_sizes=[7],
-        stackwise_num_filters=[64, 128, 256, 512],
-        stackwise_num_blocks=blocks,
-        stackwise_num_strides=[1, 2, 2, 2],
-        block_type=block_type,
-        image_shape=_image_shape(input_shape),
-        data_format="channels_last",
+    network, stages = resnet_backbone(
+        _image_shape(input_shape), blocks, block_type, weights
     )
-    if weights is not None:
-        _copy_weights(backbone.from_preset(weights), network)
-    stages = {
-        f"stage_{number + 1}": f"stack{number}_block{count - 1}_out"
-        for number, count in enumerate(blocks)
-    }
     return _classifier(network, stages, input_shape, num_classes, name)
 
 
@@ -174,27 +180,3 @@ def _classifier(network, stages, input_shape, num_classes, name):
         vector = layers.GlobalAveragePooling3D(name="pool")(maps)
     logits = layers.Dense(num_classes, name="logits")(vector)
     return keras.Model(inputs, logits, name=name)
-
-
-def _copy_weights(source, target):
-    """Copy all weights of a network to one of other inputs, layer by layer."""
-    pairs = list(zip(source.weights, target.weights))
-    fits = len(source.weights) == len(target.weights) and all(
-        given.shape[:2] == own.shape[:2] and given.shape[3:] == own.shape[3:]
-        for given, own in pairs
-    )
-    if not fits:
-        raise ValueError(
-            "The weights must be those of the same network. Received: "
-            f"{source.name!r} with {len(source.weights)} weights and "
-            f"{source.count_params():,} parameters, for {target.name!r} with "
-            f"{len(target.weights)} and {target.count_params():,}."
-        )
-    for given, own in pairs:
-        value = keras.ops.convert_to_numpy(given)
-        if given.shape != own.shape:
-            # Only the first kernel knows the number of channels.
-            channels = own.shape[2]
-            value = value.mean(axis=2, keepdims=True) * value.shape[2]
-            value = np.repeat(value / channels, channels, axis=2)
-        own.assign(value)

@@ -1,10 +1,16 @@
 """BERT for texts, and its tokens."""
 
+import collections
+import re
+
 import keras
 import numpy as np
 
 from keras_c2kd.models.keras_hub import keras_hub
 from keras_c2kd.models.named_stages import named_stages
+
+# Of BERT's uncased WordPiece vocabulary.
+VOCABULARY_SIZE = 30522
 
 
 def BertBase(num_classes, weights=None, dropout=0.1, name="bert_base"):
@@ -35,15 +41,11 @@ def BertBase(num_classes, weights=None, dropout=0.1, name="bert_base"):
 
     Reference: Devlin et al., NAACL 2019; Huo et al., CVPR 2024, section 4.1.
     """
-    if num_classes < 2:
-        raise ValueError(
-            "A classifier needs at least 2 classes. "
-            f"Received: num_classes={num_classes}"
-        )
+    _check_classes(num_classes)
     backbone = keras_hub().models.BertBackbone
     if weights is None:
         network = backbone(
-            vocabulary_size=30522,
+            vocabulary_size=VOCABULARY_SIZE,
             num_layers=12,
             num_heads=12,
             hidden_dim=768,
@@ -51,11 +53,65 @@ def BertBase(num_classes, weights=None, dropout=0.1, name="bert_base"):
         )
     else:
         network = backbone.from_preset(weights)
+    return _classifier(network, num_classes, dropout, name)
+
+
+def SmallTextNet(num_classes, width=32, name="small_text_net"):
+    """Embedded tokens and four convolutions over them; for trials on a CPU.
+
+    It reads what `BertBase` reads. Layers to tap as there: `stage_1` to
+    `stage_4`, `(batch, tokens, width)`, and `pool`.
+
+    Args:
+        num_classes: Integer, at least 2.
+        width: Integer, channels of all stages. Defaults to `32`.
+        name: Name of the model.
+
+    Returns:
+        `keras.Model` to logits `(batch, num_classes)`.
+
+    Raises:
+        ValueError: If there are fewer than 2 classes.
+    """
+    _check_classes(num_classes)
+    layers = keras.layers
+    inputs = {
+        key: keras.Input((None,), dtype="int32", name=key)
+        for key in ("token_ids", "segment_ids", "padding_mask")
+    }
+    mask = keras.ops.cast(inputs["padding_mask"], "float32")[..., None]
+    maps = layers.Embedding(VOCABULARY_SIZE, width)(inputs["token_ids"])
+    maps = maps + layers.Embedding(2, width)(inputs["segment_ids"])
+    for number in (1, 2, 3, 4):
+        maps = layers.Conv1D(width, 3, padding="same", use_bias=False)(
+            maps * mask
+        )
+        # A trial has few steps: the default 0.99 would lag behind.
+        maps = layers.BatchNormalization(momentum=0.9)(maps)
+        maps = layers.ReLU(name=f"stage_{number}")(maps)
+    total = keras.ops.sum(maps * mask, axis=1)
+    vector = layers.Identity(name="pool")(
+        total / keras.ops.maximum(keras.ops.sum(mask, axis=1), 1.0)
+    )
+    logits = layers.Dense(num_classes, name="logits")(vector)
+    return keras.Model(inputs, logits, name=name)
+
+
+def _check_classes(num_classes):
+    if num_classes < 2:
+        raise ValueError(
+            "A classifier needs at least 2 classes. "
+            f"Received: num_classes={num_classes}"
+        )
+
+
+def _classifier(network, num_classes, dropout, name):
+    """Name the stages, and put a classifier on the pooled output."""
     depth = network.num_layers
     if depth < 4:
         raise ValueError(
             "The four stages need at least 4 layers. Received: a preset with "
-            f"{depth}: {weights!r}"
+            f"{depth}"
         )
     stages = {
         f"stage_{number}": f"transformer_layer_{depth * number // 4 - 1}"
@@ -70,6 +126,30 @@ def BertBase(num_classes, weights=None, dropout=0.1, name="bert_base"):
         name="logits",
     )(vector)
     return keras.Model(network.input, logits, name=name)
+
+
+def word_vocabulary(texts, largest=VOCABULARY_SIZE):
+    """Return BERT's special tokens and the most frequent words of texts.
+
+    For networks with random weights; those of a preset need its vocabulary.
+    Words that are not in it become `[UNK]`.
+
+    Args:
+        texts: Sequence of strings.
+        largest: Integer, number of tokens at most. Defaults to `30522`.
+
+    Returns:
+        List of strings, for the `vocabulary` of `BertTokens`.
+    """
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    counts = collections.Counter(
+        word
+        for text in texts
+        for word in re.findall(r"\w+|[^\w\s]", text.lower())
+    )
+    # The most frequent first, equally frequent ones by the alphabet.
+    words = sorted(counts, key=lambda word: (-counts[word], word))
+    return [*special, *words][:largest]
 
 
 class BertTokens:

@@ -1,0 +1,239 @@
+"""DeepLabV3+ for semantic segmentation of images and depth maps."""
+
+import keras
+
+from keras_c2kd.layers import BatchNormalization
+from keras_c2kd.models.image_backbones import mobilenet_v2_backbone
+from keras_c2kd.models.image_backbones import resnet_backbone
+from keras_c2kd.models.named_stages import named_stages
+
+# Dilation rates of the pyramid at output stride 16.
+_RATES = (6, 12, 18)
+
+
+def DeepLabV3Plus(
+    backbone,
+    input_shape,
+    num_classes,
+    weights=None,
+    output_stride=16,
+    logits_stride=1,
+    dropout=0.1,
+    name="deeplab_v3_plus",
+):
+    """DeepLabV3+: a dilated backbone, a pyramid of rates, a decoder.
+
+    The last map of the backbone, at 1/16 of the images' size, goes through a
+    1x1 convolution, three 3x3 convolutions with dilation rates 6, 12 and 18
+    and a mean over the image; the five are joined by a 1x1 convolution. The
+    result is resized to the low-level map at 1/4 (projected to 48 channels);
+    two 3x3 convolutions refine both together, and a 1x1 convolution gives the
+    logits. All are of 256 channels, with batch normalisation and ReLU.
+    Parameters with 40 classes: 16,613,064 (ResNet-18) and 5,820,936
+    (MobileNetV2), moving statistics aside.
+
+    Layers to tap: `stage_1` to `stage_4`, the backbone's maps at 1/4, 1/8,
+    1/16 and again 1/16; `aspp`, the pyramid's map at 1/16; `low_level`, the
+    projected map at 1/4; `pre_classifier`, the refined map at 1/4, which the
+    classifier `logits` reads. A map at stride s has `ceil(size / s)` places,
+    for odd sizes too.
+
+    Args:
+        backbone: `"resnet18"` or `"mobilenet_v2"`.
+        input_shape: `(height, width, channels)`, of known sizes of at least
+            32; 3 channels of a colour image, 1 of a depth map, or others.
+        num_classes: Integer, at least 2.
+        weights: Of the backbone: `None` (default) for random weights, or what
+            `models.ResNet18` and `models.MobileNetV2` take, such as
+            `"resnet_18_imagenet"` and `"imagenet"`. For other than 3 channels,
+            the mean of the first kernel over its channels is repeated and
+            scaled, as there.
+        output_stride: `16` (default), or `8`: a backbone whose last two maps
+            are at 1/8, and doubled rates; 2.1 times the multiplications
+            (MobileNetV2: 1.5).
+        logits_stride: `1` (default): the logits are resized to the images'
+            size, and labels are taken as they are. `4`: the logits are left
+            at 1/4, for labels `labels[:, ::4, ::4]`, with 1/16 of the memory;
+            the weights fit a network of stride 1.
+        dropout: Float, share of the pyramid's map that is dropped in
+            training. Defaults to `0.1`, as in the authors' code.
+        name: Name of the model.
+
+    Returns:
+        `keras.Model` from images as they are (nothing is rescaled; see
+        `models.ResNet18` and `models.MobileNetV2`) to logits
+        `(batch, height, width, num_classes)`, or
+        `(batch, ceil(height / 4), ceil(width / 4), num_classes)`.
+
+    Raises:
+        ValueError: If an argument is none of the above, or the weights are
+            those of another network.
+        ImportError: If KerasHub is not installed (extra `hub`), for the
+            ResNet.
+
+    Reference: Chen et al., ECCV 2018, section 3.1 and Fig. 2; Huo et al.,
+    CVPR 2024, section 4.2. Convolutions are plain ones, not separable, as in
+    the paper's ResNet models. Of MobileNetV2 the 320 channels before its last
+    1x1 convolution are read (Sandler et al., CVPR 2018, section 6.3). Resizing
+    is bilinear with half-pixel centres, as in the other dense heads here; the
+    authors' code aligns the corners. The ResNet is KerasHub's; its DeepLabV3
+    is another network: one 1x1 convolution instead of the two 3x3, a backbone
+    that is not dilated, and enlargement by whole factors, which odd sizes do
+    not fit.
+    """
+    _check(backbone, input_shape, num_classes, output_stride, logits_stride)
+    network = _BACKBONES[backbone](tuple(input_shape), weights, output_stride)
+    maps = _pyramid(network.output, 16 // output_stride, dropout)
+    maps = _decoder(network.get_layer("stage_1").output, maps)
+    logits = keras.layers.Conv2D(
+        num_classes, 1, data_format="channels_last", name="logits"
+    )(maps)
+    if logits_stride == 1:
+        logits = _resized(logits, input_shape[:2], "full_size_logits")
+    return keras.Model(network.input, logits, name=name)
+
+
+def _check(backbone, input_shape, num_classes, output_stride, logits_stride):
+    """Refuse what no network can be built from."""
+    for argument, value, choices in (
+        ("backbone", backbone, tuple(_BACKBONES)),
+        ("output_stride", output_stride, (8, 16)),
+        ("logits_stride", logits_stride, (1, 4)),
+    ):
+        if value not in choices:
+            raise ValueError(
+                f"`{argument}` must be one of {choices}. "
+                f"Received: {argument}={value!r}"
+            )
+    shape = tuple(input_shape)
+    if len(shape) != 3 or None in shape or min(shape[:2]) < 32:
+        raise ValueError(
+            "The network reads images (height, width, channels) of a known "
+            "size, at least 32 by 32, channels last. Received: "
+            f"input_shape={shape}. Crop, pad or resize the images to one size."
+        )
+    if num_classes < 2:
+        raise ValueError(
+            "A classifier needs at least 2 classes. "
+            f"Received: num_classes={num_classes}"
+        )
+
+
+def _resnet18(image_shape, weights, output_stride):
+    network, stages = resnet_backbone(
+        image_shape, [2, 2, 2, 2], "basic_block", weights
+    )
+    layers = {16: ("stack2_",), 32: ("stack3_",)}
+    network = _dilated(network, layers, output_stride)
+    return named_stages(network, stages)
+
+
+def _mobilenet_v2(image_shape, weights, output_stride):
+    network, stages = mobilenet_v2_backbone(image_shape, weights)
+    stages["stage_4"] = "block_16_project_BN"
+    last_map = network.get_layer(stages["stage_4"]).output
+    network = keras.Model(network.input, last_map)
+    layers = {
+        16: tuple(f"block_{number}_" for number in range(6, 13)),
+        32: tuple(f"block_{number}_" for number in range(13, 17)),
+    }
+    network = _dilated(network, layers, output_stride)
+    return named_stages(network, stages)
+
+
+_BACKBONES = {"resnet18": _resnet18, "mobilenet_v2": _mobilenet_v2}
+
+
+def _dilated(network, layers, output_stride):
+    """Return the network with dilation in place of its last strides.
+
+    Where a stage would go beyond the output stride, what strides keeps the
+    dilation of the stage before, and all behind it has twice that. Of the
+    larger map, the places that the strides would have kept hold the same
+    values as before, at the borders too; the weights stay the same.
+
+    Args:
+        network: Functional `keras.Model` of 3x3 kernels, in the stages named.
+        layers: Dict from a stage's stride to the prefixes of its layers.
+        output_stride: Integer, the greatest stride that is left.
+
+    Returns:
+        Functional `keras.Model`; layers that do not change are shared.
+    """
+
+    def clone(layer):
+        stride = next(
+            (s for s, names in layers.items() if layer.name.startswith(names)),
+            1,
+        )
+        if stride <= output_stride:
+            return layer
+        before = max(stride // 2 // output_stride, 1)
+        config = layer.get_config()
+        if isinstance(layer, keras.layers.ZeroPadding2D):
+            # It pads what strides: now enough on each side to keep the size.
+            config["padding"] = before
+        elif max(getattr(layer, "strides", (1,))) > 1:
+            config.update(strides=1, dilation_rate=before)
+        elif max(getattr(layer, "kernel_size", (1,))) > 1:
+            config["dilation_rate"] = stride // output_stride
+        else:
+            return layer
+        copy = type(layer).from_config(config)
+        copy.build((None, None, None, layer.input.shape[-1]))
+        copy.set_weights(layer.get_weights())
+        return copy
+
+    return keras.models.clone_model(network, clone_function=clone)
+
+
+def _pyramid(maps, multiple, dropout):
+    """Atrous spatial pyramid pooling, rates times a multiple."""
+    layers = keras.layers
+    mean = layers.GlobalAveragePooling2D(
+        data_format="channels_last", keepdims=True, name="aspp_mean"
+    )(maps)
+    # At every place the same: the image's mean needs no interpolation.
+    everywhere = layers.UpSampling2D(
+        maps.shape[1:3], data_format="channels_last", name="aspp_everywhere"
+    )
+    rates = [multiple * rate for rate in _RATES]
+    branches = [
+        _block(maps, 256, 1, "aspp_point"),
+        *(_block(maps, 256, 3, f"aspp_rate_{rate}", rate) for rate in rates),
+        everywhere(_block(mean, 256, 1, "aspp_image")),
+    ]
+    maps = layers.Concatenate(name="aspp_branches")(branches)
+    maps = _block(maps, 256, 1, "aspp")
+    return layers.Dropout(dropout, name="aspp_dropout")(maps)
+
+
+def _decoder(low_level, maps):
+    """Fuse the low-level map with the pyramid's, and refine both together."""
+    low_level = _block(low_level, 48, 1, "low_level")
+    maps = _resized(maps, low_level.shape[1:3], "aspp_resized")
+    maps = keras.layers.Concatenate(name="fused")([maps, low_level])
+    maps = _block(maps, 256, 3, "refined")
+    return _block(maps, 256, 3, "pre_classifier")
+
+
+def _block(maps, filters, kernel_size, name, rate=1):
+    """Convolution, batch normalisation and the ReLU that has the name."""
+    maps = keras.layers.Conv2D(
+        filters,
+        kernel_size,
+        padding="same",
+        dilation_rate=rate,
+        use_bias=False,
+        kernel_initializer="he_normal",
+        data_format="channels_last",
+        name=f"{name}_conv",
+    )(maps)
+    maps = BatchNormalization(name=f"{name}_bn")(maps)
+    return keras.layers.ReLU(name=name)(maps)
+
+
+def _resized(maps, size, name):
+    return keras.layers.Resizing(
+        *size, "bilinear", data_format="channels_last", name=name
+    )(maps)

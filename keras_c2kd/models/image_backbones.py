@@ -1,0 +1,103 @@
+"""Convolutional networks without a classifier, and others' weights in them."""
+
+import keras
+import numpy as np
+
+from keras_c2kd.models.keras_hub import keras_hub
+
+
+def resnet_backbone(image_shape, blocks, block_type, weights=None):
+    """KerasHub's ResNet of four stages.
+
+    Args:
+        image_shape: `(height, width, channels)`.
+        blocks: List of four integers, blocks a stage.
+        block_type: `"basic_block"` or `"bottleneck_block"`.
+        weights: `None`, or what KerasHub's `from_preset` takes.
+
+    Returns:
+        Functional `keras.Model`, and a dict from `stage_1` to `stage_4` to
+        the names of its layers.
+
+    Raises:
+        ValueError: If the weights are those of another network.
+        ImportError: If KerasHub is not installed (extra `hub`).
+
+    Reference: He et al., CVPR 2016.
+    """
+    backbone = keras_hub().models.ResNetBackbone
+    network = backbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 128, 256, 512],
+        stackwise_num_blocks=blocks,
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type=block_type,
+        image_shape=image_shape,
+        data_format="channels_last",
+    )
+    if weights is not None:
+        _copy_weights(backbone.from_preset(weights), network)
+    stages = {
+        f"stage_{number + 1}": f"stack{number}_block{count - 1}_out"
+        for number, count in enumerate(blocks)
+    }
+    return network, stages
+
+
+def mobilenet_v2_backbone(image_shape, weights=None):
+    """MobileNetV2 of width 1, of `keras.applications`.
+
+    Args:
+        image_shape: `(height, width, channels)`; sizes of at least 32.
+        weights: `None`, `"imagenet"`, or the path of a file of the weights
+            without the top.
+
+    Returns:
+        As `resnet_backbone`.
+
+    Raises:
+        ValueError: If the weights are those of another network.
+
+    Reference: Sandler et al., CVPR 2018.
+    """
+
+    def build(shape, weights=None):
+        return keras.applications.MobileNetV2(
+            input_shape=shape, include_top=False, weights=weights
+        )
+
+    network = build(image_shape)
+    if weights is not None:
+        _copy_weights(build((224, 224, 3), weights), network)
+    stages = {
+        "stage_1": "block_2_add",
+        "stage_2": "block_5_add",
+        "stage_3": "block_12_add",
+        "stage_4": "out_relu",
+    }
+    return network, stages
+
+
+def _copy_weights(source, target):
+    """Copy all weights of a network to one of other inputs, layer by layer."""
+    pairs = list(zip(source.weights, target.weights))
+    fits = len(source.weights) == len(target.weights) and all(
+        given.shape[:2] == own.shape[:2] and given.shape[3:] == own.shape[3:]
+        for given, own in pairs
+    )
+    if not fits:
+        raise ValueError(
+            "The weights must be those of the same network. Received: "
+            f"{source.name!r} with {len(source.weights)} weights and "
+            f"{source.count_params():,} parameters, for {target.name!r} with "
+            f"{len(target.weights)} and {target.count_params():,}."
+        )
+    for given, own in pairs:
+        value = keras.ops.convert_to_numpy(given)
+        if given.shape != own.shape:
+            # Only the first kernel knows the number of channels.
+            channels = own.shape[2]
+            value = value.mean(axis=2, keepdims=True) * value.shape[2]
+            value = np.repeat(value / channels, channels, axis=2)
+        own.assign(value)
