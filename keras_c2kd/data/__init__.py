@@ -5,6 +5,7 @@ from keras_c2kd.data.av_digits import AVDigits
 from keras_c2kd.data.av_digits import load_av_digits
 from keras_c2kd.data.ave import load_ave
 from keras_c2kd.data.crema_d import load_crema_d
+from keras_c2kd.data.crisis_mmd import clean_tweet
 from keras_c2kd.data.crisis_mmd import load_crisis_mmd
 from keras_c2kd.data.epoch_dataset import EpochDataset
 from keras_c2kd.data.epoch_dataset import FollowEpochs
@@ -13,11 +14,18 @@ from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.modality_readers import ImageReader
 from keras_c2kd.data.modality_readers import TextReader
+from keras_c2kd.data.nyu_depth_v2 import load_nyu_depth_v2
 from keras_c2kd.data.paired_arrays import PairedArrays
 from keras_c2kd.data.paired_dataset import PairedDataset
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
 from keras_c2kd.data.paired_splits import PairedSplits
+from keras_c2kd.data.rgbd_scenes import load_rgbd_scenes
+from keras_c2kd.data.scene_dataset import ColourReader
+from keras_c2kd.data.scene_dataset import DepthReader
+from keras_c2kd.data.scene_dataset import LabelReader
+from keras_c2kd.data.scene_dataset import SceneDataset
+from keras_c2kd.data.scene_dataset import ScenePlacement
 from keras_c2kd.data.spectrogram import LogSpectrogram
 from keras_c2kd.data.vggsound import load_vggsound
 
@@ -25,21 +33,29 @@ __all__ = [
     "ArrayCache",
     "AVDigits",
     "AudioReader",
+    "ColourReader",
+    "DepthReader",
     "EpochDataset",
     "FollowEpochs",
     "FrameReader",
     "ImageReader",
+    "LabelReader",
     "LogSpectrogram",
     "MediaError",
     "PairedArrays",
     "PairedDataset",
     "PairedSplits",
     "Sample",
+    "SceneDataset",
+    "ScenePlacement",
     "Source",
     "TextReader",
+    "clean_tweet",
     "load_av_digits",
     "load_ave",
     "load_crema_d",
     "load_crisis_mmd",
+    "load_nyu_depth_v2",
+    "load_rgbd_scenes",
     "load_vggsound",
 ]

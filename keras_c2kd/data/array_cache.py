@@ -34,7 +34,7 @@ class ArrayCache:
             compute: Function without arguments that returns the array.
 
         Returns:
-            Numpy array.
+            Numpy array; of one that is there, only what is used is read.
 
         Raises:
             OSError: If the source is missing. Errors of `compute` are passed
@@ -57,11 +57,11 @@ class ArrayCache:
 
     def has(self, source, settings):
         """Return whether the array is there and whole, without reading it."""
-        return self._read(self.path_of(source, settings), "r") is not None
+        return self._read(self.path_of(source, settings)) is not None
 
-    def _read(self, path, mode=None):
+    def _read(self, path):
         try:
-            return np.load(path, mmap_mode=mode, allow_pickle=False)
+            return np.load(path, mmap_mode="r", allow_pickle=False)
         except (FileNotFoundError, ValueError, EOFError):
             return None  # Not there, or damaged by a full disk.
 

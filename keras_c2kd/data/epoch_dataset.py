@@ -15,7 +15,8 @@ class EpochDataset(keras.utils.PyDataset):
     Keras' `fit` shuffles the order of batches once more, from Python's global
     generator, unless it is called with `shuffle=False`.
 
-    A subclass implements `__len__`'s `size` and `batch`.
+    A subclass implements `size`, `batch` and `fingerprint`, and `prepare` if
+    there is something to do before training.
 
     Args:
         batch_size: Integer. Defaults to `64`.
@@ -45,6 +46,7 @@ class EpochDataset(keras.utils.PyDataset):
         self.training = training
         self.seed = seed
         self.epoch = 0
+        self._rows = None
 
     @property
     def size(self):
@@ -55,11 +57,27 @@ class EpochDataset(keras.utils.PyDataset):
         """Return `(inputs, labels)` of some samples, in the given order."""
         raise NotImplementedError
 
+    def fingerprint(self):
+        """Return a short string that other samples would not have."""
+        raise NotImplementedError
+
+    def prepare(self, largest_share=0.01, verbose=1):
+        """Read what is slow to read; return what had to be left out.
+
+        Args:
+            largest_share: Float, share of the samples that may be left out.
+            verbose: `1` (default) for a progress bar, `0` for silence.
+
+        Returns:
+            List of dicts with `name` and `reason`.
+        """
+        return []
+
     def __len__(self):
-        return -(-self.size // self.batch_size)
+        return -(-len(self._order()) // self.batch_size)
 
     def __getitem__(self, index):
-        order = np.arange(self.size)
+        order = self._order()
         if self.training:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(
                 order
@@ -86,11 +104,25 @@ class EpochDataset(keras.utils.PyDataset):
         """Shuffle and augment differently from now on."""
         self.epoch += 1
 
-    def evaluation(self):
-        """Return the same samples in their order, without augmentation."""
+    def evaluation(self, largest=None):
+        """Return the same samples in their order, without augmentation.
+
+        Args:
+            largest: Integer: of more samples, so many are drawn, the same
+                ones every time. `None` (default) for all.
+
+        Returns:
+            `EpochDataset`.
+        """
         other = copy.copy(self)
         other.training = False
+        if largest is not None and largest < self.size:
+            drawn = np.random.default_rng(0).permutation(self.size)[:largest]
+            other._rows = np.sort(drawn)
         return other
+
+    def _order(self):
+        return np.arange(self.size) if self._rows is None else self._rows
 
 
 class FollowEpochs(keras.callbacks.Callback):

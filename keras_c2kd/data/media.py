@@ -59,7 +59,9 @@ def read_audio(path, rate, start=0.0, end=None):
     if not len(wave):
         raise MediaError(path, f"has no sound from second {start} on")
     if own_rate != rate:
-        wave = _module("soxr").resample(wave, own_rate, rate, quality="HQ")
+        wave = reader_module("soxr").resample(
+            wave, own_rate, rate, quality="HQ"
+        )
     if not len(wave):
         raise MediaError(path, f"has less sound than a sample at {rate} Hz")
     return np.ascontiguousarray(wave, dtype="float32")
@@ -125,8 +127,8 @@ def read_image(path):
         ImportError: If Pillow is not installed (extra `data`).
     """
     _check_file(path)
-    image = _module("PIL.Image")
-    operations = _module("PIL.ImageOps")
+    image = reader_module("PIL.Image")
+    operations = reader_module("PIL.ImageOps")
     with _damage_named(path), image.open(path) as file:
         upright = operations.exif_transpose(file)
         return np.array(upright.convert("RGB"))
@@ -166,7 +168,7 @@ def _damage_named(path):
 @contextlib.contextmanager
 def _opened(path):
     """Open a container; its metadata need not be text."""
-    av = _module("av")
+    av = reader_module("av")
     with (
         _damage_named(path),
         av.open(str(path), metadata_errors="ignore") as container,
@@ -191,7 +193,7 @@ def _check_length(path, container, stream, seconds, end):
 
 
 def _read_sound_file(path):
-    soundfile = _module("soundfile")
+    soundfile = reader_module("soundfile")
     _check_riff(path)
     with _damage_named(path):
         wave, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
@@ -212,7 +214,7 @@ def _check_riff(path):
 
 
 def _read_sound_track(path, end):
-    av = _module("av")
+    av = reader_module("av")
     parts = []
     with _opened(path) as container:
         if not container.streams.audio:
@@ -236,12 +238,20 @@ def _read_sound_track(path, end):
     return np.concatenate(parts), rate
 
 
-def _module(name):
-    """Import a reader when it is needed."""
+def reader_module(name):
+    """Import a package of the extra `data` when it is needed.
+
+    Args:
+        name: String, the module.
+
+    Raises:
+        ImportError: If it is not installed.
+    """
     try:
         return importlib.import_module(name)
     except ImportError as error:
+        package = name.partition(".")[0]
         raise ImportError(
-            f"Reading media needs {name}, which is not installed: "
+            f"Reading the data set needs {package}, which is not installed: "
             'pip install "keras_c2kd[data]"'
         ) from error

@@ -199,14 +199,20 @@ class TextReader:
 
     tokens: object
     clean: object = str
+    # Tokenising takes a millisecond, in every epoch.
+    _known: dict = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     # Nothing on disk is slow here.
     settings = None
 
     def prepare(self, source):
         """Return the tokens of a string, a dict of arrays `(length,)`."""
-        found = self.tokens([self.clean(source)])
-        return {name: array[0] for name, array in found.items()}
+        if source not in self._known:
+            found = self.tokens([self.clean(source)])
+            self._known[source] = {n: array[0] for n, array in found.items()}
+        return self._known[source]
 
     def view(self, arrays, random=None):
         """Return the tokens: nothing is drawn."""

@@ -1,6 +1,7 @@
 """Paired samples that fit into memory, as batches keyed by modality."""
 
 import copy
+import hashlib
 
 import keras
 import numpy as np
@@ -39,6 +40,13 @@ class PairedArrays(EpochDataset):
     def size(self):
         """Number of samples."""
         return len(self.labels)
+
+    def fingerprint(self):
+        """Return a short string that other values would not have."""
+        digest = hashlib.sha256()
+        for array in keras.tree.flatten([self.inputs, self.labels]):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
 
     def select(self, modalities, second_view=None):
         """Return the same samples with other inputs in the batches.

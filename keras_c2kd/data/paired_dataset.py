@@ -3,6 +3,8 @@
 import concurrent.futures
 import copy
 import dataclasses
+import hashlib
+import json
 import os
 import pathlib
 
@@ -88,6 +90,11 @@ class PairedDataset(EpochDataset):
     def size(self):
         """Number of samples."""
         return len(self.samples)
+
+    def fingerprint(self):
+        """Return a short string that other names or labels would not have."""
+        pairs = [[sample.name, sample.label] for sample in self.samples]
+        return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16]
 
     def select(self, modalities, second_view=None):
         """Return the same samples with other inputs in the batches.

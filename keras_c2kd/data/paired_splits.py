@@ -2,13 +2,13 @@
 
 import dataclasses
 import hashlib
-import json
 
 from keras_c2kd.data.epoch_dataset import EpochDataset
 from keras_c2kd.data.paired_dataset import PairedDataset
 from keras_c2kd.data.paired_dataset import check_left_out
 
-PARTS = ("train", "validation", "test")
+_USES = {"train": "train on", "validation": "choose with", "test": "report"}
+PARTS = tuple(_USES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,18 +51,15 @@ class PairedSplits:
         listed = sum(sizes.values()) + len(missing)
         # Before hours are spent on decoding.
         check_left_out(missing, listed, largest_share)
-        digest = hashlib.sha256()
         for part in PARTS:
             dataset = getattr(self, part)
             if verbose:
-                print(f"Preparing {part}", flush=True)
+                print(f"Preparing {sizes[part]} samples to {_USES[part]}")
             self.provenance["unreadable"] += [
                 {"part": part, **entry}
                 for entry in dataset.prepare(1.0, verbose=verbose)
             ]
             sizes[part] = dataset.size
-            samples = [[s.name, s.label] for s in dataset.samples]
-            digest.update(json.dumps([part, samples]).encode())
         unusable = missing + self.provenance["unreadable"]
         check_left_out(unusable, listed, largest_share)
         for part, size in sizes.items():
@@ -71,11 +68,21 @@ class PairedSplits:
                     f"Each part needs samples. Received: none for {part} that "
                     "can be read."
                 )
+        prints = [getattr(self, part).fingerprint() for part in PARTS]
+        digest = hashlib.sha256(" ".join(prints).encode())
         self.provenance["fingerprint"] = digest.hexdigest()[:16]
 
 
 def paired_splits(
-    name, classes, parts, readers, split, missing, excluded=(), **kwargs
+    name,
+    classes,
+    parts,
+    readers,
+    split,
+    missing=(),
+    excluded=(),
+    kind=PairedDataset,
+    **kwargs,
 ):
     """Build the data sets of three parts.
 
@@ -87,8 +94,9 @@ def paired_splits(
         readers: Dict from the modality to its reader.
         split: String, how the samples were split.
         missing: List of dicts with `name` and `reason`: what is listed and
-            not on disk.
+            not on disk. Defaults to none.
         excluded: The same of what is left out by a rule.
+        kind: Class of the parts. Defaults to `PairedDataset`.
         **kwargs: As for `PairedDataset`; `seed` is that of the training part.
 
     Returns:
@@ -115,9 +123,7 @@ def paired_splits(
         "excluded": list(excluded),
     }
     datasets = {
-        part: PairedDataset(
-            samples, readers, training=part == "train", **kwargs
-        )
+        part: kind(samples, readers, training=part == "train", **kwargs)
         for part, samples in parts.items()
     }
     return PairedSplits(**datasets, provenance=provenance)

@@ -29,17 +29,22 @@ def write_video(
     frame_rate=10,
     rate=RATE,
 ):
-    """Write frames of the given colours, and perhaps a wave `(1, samples)`."""
+    """Write frames and perhaps a wave `(1, samples)`.
+
+    Frames are arrays, or colours, which `colour_frame` makes one of.
+    """
+    frames = [
+        c if isinstance(c, np.ndarray) else colour_frame(c) for c in colours
+    ]
     with av.open(str(path), "w") as container:
         video = container.add_stream(video_codec, rate=frame_rate)
-        first = colour_frame(colours[0])
-        video.height, video.width = first.shape[:2]
+        video.height, video.width = frames[0].shape[:2]
         video.pix_fmt = "yuv420p"
         audio = None
         if wave is not None:
             audio = container.add_stream(audio_codec, rate=rate)
-        for colour in colours:
-            frame = av.VideoFrame.from_ndarray(colour_frame(colour), "rgb24")
+        for array in frames:
+            frame = av.VideoFrame.from_ndarray(array, "rgb24")
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         if audio is not None:

@@ -1,0 +1,365 @@
+"""NYU-Depth V2: indoor scenes in colour and depth, 40 classes a pixel."""
+
+import dataclasses
+import pathlib
+import zlib
+
+import numpy as np
+
+from keras_c2kd.data.media import MediaError
+from keras_c2kd.data.media import reader_module
+from keras_c2kd.data.paired_dataset import Sample
+from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.paired_splits import check_validate_on
+from keras_c2kd.data.paired_splits import described_split
+from keras_c2kd.data.paired_splits import paired_splits
+from keras_c2kd.data.paired_splits import split_off
+from keras_c2kd.data.scene_dataset import IGNORED
+from keras_c2kd.data.scene_dataset import LABELS
+from keras_c2kd.data.scene_dataset import ColourReader
+from keras_c2kd.data.scene_dataset import DepthReader
+from keras_c2kd.data.scene_dataset import LabelReader
+from keras_c2kd.data.scene_dataset import SceneDataset
+from keras_c2kd.data.scene_dataset import ScenePlacement
+
+# In the order and the spelling of the mapping.
+CLASSES = (
+    "wall",
+    "floor",
+    "cabinet",
+    "bed",
+    "chair",
+    "sofa",
+    "table",
+    "door",
+    "window",
+    "bookshelf",
+    "picture",
+    "counter",
+    "blinds",
+    "desk",
+    "shelves",
+    "curtain",
+    "dresser",
+    "pillow",
+    "mirror",
+    "floor mat",
+    "clothes",
+    "ceiling",
+    "books",
+    "refridgerator",
+    "television",
+    "paper",
+    "towel",
+    "shower curtain",
+    "box",
+    "whiteboard",
+    "person",
+    "night stand",
+    "toilet",
+    "sink",
+    "lamp",
+    "bathtub",
+    "bag",
+    "otherstructure",
+    "otherfurniture",
+    "otherprop",
+)
+
+# 0.5, 0.6, ... 2.0, as in CIRKD's recipe.
+SCALES = tuple(tenth / 10 for tenth in range(5, 21))
+
+_FRAMES = "nyu_depth_v2_labeled.mat"
+_SPLITS = "splits.mat"
+_MAPPING = "classMapping40.mat"
+# Each file, and where it comes from.
+_FILES = {
+    _FRAMES: "the labelled part (2.8 GB) from the data set's site, "
+    "cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html",
+    _SPLITS: "the official split, indoor_seg_sup/splits.mat of the data set's "
+    "authors, horatio.cs.nyu.edu/mit/silberman",
+    _MAPPING: "894 labels to 40 classes (Gupta et al., CVPR 2013), for "
+    "example from github.com/ankurhanda/nyuv2-meta-data",
+}
+_DEPTHS = ("depths", "rawDepths")
+
+
+def load_nyu_depth_v2(
+    root,
+    cache=None,
+    crop=None,
+    evaluation_size=None,
+    scales=SCALES,
+    mirror=True,
+    scale_depth=True,
+    depth_source="depths",
+    depth_encoding="metres",
+    depth_channels=1,
+    validation_share=0.1,
+    validate_on="validation",
+    batch_size=16,
+    **kwargs,
+):
+    """Index the labelled part of NYU-Depth V2, as it is distributed.
+
+    `<root>/nyu_depth_v2_labeled.mat`, which is read a frame at a time, and
+    beside it `splits.mat` and `classMapping40.mat`. The split is the official
+    one, 795 frames to train on and 654 to report. The frames to choose with
+    are taken from those of training, whole scenes at a time, so that none is
+    in both.
+
+    The paper states neither the crop nor the encoding of depth; those here
+    are a choice. Scales, padding, crop and mirror are CIRKD's.
+
+    Evaluation sees whole frames at full resolution: none is cut or resized,
+    and where `evaluation_size` pads them the padding is `IGNORED`. Networks
+    of a fixed size, which heads such as C2KD's proxies need, must find
+    training alike, so the crop is by default as large as the frames in
+    evaluation, 480 x 640. Smaller crops, such as `(480, 480)`, are for
+    methods without heads and networks for `(None, None, channels)`; or give
+    the trained weights to the same network built for the size of evaluation.
+
+    Args:
+        root: Folder of the three files. It is only read.
+        cache: Folder of frames as arrays, 4 GB for all, or None to take them
+            from the compressed file each time.
+        crop: Height and width of training's crops. Defaults to None, those
+            of evaluation.
+        evaluation_size: Height and width that whole frames are padded to,
+            for networks that need multiples of some number. Defaults to
+            None, their own.
+        scales: Floats, one of which resizes a frame of training. Defaults to
+            `SCALES`, 0.5 to 2.0.
+        mirror: Whether training mirrors. Defaults to `True`.
+        scale_depth: Whether depth is divided by the scale, as if the camera
+            had come nearer. Defaults to `True`.
+        depth_source: `"depths"` (default), whose holes are filled, or
+            `"rawDepths"`, as measured.
+        depth_encoding: `"metres"` (default), `"log"` or `"disparity"`, see
+            `DepthReader`.
+        depth_channels: Integer, copies of the encoded depth; 3 for networks
+            that were trained on colour. Defaults to `1`.
+        validation_share: Float, share of the training scenes to choose with.
+            Defaults to `0.1`.
+        validate_on: `"validation"` (default), or `"test"`: no frames are
+            taken from training, and the test frames choose. What is then
+            reported was chosen on what it is reported on.
+        batch_size: Integer. Defaults to `16`, as in the paper.
+        **kwargs: As for `SceneDataset`, such as `workers` and `seed`, that of
+            the training batches: the splits do not depend on it.
+
+    Returns:
+        `PairedSplits`; batches have the modalities `rgb`,
+        `(height, width, 3)`, and `depth`, `(height, width, depth_channels)`,
+        and labels in the order of `CLASSES`, int32 `(height, width)`, with
+        `IGNORED` where there is none.
+
+    Raises:
+        ValueError: If a file or a part of it is missing, they do not fit one
+            another, or an argument is not one of those named.
+        ImportError: If h5py or scipy is not installed (extra `data`).
+
+    Reference: Silberman et al., ECCV 2012; no licence is stated. Huo et al.,
+    CVPR 2024, section 4.2.
+    """
+    check_validate_on(validate_on, ("validation", "test"))
+    if depth_source not in _DEPTHS:
+        raise ValueError(
+            f"`depth_source` is one of {_DEPTHS}. Received: "
+            f"depth_source={depth_source!r}"
+        )
+    root = pathlib.Path(root)
+    _check_files(root)
+    scenes, num_labels = _read_index(root / _FRAMES, depth_source)
+    classes = _read_mapping(root / _MAPPING, num_labels)
+    train, test = _read_split(root / _SPLITS, len(scenes))
+    validation = test
+    if validate_on == "validation":
+        validation, train = _split_scenes(train, scenes, validation_share)
+    placement = ScenePlacement(crop, evaluation_size, scales, mirror)
+    checksum = zlib.crc32(classes.tobytes()) >> 1
+    return paired_splits(
+        "NYU-Depth V2",
+        CLASSES,
+        {
+            part: [_sample(root / _FRAMES, n, checksum) for n in numbers]
+            for part, numbers in (
+                ("train", train),
+                ("validation", validation),
+                ("test", test),
+            )
+        },
+        {
+            "rgb": ColourReader(placement, *_reading("images")),
+            "depth": DepthReader(
+                placement,
+                *_reading(depth_source),
+                depth_encoding,
+                depth_channels,
+                scale_depth,
+            ),
+            LABELS: LabelReader(placement, *_reading("labels"), classes),
+        },
+        described_split(f"official, {depth_source}", validate_on),
+        kind=SceneDataset,
+        cache=cache,
+        batch_size=batch_size,
+        **kwargs,
+    )
+
+
+def _split_scenes(numbers, scenes, share):
+    """Divide frames, whole scenes at a time: a share of them, and the rest."""
+    if not 0 < share < 1:
+        raise ValueError(
+            "Scenes must be left to train on and to choose with: "
+            "`validation_share` is between 0 and 1. Received: "
+            f"validation_share={share}"
+        )
+    names = sorted({scenes[number - 1] for number in numbers})
+    chosen = set(split_off(names, share)[0])
+    return (
+        [number for number in numbers if scenes[number - 1] in chosen],
+        [number for number in numbers if scenes[number - 1] not in chosen],
+    )
+
+
+def _sample(path, number, checksum):
+    """Return the sample of a frame, whose number counts from 1."""
+    # The part of the file from one frame to the next.
+    source = Source(path, number - 1, number)
+    sources = dict.fromkeys(("rgb", "depth", LABELS), source)
+    return Sample(f"{number:04d}", checksum, sources)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Frames:
+    """Reads single frames of an array of the MATLAB file.
+
+    The file is opened for each frame, which costs little beside reading it:
+    nothing is left open that threads, forked processes or a pickle could
+    carry along.
+    """
+
+    key: str
+
+    def __call__(self, source):
+        number = int(source.start)
+        try:
+            with reader_module("h5py").File(source.path, "r") as file:
+                frame = file[self.key][number]
+        # What h5py raises of a damaged file depends on the damage.
+        except (OSError, KeyError, RuntimeError, ValueError) as error:
+            raise MediaError(
+                source.path,
+                f"has no frame {number + 1} of {self.key!r} ({error})",
+            ) from error
+        # MATLAB's axes come in reverse: columns before rows.
+        return np.ascontiguousarray(frame.T)
+
+
+def _reading(key):
+    """Return how an array is read, and what its frames in a cache are of."""
+    return _Frames(key), {"nyu_depth_v2": 1, "array": key}
+
+
+def _check_files(root):
+    missing = [name for name in _FILES if not (root / name).is_file()]
+    if missing:
+        raise ValueError(
+            "NYU-Depth V2 has three files in one folder. Received: "
+            f"{root} without "
+            + "; ".join(f"{name} ({_FILES[name]})" for name in missing)
+        )
+
+
+def _read_index(path, depth_source):
+    """Return the scene of each frame, and the number of labels."""
+    h5py = reader_module("h5py")
+    needed = ("images", depth_source, "labels", "scenes", "names")
+    try:
+        with h5py.File(path, "r") as file:
+            if absent := [key for key in needed if key not in file]:
+                raise ValueError(
+                    f"{_FRAMES} needs {needed}. Received: {path} without "
+                    f"{absent}. Download it again."
+                )
+            shapes = [file[key].shape for key in needed[:3]]
+            # Cells are references to arrays of characters.
+            scenes = [
+                "".join(map(chr, file[cell][()].ravel()))
+                for cell in file["scenes"][()].ravel()
+            ]
+            num_labels = file["names"].size
+    except OSError as error:
+        raise ValueError(
+            f"{_FRAMES} must be a whole MATLAB 7.3 file. Received: {path}, "
+            f"which cannot be opened ({error}). Download it again."
+        ) from error
+    frames, *others = shapes
+    expected = (frames[0], *frames[2:])
+    if len(frames) != 4 or frames[1] != 3 or others != [expected] * 2:
+        raise ValueError(
+            "Read from Python, `images` is (frames, 3, width, height) and "
+            "depth and labels are (frames, width, height). Received: "
+            f"{dict(zip(needed, shapes))} in {path}"
+        )
+    if len(scenes) != frames[0]:
+        raise ValueError(
+            "Every frame has a scene. Received: "
+            f"{len(scenes)} scenes for {frames[0]} frames in {path}"
+        )
+    return scenes, num_labels
+
+
+def _read_mapping(path, num_labels):
+    """Return the class of each label, `IGNORED` of label 0."""
+    mapped = _read_mat(path, "mapClass").astype("int32").ravel()
+    if len(mapped) != num_labels or not (
+        mapped.min() >= 1 and mapped.max() <= len(CLASSES)
+    ):
+        raise ValueError(
+            f"`mapClass` has a class from 1 to {len(CLASSES)} for each of the "
+            f"{num_labels} labels of {_FRAMES}. Received: {len(mapped)} "
+            f"numbers from {mapped.min()} to {mapped.max()} in {path}"
+        )
+    return np.concatenate([[IGNORED], mapped - 1]).astype("int32")
+
+
+def _read_split(path, num_frames):
+    """Return the numbers of the frames of two parts, counted from 1."""
+    train, test = (
+        [int(number) for number in _read_mat(path, key).ravel()]
+        for key in ("trainNdxs", "testNdxs")
+    )
+    listed = [*train, *test]
+    if len(set(listed)) != len(listed) or not (
+        listed and 1 <= min(listed) and max(listed) <= num_frames
+    ):
+        raise ValueError(
+            "`trainNdxs` and `testNdxs` name frames from 1 to "
+            f"{num_frames}, each once. Received: {len(train)} and {len(test)} "
+            f"numbers, {len(set(listed))} different ones from "
+            f"{min(listed, default=None)} to {max(listed, default=None)}, in "
+            f"{path}"
+        )
+    return train, test
+
+
+def _read_mat(path, key):
+    """Return an array of a small MATLAB file of any version."""
+    try:
+        if reader_module("h5py").is_hdf5(path):
+            with reader_module("h5py").File(path, "r") as file:
+                return file[key][()].T
+        return reader_module("scipy.io").loadmat(path, variable_names=[key])[
+            key
+        ]
+    except ImportError:
+        raise
+    # Readers answer broken bytes with any exception.
+    except Exception as error:
+        raise ValueError(
+            f"{path.name} is a MATLAB file with {key!r}: {_FILES[path.name]}. "
+            f"Received: {path}, from which it cannot be read ({error!r})"
+        ) from error

@@ -1,0 +1,347 @@
+"""Scenes in colour and depth with a label a pixel, as paired batches."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_c2kd.data.modality_readers import IMAGENET_DEVIATION
+from keras_c2kd.data.modality_readers import IMAGENET_MEAN
+from keras_c2kd.data.paired_dataset import PairedDataset
+
+# Label of the pixels that no loss and no metric counts, for
+# `keras.losses.SparseCategoricalCrossentropy(ignore_class=IGNORED)` and
+# `keras.metrics.MeanIoU(ignore_class=IGNORED)`. No number of classes makes it
+# a class.
+IGNORED = -1
+
+# Key of the reader of labels; the others are modalities.
+LABELS = "labels"
+
+# Metres that are told apart; what is nearer or farther counts as at the end.
+NEAREST, FARTHEST = 0.3, 10.0
+
+# A function of metres, and the mean and deviation of its values. The first
+# two are those of NYU-Depth V2's training images, 2.842 and 1.417 metres, as
+# published with ESANet (Seichter et al., ICRA 2021); the others are those of
+# log-normal depths with this mean and deviation.
+DEPTH_ENCODINGS = {
+    "metres": (np.positive, 2.842, 1.417),
+    "log": (np.log, 0.933, 0.471),
+    "disparity": (np.reciprocal, 0.440, 0.219),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """What is seen of a scene, and at which size.
+
+    Args:
+        size: Height and width of a view.
+        rows: Float array, for each row of the view that lies in the scene the
+            place in the scene's pixels; the rows below are padding.
+        columns: The same for the columns, with the padding at the right.
+        scale: Float, by which the scene is magnified. Defaults to `1.0`.
+        mirrored: Whether left and right are exchanged, after the padding.
+            Defaults to `False`.
+    """
+
+    size: tuple
+    rows: np.ndarray
+    columns: np.ndarray
+    scale: float = 1.0
+    mirrored: bool = False
+
+    def interpolate(self, image):
+        """Return the part of an image that is seen, bilinear."""
+        return _interpolate(_interpolate(image, self.rows, 0), self.columns, 1)
+
+    def take(self, image):
+        """Return the part that is seen, each pixel from the nearest one."""
+        rows, columns = (
+            np.floor(places + 0.5).astype("int64")
+            for places in (self.rows, self.columns)
+        )
+        return image[rows[:, None], columns]
+
+    def pad(self, part, value):
+        """Return a part in its place in the view, the rest a value."""
+        if part.shape[:2] != tuple(self.size):
+            view = np.full((*self.size, *part.shape[2:]), value, part.dtype)
+            view[: part.shape[0], : part.shape[1]] = part
+            part = view
+        return part[:, ::-1] if self.mirrored else part
+
+
+def _interpolate(image, places, axis):
+    """Return an image at some places of an axis, linear between pixels."""
+    last = image.shape[axis] - 1
+    places = np.clip(places, 0, last)
+    before = places.astype("int64")
+    weights = (places - before).astype("float32")
+    first = np.take(image, before, axis)
+    if not weights.any():
+        return first
+    weights = weights.reshape(-1, *[1] * (image.ndim - 1 - axis))
+    if axis:
+        # Numpy is slow along axes as short as that of the channels.
+        weights = np.broadcast_to(weights, first.shape[axis:]).copy()
+    mixed = np.take(image, np.minimum(before + 1, last), axis)
+    mixed = mixed.astype("float32")
+    mixed -= first
+    mixed *= weights
+    mixed += first
+    return mixed
+
+
+@dataclasses.dataclass(frozen=True)
+class ScenePlacement:
+    """How scenes come into the views of a fixed size.
+
+    In training a scene is resized by a random scale, padded below and at the
+    right where it is then smaller than the crop, cropped at random, and
+    mirrored in half of the cases. In evaluation it is seen whole and as it
+    is, and only padded.
+
+    Args:
+        crop: Height and width of the views in training; None (default) for
+            those of evaluation, so that one network of a fixed size reads
+            both.
+        evaluation_size: Height and width in evaluation, at least those of
+            the scenes; None (default) for the scenes' own.
+        scales: Floats, one of which is drawn. Defaults to `(1.0,)`.
+        mirror: Whether training mirrors. Defaults to `True`.
+
+    Raises:
+        ValueError: If a size or a scale is not positive, or, when a scene is
+            seen, `evaluation_size` would cut it.
+
+    Reference: Yang et al., CVPR 2022 (CIRKD), the authors' code: scales of
+    0.5 to 2.0, padding, crop and mirror in this order.
+    """
+
+    crop: tuple | None = None
+    evaluation_size: tuple | None = None
+    scales: tuple = (1.0,)
+    mirror: bool = True
+
+    def __post_init__(self):
+        """Check the numbers."""
+        sizes = [self.crop, self.evaluation_size]
+        if any(len(size) != 2 or min(size) < 1 for size in sizes if size):
+            raise ValueError(
+                "A size is a height and a width, each at least 1. Received: "
+                f"crop={self.crop}, evaluation_size={self.evaluation_size}"
+            )
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(
+                "There must be scales, all above 0; (1.0,) leaves the scenes "
+                f"as they are. Received: scales={self.scales}"
+            )
+
+    def window(self, height, width, random=None):
+        """Return the `Window` of a scene.
+
+        Args:
+            height: Integer, the scene's.
+            width: Integer, the scene's.
+            random: Generator in training, None in evaluation. Equal ones
+                give equal windows.
+        """
+        size = self.evaluation_size or (height, width)
+        if size[0] < height or size[1] < width:
+            raise ValueError(
+                "Evaluation sees whole scenes, so `evaluation_size` is at "
+                f"least theirs, {(height, width)}. Received: "
+                f"evaluation_size={size}"
+            )
+        if random is None:
+            return Window(size, np.arange(height), np.arange(width))
+        size = self.crop or size
+        scale = self.scales[random.integers(len(self.scales))]
+        rows, columns = (
+            _seen(length, scale, wanted, random)
+            for length, wanted in zip((height, width), size)
+        )
+        mirrored = self.mirror and random.random() < 0.5
+        return Window(size, rows, columns, scale, mirrored)
+
+
+def _seen(length, scale, wanted, random):
+    """Draw which places of a resized axis are seen, in its own pixels."""
+    resized = max(round(length * scale), 1)
+    start = random.integers(max(resized - wanted, 0) + 1)
+    places = start + np.arange(min(wanted, resized))
+    # A pixel's place is its middle, before and after resizing.
+    return (places + 0.5) * length / resized - 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneReader:
+    """A part of a scene, from where it is kept to what is trained on.
+
+    All parts of a sample are given equal random generators and draw nothing
+    but the window, so that they lie on one another.
+
+    Args:
+        placement: `ScenePlacement`, the same for all parts.
+        read: Function from a sample's source to the part, an array
+            `(height, width, ...)`. Defaults to the source itself.
+        settings: Dict of what the array depends on besides its file; None
+            (default) for what needs no cache.
+    """
+
+    placement: ScenePlacement
+    read: object = np.asarray
+    settings: dict | None = None
+
+    def prepare(self, source):
+        """Return the part as it is kept."""
+        return self.read(source)
+
+    def _window(self, array, random):
+        return self.placement.window(*array.shape[:2], random)
+
+
+@dataclasses.dataclass(frozen=True)
+class ColourReader(SceneReader):
+    """Colour of 0 to 255 to normalised pixels `(height, width, 3)`.
+
+    Resized bilinearly, without smoothing before it is made smaller. Padding
+    is 0, the mean colour.
+
+    Args:
+        placement: As for `SceneReader`; so are `read` and `settings`.
+        mean: Three floats that are taken from pixels of 0 to 1. Defaults to
+            ImageNet's.
+        deviation: Three floats by which the rest is divided. Defaults to
+            ImageNet's.
+    """
+
+    mean: tuple = IMAGENET_MEAN
+    deviation: tuple = IMAGENET_DEVIATION
+
+    def view(self, array, random=None):
+        """Return the normalised pixels; `random` is there in training."""
+        window = self._window(array, random)
+        pixels = window.interpolate(array).astype("float32", copy=False)
+        # Rows of numbers, as numpy is slow along so short an axis.
+        factor, offset = (
+            np.broadcast_to(np.float32(values), pixels.shape[1:]).copy()
+            for values in (
+                1 / np.multiply(255, self.deviation),
+                np.divide(self.mean, self.deviation),
+            )
+        )
+        pixels *= factor
+        pixels -= offset
+        return window.pad(pixels, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class DepthReader(SceneReader):
+    """Depth in metres to numbers of about mean 0 and deviation 1.
+
+    `(e(min(max(depth, 0.3), 10)) - mean) / deviation` where `e` is the
+    depth itself, its logarithm or its reciprocal, with the constants of
+    `DEPTH_ENCODINGS`. A pixel of depth 0 was not measured: it is 0 in the
+    result, and so is padding. Each pixel is taken from the nearest one, for a
+    mean of two surfaces is a third one that is not there.
+
+    Args:
+        placement: As for `SceneReader`; so are `read` and `settings`.
+        encoding: `"metres"` (default), `"log"` or `"disparity"`.
+        channels: Integer, copies of the result: 3 for networks that were
+            trained on colour before. Defaults to `1`.
+        scale_depth: Whether the depth of a scene that is seen `s` times
+            larger is divided by `s`, as if the camera had come so much
+            nearer: sizes in pixels and depths then belong together as for one
+            camera. Defaults to `True`.
+
+    Raises:
+        ValueError: If the encoding is unknown or there is no channel.
+    """
+
+    encoding: str = "metres"
+    channels: int = 1
+    scale_depth: bool = True
+
+    def __post_init__(self):
+        """Check the encoding."""
+        if self.encoding not in DEPTH_ENCODINGS:
+            raise ValueError(
+                f"A depth encoding is one of {tuple(DEPTH_ENCODINGS)}. "
+                f"Received: {self.encoding!r}"
+            )
+        if self.channels < 1:
+            raise ValueError(
+                "Depth has at least one channel. Received: "
+                f"channels={self.channels}"
+            )
+
+    def view(self, array, random=None):
+        """Return the encoded depth; `random` is there in training."""
+        window = self._window(array, random)
+        depth = window.take(array)
+        measured = depth > 0
+        if self.scale_depth and window.scale != 1.0:
+            depth = depth / np.float32(window.scale)
+        function, mean, deviation = DEPTH_ENCODINGS[self.encoding]
+        values = function(np.clip(depth, NEAREST, FARTHEST))
+        values = (values - np.float32(mean)) / np.float32(deviation)
+        view = window.pad(values * measured, 0.0)
+        return np.broadcast_to(view[..., None], (*view.shape, self.channels))
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelReader(SceneReader):
+    """A number a pixel to classes, int32 `(height, width)`.
+
+    Each pixel is taken from the nearest one. Padding is `IGNORED`.
+
+    Args:
+        placement: As for `SceneReader`; so are `read` and `settings`.
+        classes: Integer array: the class of each number, or `IGNORED`.
+    """
+
+    classes: np.ndarray = None
+
+    def view(self, array, random=None):
+        """Return the classes; `random` is there in training."""
+        window = self._window(array, random)
+        classes = np.asarray(self.classes, "int32")
+        return window.pad(classes[window.take(array)], IGNORED)
+
+
+class SceneDataset(PairedDataset):
+    """Batches `({modality: array}, labels)` of scenes, a label a pixel.
+
+    As `PairedDataset`, whose samples' `label` only enters the fingerprint
+    here: it is any number that others' labels would not have. Scale, crop
+    and mirror are drawn once for all parts of a sample. A second view of a
+    modality, which labels must fit too, is the same view.
+
+    Args:
+        samples: List of `Sample`, with a source for each reader.
+        readers: Dict from the modality to a `SceneReader`, and from
+            `"labels"` to a `LabelReader`.
+        **kwargs: As for `PairedDataset`.
+    """
+
+    def __init__(self, samples, readers, **kwargs):
+        super().__init__(samples, readers, **kwargs)
+        self.chosen = tuple(name for name in readers if name != LABELS)
+
+    def batch(self, indices):
+        """Return `(inputs, labels)` of some samples."""
+        inputs, _ = super().batch(indices)
+        return inputs, self._views(LABELS, indices)
+
+    def _views(self, modality, indices, view=0):
+        """Return some samples' views, with the same draws for all parts."""
+        reader = self.readers[modality]
+        return np.stack(
+            [
+                reader.view(self._prepared(modality, i), self.random_of(i))
+                for i in indices
+            ]
+        )
