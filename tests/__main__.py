@@ -15,9 +15,12 @@ BACKENDS = ("tensorflow", "torch", "jax")
 # These start processes of their own, which would disturb one another.
 COMPARISONS = "tests/cross_backend"
 BENCHMARKS = "tests/benchmarks"
+# These need an environment of their own.
+OTHERS = "tests/tensorflow_io"
 # One test process a core: most tests are small steps that leave a second
 # core idle, and a second thread a process would only spin.
 PARALLEL = ("-n", str(max(1, min(4, os.cpu_count() or 1))))
+PARALLEL += ("--dist", "loadgroup")
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "MPLBACKEND": "Agg",
@@ -27,7 +30,7 @@ ENVIRONMENT = {
 
 def main(arguments):
     """Return 0 if everything passed on every backend."""
-    apart = [f"--ignore={path}" for path in (COMPARISONS, BENCHMARKS)]
+    apart = [f"--ignore={path}" for path in (COMPARISONS, BENCHMARKS, OTHERS)]
     runs = []
     for backend in BACKENDS:
         runs.append((backend, ["tests", *apart, *PARALLEL]))
