@@ -17,8 +17,8 @@ _STYLES = (
 )
 
 
-def plot_training_dynamics(records, path, batch_size):
-    """Draw validation accuracy and rank-distorted samples over the epochs.
+def plot_training_dynamics(records, path, batch_size, metric="accuracy"):
+    """Draw validation scores and rank-distorted samples over the epochs.
 
     The paper's Fig. 3 with one panel a student: solid lines are the student's
     validation accuracy (the paper shows test accuracy), dotted lines the
@@ -27,24 +27,26 @@ def plot_training_dynamics(records, path, batch_size):
 
     Args:
         records: List of records (see `RunFiles`) with `settings` (`student`,
-            `method`) and `history` (`val_accuracy`, and with a teacher
-            `rank_distorted_share`), equally many epochs each.
+            `student_network`, `method`) and `history` (`val_<metric>`, and
+            with a teacher `rank_distorted_share`), equally many epochs each.
         path: Where the PNG goes.
         batch_size: Number of samples in a batch, the scale of the dotted
             lines.
+        metric: Name of the metric. Defaults to `"accuracy"`.
     """
     styles = _assign_styles(record["settings"]["method"] for record in records)
     histories = {}
     for record in records:
         settings = record["settings"]
-        panel = histories.setdefault(settings["student"], {})
+        key = f"{settings['student']} ({settings['student_network']})"
+        panel = histories.setdefault(key, {})
         panel.setdefault(settings["method"], []).append(record["history"])
     figure, panels = _new_figure(len(histories), width=4.8, height=3.6)
     for panel, (student, methods) in zip(panels, histories.items()):
         counts = panel.twinx()
         for method, runs in methods.items():
             style = styles[method]
-            accuracy = _mean_over_runs(runs, "val_accuracy")
+            accuracy = _mean_over_runs(runs, f"val_{metric}")
             epochs = np.arange(1, len(accuracy) + 1)
             every = max(1, len(epochs) // 8)
             panel.plot(
@@ -69,25 +71,26 @@ def plot_training_dynamics(records, path, batch_size):
         panel.set_title(f"{student} student")
         panel.set_xlabel("epoch")
         panel.xaxis.get_major_locator().set_params(integer=True)
-        panel.set_ylabel("validation accuracy (%), solid")
+        panel.set_ylabel(f"validation {metric} (%), solid")
         counts.set_ylabel(f"samples with Kendall < 0 in {batch_size}, dotted")
         counts.set_ylim(bottom=0)
         panel.legend(loc="center right", frameon=False)
     figure.savefig(_prepared(path), dpi=150)
 
 
-def plot_comparison(comparisons, path):
-    """Draw the table: accuracies above, paired differences below.
+def plot_comparison(comparisons, path, metric="accuracy"):
+    """Draw the table: scores above, paired differences below.
 
-    One column a student. Above, the mean accuracy and its standard deviation
+    One column a student. Above, the mean score and its standard deviation
     over the seeds; below, the mean difference to the baseline of the same
     seed with its 95% interval, beside the line of no difference.
 
     Args:
         comparisons: List of `Comparison` (see `compare_methods`).
         path: Where the PNG goes.
+        metric: What the score is called. Defaults to `"accuracy"`.
     """
-    students = list(dict.fromkeys(row.student for row in comparisons))
+    students = list(dict.fromkeys(map(_student_of, comparisons)))
     height = max(2.4, 0.6 + 0.25 * len({row.method for row in comparisons}))
     figure, panels = _new_figure(
         len(students), rows=2, width=4.8, height=height, share_rows=True
@@ -95,7 +98,7 @@ def plot_comparison(comparisons, path):
     styles = _assign_styles(row.method for row in comparisons)
     methods = list(styles)
     for column, student in enumerate(students):
-        rows = [row for row in comparisons if row.student == student]
+        rows = [row for row in comparisons if _student_of(row) == student]
         above, below = panels[column], panels[column + len(students)]
         for row in rows:
             style, place = styles[row.method], methods.index(row.method)
@@ -120,13 +123,17 @@ def plot_comparison(comparisons, path):
         teachers = sorted({row.teacher for row in rows if row.teacher})
         taught = f", teacher: {' or '.join(teachers)}" if teachers else ""
         above.set_title(f"{student} student{taught}")
-        above.set_xlabel("test accuracy (%), mean and standard deviation")
+        above.set_xlabel(f"test {metric} (%), mean and standard deviation")
         below.set_xlabel("difference (points), mean and 95% interval")
         for panel in (above, below):
             panel.set_yticks(range(len(methods)), methods)
             panel.set_ylim(len(methods) - 0.5, -0.5)
             panel.grid(axis="x", color="0.9")
     figure.savefig(_prepared(path), dpi=150)
+
+
+def _student_of(row):
+    return f"{row.student} ({row.student_network})"
 
 
 def _draw_dot(panel, place, middle, low, high, style):
@@ -153,7 +160,7 @@ def _new_figure(columns, rows=1, width=4.0, height=3.0, share_rows=False):
     except ImportError as error:
         raise ImportError(
             f"Figures are drawn with matplotlib, which cannot be imported "
-            f'({error}). Install it with: pip install "keras_c2kd[demo]"'
+            f'({error}). Install it with: pip install "keras_c2kd[experiments]"'
         ) from error
     figure = module.Figure(
         figsize=(width * columns, height * rows), layout="constrained"

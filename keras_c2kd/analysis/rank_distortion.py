@@ -1,6 +1,7 @@
 """How many samples the two networks rank differently, epoch by epoch."""
 
 import keras
+import numpy as np
 
 from keras_c2kd.modalities import modality_input
 from keras_c2kd.ops import kendall_rank_correlation
@@ -16,8 +17,10 @@ class RankDistortion(keras.callbacks.Callback):
     means the same for every method that has a teacher.
 
     Args:
-        inputs: Dict of both modalities, arrays of shape `(pairs, ...)`; one
-            forward pass of both networks takes them all.
+        dataset: Batches to look at, which must not change from epoch to
+            epoch: anything with a length and an index that gives
+            `(inputs, ...)`, such as `dataset.evaluation(512)` of an
+            `EpochDataset`.
         threshold: Float, the paper's omega. Defaults to 0.
 
     Reference: Huo et al., CVPR 2024, Fig. 3, with the correlation of Eq. 3
@@ -25,24 +28,27 @@ class RankDistortion(keras.callbacks.Callback):
     when it selects; methods without proxies have none.
     """
 
-    def __init__(self, inputs, threshold=0.0):
+    def __init__(self, dataset, threshold=0.0):
         super().__init__()
-        self.inputs = inputs
+        self.dataset = dataset
         self.threshold = threshold
 
     def on_epoch_end(self, epoch, logs=None):
         """Add `rank_distorted_share` to the epoch's logs."""
-        distiller = self.model
-        student, teacher = (
-            network(modality_input(self.inputs, modality), training=False)
-            for network, modality in (
-                (distiller.student, distiller.student_modality),
-                (distiller.teacher, distiller.teacher_modality),
+        distorted = []
+        for index in range(len(self.dataset)):
+            inputs = self.dataset[index][0]
+            teacher, student = (
+                network.predict_on_batch(modality_input(inputs, modality))
+                for network, modality in (
+                    (self.model.teacher, self.model.teacher_modality),
+                    (self.model.student, self.model.student_modality),
+                )
             )
-        )
-        correlation = keras.ops.convert_to_numpy(
-            kendall_rank_correlation(teacher, student)
-        )
-        share = (correlation < self.threshold).mean()
+            correlation = kendall_rank_correlation(teacher, student)
+            distorted.append(
+                keras.ops.convert_to_numpy(correlation) < self.threshold
+            )
         if logs is not None:
+            share = np.concatenate([x.ravel() for x in distorted]).mean()
             logs["rank_distorted_share"] = float(share)

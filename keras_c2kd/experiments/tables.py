@@ -64,7 +64,7 @@ def _student_quantile(probability, degrees):
     except ImportError as error:
         raise ImportError(
             f"Intervals are computed with scipy, which cannot be imported "
-            f'({error}). Install it with: pip install "keras_c2kd[demo]"'
+            f'({error}). Install it with: pip install "keras_c2kd[experiments]"'
         ) from error
     return float(stats.t.ppf(probability, degrees))
 
@@ -75,7 +75,9 @@ class Comparison:
 
     Attributes:
         student: modality of the student.
+        student_network: name of its network.
         teacher: modality of the teacher; None without a teacher.
+        teacher_network: name of its network; None without a teacher.
         method: name of the method.
         accuracy: `Summary` of the student's score over the seeds.
         difference: `Summary` of the differences to the baseline, seed by
@@ -86,7 +88,9 @@ class Comparison:
     """
 
     student: str
+    student_network: str
     teacher: str | None
+    teacher_network: str | None
     method: str
     accuracy: Summary
     difference: Summary | None
@@ -97,10 +101,11 @@ class Comparison:
 def compare_methods(records, baseline):
     """Turn the records of runs into the rows of a table.
 
-    A record's `settings` must have `student`, `teacher`, `method` and `seed`;
-    its `scores` must have `student`, and with a teacher `teacher_before` and
-    `teacher_after`. Differences are paired: each run is compared with the
-    baseline's run of the same student and seed.
+    A record's `settings` must have `student`, `student_network`, `teacher`,
+    `teacher_network`, `method` and `seed`; its `scores` must have `student`,
+    and with a teacher `teacher_before` and `teacher_after`. Differences are
+    paired: each run is compared with the baseline's run of the same student,
+    network and seed.
 
     Args:
         records: List of dicts, as `RunFiles` returns them.
@@ -117,7 +122,8 @@ def compare_methods(records, baseline):
     cells = {}
     for record in records:
         settings = record["settings"]
-        methods = cells.setdefault(settings["student"], {})
+        key = settings["student"], settings["student_network"]
+        methods = cells.setdefault(key, {})
         runs = methods.setdefault(settings["method"], {})
         if settings["seed"] in runs:
             raise ValueError(
@@ -159,7 +165,9 @@ def _compare(runs, references, baseline):
         )
     return Comparison(
         student=settings["student"],
+        student_network=settings["student_network"],
         teacher=settings["teacher"],
+        teacher_network=settings["teacher_network"],
         method=settings["method"],
         accuracy=over_seeds("student"),
         difference=difference,
@@ -183,7 +191,7 @@ def markdown_table(comparisons):
     header = (
         "student",
         "method",
-        "accuracy",
+        "score",
         "difference, paired [95% interval]",
         "teacher",
         "teacher before",
@@ -194,11 +202,11 @@ def markdown_table(comparisons):
     for row in comparisons:
         rows.append(
             (
-                row.student,
+                _side(row.student, row.student_network),
                 row.method,
                 format_score(row.accuracy),
                 format_difference(row.difference),
-                row.teacher or "-",
+                _side(row.teacher, row.teacher_network),
                 format_score(row.teacher_before),
                 format_score(row.teacher_after),
                 str(row.accuracy.count),
@@ -210,6 +218,10 @@ def markdown_table(comparisons):
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)
+
+
+def _side(modality, network):
+    return "-" if modality is None else f"{modality} ({network})"
 
 
 def format_score(summary):

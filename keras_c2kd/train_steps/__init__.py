@@ -23,6 +23,23 @@ def train_step_of_backend():
     ).train_step
 
 
+def keep_compiled_programs(folder=None):
+    """Keep what is compiled on disk, where the backend can (JAX).
+
+    Every run builds new networks, which JAX would compile anew although the
+    programs are the same. Call it before anything is compiled. Only you may
+    be able to write to the folder: what lies there is executed.
+
+    Args:
+        folder: Path of the folder. Defaults to what the environment's
+            `JAX_COMPILATION_CACHE_DIR` says, or else `keras_c2kd/compiled` in
+            the user's cache folder.
+    """
+    if keras.backend.backend() == "jax":
+        module = importlib.import_module("keras_c2kd.train_steps.jax")
+        module.keep_compiled_programs(folder)
+
+
 class KeepVariables(keras.callbacks.Callback):
     """Keep the variables alive if training fails before its first step.
 

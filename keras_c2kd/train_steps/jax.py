@@ -1,7 +1,18 @@
 """The training step on JAX: stateless, all state goes in and comes out."""
 
+import pathlib
+
 import jax
 import keras
+
+
+def keep_compiled_programs(folder=None):
+    """Keep every compiled program on disk, and use what is there."""
+    if folder is None and jax.config.jax_compilation_cache_dir is None:
+        folder = pathlib.Path.home() / ".cache" / "keras_c2kd" / "compiled"
+    if folder is not None:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def train_step(distiller, state, data):

@@ -15,7 +15,9 @@ def record(method, student, seed, score, **scores):
         "settings": {
             "method": method,
             "student": student,
+            "student_network": "cnn",
             "teacher": teacher if scores else None,
+            "teacher_network": "cnn" if scores else None,
             "seed": seed,
         },
         "scores": {"student": score, **scores},
@@ -127,11 +129,11 @@ def test_the_table_as_printed():
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert set(lines[1]) == {"|", "-"}
     assert cells[2] == [
-        "image", "without-kd", "85.0 +- 7.1", "-", "-", "-", "-", "2",
+        "image (cnn)", "without-kd", "85.0 +- 7.1", "-", "-", "-", "-", "2",
     ]  # fmt: skip
     # 1.5 +- 12.7062047 * 0.7071 / sqrt(2) points.
     assert cells[3] == [
-        "image", "kd", "86.5 +- 6.4", "+1.5 [-4.9, +7.9]", "audio",
+        "image (cnn)", "kd", "86.5 +- 6.4", "+1.5 [-4.9, +7.9]", "audio (cnn)",
         "65.0 +- 7.1", "100.0 +- 0.0", "2",
     ]  # fmt: skip
     assert len({len(line) for line in lines}) == 1

@@ -1,0 +1,301 @@
+"""The command line that every recipe has."""
+
+import argparse
+import dataclasses
+import pathlib
+import time
+
+import keras
+
+from keras_c2kd.experiments.method_rows import BASELINE
+from keras_c2kd.experiments.recipe import plan_runs
+from keras_c2kd.experiments.report import report
+from keras_c2kd.experiments.results import RunFiles
+from keras_c2kd.experiments.runner import Runner
+from keras_c2kd.train_steps import keep_compiled_programs
+
+
+def run_recipe(recipe, description, arguments=None):
+    """Run a recipe from the command line.
+
+    Args:
+        recipe: `Recipe`.
+        description: String, its first line is the help text's.
+        arguments: List of words; None (default) takes the real ones.
+
+    Returns:
+        List of `Comparison`, the rows of the table; None with `--prepare`.
+    """
+    options = parse(recipe, description, arguments)
+    recipe = options.recipe
+    keep_compiled_programs()
+    runner = Runner(
+        recipe,
+        options.settings,
+        RunFiles(options.out),
+        data=options.data,
+        cache=options.cache,
+        largest_share=options.largest_share,
+        workers=options.workers,
+        resume=options.resume,
+        verbose=options.verbose,
+        least_seconds=options.state_seconds,
+    )
+    if options.prepare:
+        show_data(runner.splits(0).provenance)
+        return None
+    plan = plan_runs(
+        recipe,
+        options.methods,
+        options.students,
+        range(options.seeds),
+        options.student_network,
+        options.teacher_network,
+    )
+    records = train_all(runner, plan)
+    return report(recipe, records, pathlib.Path(options.out), options.students)
+
+
+def train_all(runner, plan):
+    """Train the runs of a plan that are not finished; return all records.
+
+    Args:
+        runner: `Runner`.
+        plan: List of `Run`, as `plan_runs` gives it.
+    """
+    print(
+        f"{len(plan)} runs of {runner.settings.epochs} epochs on "
+        f"{keras.backend.backend()}, results in {runner.files.directory}",
+        flush=True,
+    )
+    show_data(runner.splits(plan[0].seed).provenance)
+    records, seconds, start = [], [], time.monotonic()
+    for number, run in enumerate(plan, start=1):
+        record = runner.record(run) if runner.resume else None
+        is_kept = record is not None
+        if not is_kept:
+            print(f"[{number:3d}/{len(plan)}] {run.name}", flush=True)
+            record = runner.train(run)
+            seconds.append(record["seconds"])
+        records.append(record)
+        elapsed = time.monotonic() - start
+        left = (len(plan) - number) * sum(seconds) / max(1, len(seconds))
+        score = 100 * record["history"][f"val_{runner.recipe.metric}"][-1]
+        taken = "kept" if is_kept else f"{record['seconds']:.1f} s"
+        print(
+            f"[{number:3d}/{len(plan)}] {run.name}: validation {score:.1f}% "
+            f"in the last epoch, {taken} (elapsed {elapsed:.0f} s, left "
+            f"about {left:.0f} s)",
+            flush=True,
+        )
+    return records
+
+
+def show_data(provenance):
+    """Print what there is, and what is left out with its reason."""
+    sizes = ", ".join(
+        f"{size} {part}" for part, size in provenance["sizes"].items()
+    )
+    print(f"{provenance['data_set']}: {sizes} samples")
+    for kind in ("missing", "unreadable", "excluded"):
+        entries = provenance[kind]
+        for entry in entries[:MOST_NAMED]:
+            what = f"{entry['modality']} " if "modality" in entry else ""
+            print(f"  {kind}: {entry['name']}: {what}{entry['reason']}")
+        if len(entries) > MOST_NAMED:
+            print(f"  {kind}: {len(entries) - MOST_NAMED} more")
+
+
+# Of each kind; the result files have all of them.
+MOST_NAMED = 10
+
+
+def parse(recipe, description, arguments=None):
+    """Read and check the command line.
+
+    Args:
+        recipe: `Recipe`.
+        description: String, its first line is the help text's.
+        arguments: List of words; None (default) takes the real ones.
+
+    Returns:
+        Namespace with all options, and `recipe` (of a trial with `--smoke`),
+        `settings`, `methods` and `students`.
+    """
+    parser = argparse.ArgumentParser(
+        description=description.partition("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    _add_choices(parser, recipe)
+    _add_folders(parser, recipe)
+    group = parser.add_argument_group(
+        "settings, stored with every result; what is not given is the paper's"
+    )
+    for field in dataclasses.fields(recipe.settings):
+        _add_setting(group, field, getattr(recipe.settings, field.name))
+    options = parser.parse_args(arguments)
+    recipe = options.recipe = recipe.trial() if options.smoke else recipe
+    for name in ("seeds", "epochs", "batch_size", "workers"):
+        number = getattr(options, name)
+        if number is not None and number < 1:
+            word = name.replace("_", "-")
+            parser.error(f"--{word} must be at least 1. Received: {number}")
+    options.methods = _methods(parser, recipe, options)
+    options.students = (
+        list(recipe.modalities)
+        if options.student == "both"
+        else [options.student]
+    )
+    _check_networks(parser, recipe, options)
+    options.settings = _settings(recipe, options)
+    options.seeds = options.seeds or recipe.seeds
+    if options.verbose is None:
+        options.verbose = recipe.verbose
+    return options
+
+
+def _add_choices(parser, recipe):
+    parser.add_argument(
+        "--student",
+        choices=(*recipe.modalities, "both"),
+        default="both",
+        help="modality of the deployed network",
+    )
+    parser.add_argument(
+        "--method",
+        action="append",
+        metavar="NAME[,NAME]",
+        help=f"some of {', '.join(recipe.methods)}, or all; may be repeated; "
+        f"{BASELINE} is always run; {','.join(recipe.default_methods)} if "
+        "not given",
+    )
+    for side in ("student", "teacher"):
+        parser.add_argument(
+            f"--{side}-network",
+            metavar="NAME",
+            help=f"network of the {side}; "
+            + "; ".join(
+                f"{modality}: {', '.join(names)}"
+                for modality, names in recipe.networks.items()
+            )
+            + "; the first is the default",
+        )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        help=f"number of seeds, from 0 on; {recipe.seeds} if not given",
+    )
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="a trial: small networks, coarse inputs, few epochs, one seed",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep finished runs that have the same settings, and go on with "
+        "the one that was interrupted",
+    )
+
+
+def _add_folders(parser, recipe):
+    parser.add_argument(
+        "--out",
+        default=f"results/{recipe.name}",
+        help="folder of the results",
+    )
+    has_media = recipe.data_folder is not None
+    if has_media:
+        parser.add_argument(
+            "--data", required=True, help=f"folder with {recipe.data_folder}"
+        )
+        parser.add_argument(
+            "--cache",
+            default=f"cache/{recipe.name}",
+            help="folder for what was decoded; never in --data",
+        )
+        parser.add_argument(
+            "--prepare",
+            action="store_true",
+            help="only decode all files into the cache, and tell what cannot "
+            "be read",
+        )
+        parser.add_argument(
+            "--largest-share",
+            type=float,
+            default=recipe.largest_share,
+            help="share of the samples that may be missing or unreadable",
+        )
+    else:
+        parser.set_defaults(
+            data=None, cache=None, prepare=False, largest_share=0.0
+        )
+    parser.add_argument(
+        "--workers", type=int, default=1, help="threads that read batches"
+    )
+    parser.add_argument(
+        "--state-seconds",
+        type=float,
+        default=60.0,
+        help="pause between two states from which --resume goes on",
+    )
+    parser.add_argument(
+        "--verbose",
+        type=int,
+        choices=(0, 1, 2),
+        help="nothing, a progress bar or a line for each epoch",
+    )
+
+
+def _add_setting(parser, field, value):
+    """Add the option of one setting; None means not given."""
+    kind = {"action": argparse.BooleanOptionalAction}
+    if not isinstance(value, bool):
+        kind = {
+            "type": type(value),
+            "choices": field.metadata.get("choices"),
+            "metavar": None if "choices" in field.metadata else "VALUE",
+        }
+    parser.add_argument(
+        "--" + field.name.replace("_", "-"),
+        default=None,
+        help=f"{field.metadata.get('help', '')} ({value})".strip(),
+        **kind,
+    )
+
+
+def _methods(parser, recipe, options):
+    default = recipe.default_methods
+    names = ",".join(options.method or default).split(",")
+    if "all" in names:
+        names = recipe.methods
+    unknown = [name for name in names if name not in recipe.methods]
+    if unknown:
+        parser.error(
+            f"--method must name some of {', '.join(recipe.methods)}, or all. "
+            f"Received: {', '.join(unknown)}"
+        )
+    return [name for name in recipe.methods if name in names]
+
+
+def _check_networks(parser, recipe, options):
+    """Fill in and check the networks of both sides, in each direction."""
+    for student in options.students:
+        for side, modality in (
+            ("student", student),
+            ("teacher", recipe.other(student)),
+        ):
+            try:
+                recipe.network(modality, getattr(options, f"{side}_network"))
+            except ValueError as error:
+                parser.error(f"--{side}-network: {error}")
+
+
+def _settings(recipe, options):
+    """Return the recipe's settings with those given."""
+    changes = {}
+    for field in dataclasses.fields(recipe.settings):
+        given = getattr(options, field.name)
+        if given is not None:
+            changes[field.name] = given
+    return dataclasses.replace(recipe.settings, **changes)

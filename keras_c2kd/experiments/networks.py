@@ -1,0 +1,49 @@
+"""The networks of the paper's experiments, by name."""
+
+from keras_c2kd import models
+
+RANDOM = "random"
+
+
+def image_networks():
+    """Return builders of networks for images, frames and spectrograms.
+
+    Returns:
+        Dict from the name to a function `(input_shape, num_classes,
+        settings)`, for `Recipe.networks`. The settings have `resnet_weights`
+        and `mobilenet_weights`: `"random"`, or what the networks take as
+        `weights`.
+    """
+    return {
+        "resnet18": _with_weights(models.ResNet18, "resnet_weights"),
+        "resnet50": _with_weights(models.ResNet50, "resnet_weights"),
+        "mobilenet_v2": _with_weights(models.MobileNetV2, "mobilenet_weights"),
+        "small": lambda shape, classes, settings: models.SmallConvNet(
+            shape, classes
+        ),
+    }
+
+
+def text_networks():
+    """Return builders of networks for the tokens of texts.
+
+    Returns:
+        Dict as `image_networks` returns it. The settings have
+        `text_weights`.
+    """
+    return {
+        "bert_base": lambda shape, classes, settings: models.BertBase(
+            classes, _weights(settings.text_weights)
+        ),
+        "small": lambda shape, classes, settings: models.SmallTextNet(classes),
+    }
+
+
+def _with_weights(network, setting):
+    return lambda shape, classes, settings: network(
+        shape, classes, _weights(getattr(settings, setting))
+    )
+
+
+def _weights(given):
+    return None if given == RANDOM else given

@@ -1,0 +1,262 @@
+"""What all runs of a recipe share: data, networks, training."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+
+from keras_c2kd.experiments.method_rows import BASELINE
+from keras_c2kd.experiments.method_rows import METHOD_ROWS
+
+PROTOCOLS = ("last", "best_validation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What decides the outcome of a run besides method, networks and seed.
+
+    A recipe adds fields of its own in a subclass. All of them are stored with
+    every result, and each is an option of the command line.
+
+    Args:
+        epochs: Integer. Defaults to `100`.
+        batch_size: Integer. Defaults to `64`.
+        learning_rate: Float, of the first step. Defaults to `1e-2`.
+        end_learning_rate: Float, of the last step. Defaults to `1e-4`, the
+            floor of the authors' code and Keras' default; the paper names
+            none.
+        power: Float, of the polynomial decay between them. Defaults to `0.9`.
+        momentum: Float, of SGD. Defaults to `0.9`.
+        warmup_epochs: Integer, epochs in which the weights of DKD and
+            ReviewKD grow from 0. Defaults to `20`, as in their authors' code.
+        protocol: `"last"` (default): the network after the last epoch is
+            tested; `"best_validation"`: the one with the best validation
+            score of all epochs.
+
+    Reference: Huo et al., CVPR 2024, section 4.1.
+    """
+
+    epochs: int = 100
+    batch_size: int = 64
+    learning_rate: float = 1e-2
+    end_learning_rate: float = 1e-4
+    power: float = 0.9
+    momentum: float = 0.9
+    warmup_epochs: int = 20
+    protocol: str = dataclasses.field(
+        default="last", metadata={"choices": PROTOCOLS}
+    )
+
+    def compile(self, distiller, steps):
+        """Compile for a run of so many steps.
+
+        Args:
+            distiller: `CrossModalDistiller`.
+            steps: Integer, training steps of the whole run.
+        """
+        distiller.compile(
+            optimizer=keras.optimizers.SGD(
+                keras.optimizers.schedules.PolynomialDecay(
+                    self.learning_rate,
+                    steps,
+                    end_learning_rate=self.end_learning_rate,
+                    power=self.power,
+                ),
+                momentum=self.momentum,
+            ),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A data set, its networks, and what is compared on it.
+
+    Attributes:
+        name: String, also of the result folder.
+        settings: `Training`, or a dataclass derived from it.
+        load: Function `(settings, seed, data, cache)` to `PairedSplits`, from
+            the settings, the seed, the folder that the user names and the
+            folder for prepared arrays.
+        networks: Dict from each of the two modalities to a dict from names to
+            functions `(input_shape, num_classes, settings)` that build a
+            network ending in logits; the first is the default. `input_shape`
+            is that of one sample (a dict of them for texts).
+        methods: Names in `METHOD_ROWS` that can be chosen.
+        default_methods: Those that run if none is chosen.
+        stages: Names of the layers that all networks have, shallow to deep.
+        metric: Name of the metric to report. Defaults to `"accuracy"`.
+        metric_name: What the metric is called in texts. Defaults to
+            `"accuracy"`.
+        seeds: Integer, number of seeds, from 0 on. Defaults to `3`, as in
+            the paper.
+        data_folder: What the user's folder must hold, for the help text;
+            None (default) if the data come with the package.
+        data_depend_on_seed: Whether each seed has data of its own.
+        largest_share: Float, share of the samples that may be missing or
+            unreadable. Defaults to `0.01`.
+        smoke: Dict of the settings of a trial.
+        smoke_networks: Dict from the modality to the default network of a
+            trial.
+        verbose: As in Keras' `fit`, for each run. Defaults to `"auto"`.
+
+    Raises:
+        ValueError: If a method is unknown or there are not two modalities.
+    """
+
+    name: str
+    settings: Training
+    load: Callable
+    networks: dict
+    methods: tuple = tuple(METHOD_ROWS)
+    default_methods: tuple = ("kd", "c2kd")
+    stages: tuple = ("stage_1", "stage_2", "stage_3", "stage_4")
+    metric: str = "accuracy"
+    metric_name: str = "accuracy"
+    seeds: int = 3
+    data_folder: str | None = None
+    data_depend_on_seed: bool = False
+    largest_share: float = 0.01
+    smoke: dict = dataclasses.field(default_factory=dict)
+    smoke_networks: dict = dataclasses.field(default_factory=dict)
+    verbose: object = "auto"
+
+    def __post_init__(self):
+        """Check the names."""
+        unknown = {*self.methods, *self.default_methods} - set(METHOD_ROWS)
+        if unknown:
+            raise ValueError(
+                f"The methods are {tuple(METHOD_ROWS)}. "
+                f"Received: {sorted(unknown)}"
+            )
+        if len(self.networks) != 2:
+            raise ValueError(
+                "A recipe has networks for two modalities. "
+                f"Received: {sorted(self.networks)}"
+            )
+
+    @property
+    def modalities(self):
+        """Both modalities."""
+        return tuple(self.networks)
+
+    def trial(self):
+        """Return the recipe of a trial: small, short, one seed."""
+        networks = {
+            modality: {
+                name: names[name]
+                for name in (
+                    self.smoke_networks.get(modality, next(iter(names))),
+                    *names,
+                )
+            }
+            for modality, names in self.networks.items()
+        }
+        return dataclasses.replace(
+            self,
+            settings=dataclasses.replace(self.settings, **self.smoke),
+            networks=networks,
+            seeds=1,
+        )
+
+    def other(self, modality):
+        """Return the other modality."""
+        first, second = self.modalities
+        return second if modality == first else first
+
+    def network(self, modality, name=None):
+        """Return a network's name, the default's without one.
+
+        Raises:
+            ValueError: If the modality has no such network.
+        """
+        names = self.networks[modality]
+        if name is not None and name not in names:
+            raise ValueError(
+                f"Networks for {modality} are {tuple(names)}. "
+                f"Received: {name!r}"
+            )
+        return next(iter(names)) if name is None else name
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training of one network: a cell of a table, for one seed.
+
+    Attributes:
+        method: Name of the method.
+        student: Modality of the deployed network.
+        student_network: Name of the deployed network.
+        teacher: Modality of the teacher, `"both"` for one that reads both,
+            None without a teacher.
+        teacher_network: Name of the network of the other modality, or None.
+        seed: Integer.
+    """
+
+    method: str
+    student: str
+    student_network: str
+    teacher: str | None
+    teacher_network: str | None
+    seed: int
+
+    @property
+    def name(self):
+        """What the result file's name begins with."""
+        networks = [self.student_network, self.teacher_network]
+        pair = "-".join(name for name in networks if name)
+        return f"{self.method}-{self.student}-{pair}-seed{self.seed}"
+
+
+def baseline_run(student, network, seed):
+    """Return the run of a network that trains alone."""
+    return Run(BASELINE, student, network, None, None, seed)
+
+
+def plan_runs(
+    recipe,
+    methods,
+    students,
+    seeds,
+    student_network=None,
+    teacher_network=None,
+):
+    """List the runs of a table, pre-trained teachers first.
+
+    Args:
+        recipe: `Recipe`.
+        methods: Names of methods; the baseline is always run.
+        students: Modalities of the deployed network.
+        seeds: Sequence of integers.
+        student_network: Name of the deployed network; None for the
+            modality's default.
+        teacher_network: The same for the other modality.
+
+    Returns:
+        List of `Run`.
+
+    Raises:
+        ValueError: If a modality has no such network.
+    """
+    plan = []
+    for seed in seeds:
+        for student in students:
+            teacher = recipe.other(student)
+            own = recipe.network(student, student_network)
+            other = recipe.network(teacher, teacher_network)
+            # Both modalities train alone: for the gap, and to have teachers.
+            plan.append(baseline_run(student, own, seed))
+            plan.append(baseline_run(teacher, other, seed))
+            for method in methods:
+                row = METHOD_ROWS[method]
+                if method == BASELINE:
+                    continue
+                if not row.has_teacher:
+                    plan.append(Run(method, student, own, None, None, seed))
+                    continue
+                reads = "both" if row.is_fused else teacher
+                plan.append(Run(method, student, own, reads, other, seed))
+    plan = list(dict.fromkeys(plan))
+    # Stable: within a seed, those that train alone come first.
+    return sorted(plan, key=lambda run: (run.seed, run.method != BASELINE))

@@ -1,0 +1,123 @@
+"""A training that goes on after a kill as if nothing had happened."""
+
+import json
+import pathlib
+import shutil
+import time
+
+import keras
+
+from keras_c2kd.experiments.results import write_atomically
+
+
+class ResumableTraining(keras.callbacks.Callback):
+    """Keeps all that a run needs to go on, from time to time.
+
+    That is: the weights, the optimizer's and all random state; the history of
+    the epochs so far; and with `monitor` the weights of the best epoch. They
+    belong to one point in time: `state.json`, which is replaced whole, names
+    the files, and older ones are removed after. A kill at any moment leaves
+    the last state or the new one. (Keras' `BackupAndRestore` keeps the
+    weights, but neither history nor best epoch, and its two files can belong
+    to different epochs.)
+
+    Put it last among the callbacks, so that it sees what the others log.
+
+    Args:
+        distiller: `CrossModalDistiller`, compiled.
+        folder: Path of a folder of this run alone.
+        monitor: Name of the logged value whose highest epoch is kept, the
+            first one of equals, such as `"val_accuracy"`; or None (default).
+        least_seconds: Float, pause between two states at least. The last
+            epoch is always kept. Defaults to `60.0`.
+
+    Attributes:
+        epoch: Integer, number of epochs that are done.
+        history: Dict from names to one value an epoch.
+    """
+
+    def __init__(self, distiller, folder, monitor=None, least_seconds=60.0):
+        super().__init__()
+        # Keras' callbacks know the model as `model`, but only within `fit`.
+        self.distiller = distiller
+        self.folder = pathlib.Path(folder)
+        self.monitor = monitor
+        self.least_seconds = least_seconds
+        self.epoch = 0
+        self.history = {}
+        self._best = None
+        self._files = {}
+        self._saved = time.monotonic()
+
+    def restore(self):
+        """Bring the distiller to where the run was, if it was anywhere.
+
+        Raises:
+            ValueError: If the state is damaged, which a kill cannot do.
+        """
+        path = self.folder / "state.json"
+        if not path.exists():
+            return
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+            self._load(state["files"]["last"])
+        except (ValueError, KeyError, OSError) as error:
+            raise ValueError(
+                "An interrupted run goes on from its state. Received: "
+                f"{self.folder}, which cannot be read ({error}). Delete the "
+                "folder to begin the run anew."
+            ) from error
+        self.epoch, self.history = state["epoch"], state["history"]
+        self._best, self._files = state["best"], state["files"]
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Note the epoch, and keep the state if it is time."""
+        self.epoch = epoch + 1
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(float(value))
+        is_best = False
+        if self.monitor is not None:
+            value = self.history[self.monitor][-1]
+            is_best = self._best is None or value > self._best
+        if is_best:
+            self._best = value
+            self._files = {**self._files, "best": self._save("best")}
+        is_last = self.epoch == self.params.get("epochs")
+        if is_last or time.monotonic() - self._saved >= self.least_seconds:
+            self._keep()
+
+    def finish(self):
+        """Give the distiller the weights that count, after training."""
+        if self.monitor is not None:
+            self._load(self._files["best"])
+
+    def remove(self):
+        """Remove the state: the result is stored."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _keep(self):
+        """Write the state, and remove what it does not name."""
+        self._files = {**self._files, "last": self._save("last")}
+        state = {
+            "epoch": self.epoch,
+            "history": self.history,
+            "best": self._best,
+            "files": self._files,
+        }
+        write_atomically(self.folder / "state.json", json.dumps(state))
+        for path in self.folder.glob("*.weights.h5"):
+            if path.name not in self._files.values():
+                path.unlink()
+        self._saved = time.monotonic()
+
+    def _save(self, what):
+        """Write the weights of this epoch; return the file's name."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = f"{what}_{self.epoch}.weights.h5"
+        self.distiller.save_weights(self.folder / name, overwrite=True)
+        return name
+
+    def _load(self, name):
+        # The optimizer's state can only be put where it exists.
+        self.distiller.optimizer.build(self.distiller.trainable_variables)
+        self.distiller.load_weights(self.folder / name)
