@@ -548,6 +548,7 @@ class CrossModalDistiller(keras.Model):
             required=needed,
             num_classes=None if shape is None else shape[-1],
             logits_rank=None if shape is None else len(shape),
+            logits_size=() if shape is None else shape[1:-1],
             sparse=_takes_sparse_labels(loss),
             ignore_class=getattr(loss, "ignore_class", None),
             bare=len(needed) == 1,

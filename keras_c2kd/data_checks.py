@@ -18,6 +18,8 @@ class BatchRules:
         required: Modality keys that must be there.
         num_classes: Integer, or None if the logits' shape is not known.
         logits_rank: Rank of the logits, batch axis included, or None.
+        logits_size: Height and width of dense logits, None where they are not
+            known; empty for one row a sample.
         sparse: Whether the loss takes integer labels. None if not known.
         ignore_class: Label that the loss ignores, or None.
         bare: Whether input that is no dict stands for the one required
@@ -31,6 +33,7 @@ class BatchRules:
         required,
         num_classes,
         logits_rank=2,
+        logits_size=(),
         sparse=None,
         ignore_class=None,
         bare=False,
@@ -39,6 +42,7 @@ class BatchRules:
         self.required = tuple(required)
         self.num_classes = num_classes
         self.logits_rank = logits_rank
+        self.logits_size = tuple(logits_size)
         self.sparse = sparse
         self.ignore_class = ignore_class
         self.bare = bare
@@ -124,6 +128,17 @@ class BatchRules:
                 f"Received in {where}: labels of shape {labels.shape}. Choose "
                 "between SparseCategoricalCrossentropy (integers) and "
                 "CategoricalCrossentropy (one-hot)."
+            )
+        size = labels.shape[1 : rank - 1]
+        if any(
+            own not in (None, given)
+            for own, given in zip(self.logits_size, size)
+        ):
+            raise ValueError(
+                "Dense labels must have the size of the logits, "
+                f"{self.logits_size}. Received in {where}: labels of size "
+                f"{size}. Let the network resize its logits to the labels' "
+                "size, or take every n-th label, labels[:, ::n, ::n]."
             )
         if one_hot:
             _check_finite(labels, "labels", where)

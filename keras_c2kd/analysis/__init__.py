@@ -1,13 +1,23 @@
-"""What happened during training, measured and drawn."""
+"""Two modalities before training, and training itself, measured and drawn."""
 
 from keras_c2kd.analysis.figures import plot_comparison
+from keras_c2kd.analysis.figures import plot_segmentation
 from keras_c2kd.analysis.figures import plot_training_dynamics
+from keras_c2kd.analysis.gap_report import ModalityGap
+from keras_c2kd.analysis.gap_rules import GapRules
+from keras_c2kd.analysis.mean_iou import MeanIoU
 from keras_c2kd.analysis.mini_batch_cka import MiniBatchCKA
+from keras_c2kd.analysis.modality_gap import modality_gap
 from keras_c2kd.analysis.rank_distortion import RankDistortion
 
 __all__ = [
+    "GapRules",
+    "MeanIoU",
     "MiniBatchCKA",
+    "ModalityGap",
     "RankDistortion",
+    "modality_gap",
     "plot_comparison",
+    "plot_segmentation",
     "plot_training_dynamics",
 ]

@@ -132,6 +132,60 @@ def plot_comparison(comparisons, path, metric="accuracy"):
     figure.savefig(_prepared(path), dpi=150)
 
 
+def plot_segmentation(columns, classes, path):
+    """Draw pictures beside label maps, one row a scene.
+
+    Args:
+        columns: Dict from titles to arrays of scenes: pictures of 0 to 1
+            `(scenes, height, width, 3)`, depth or other numbers
+            `(scenes, height, width)` in floats, or label maps of the same
+            shape in integers; negative labels, which are ignored, are white.
+        classes: Names of the classes, for the legend.
+        path: Where the PNG goes.
+    """
+    scenes = len(next(iter(columns.values())))
+    height, width = next(iter(columns.values())).shape[1:3]
+    size = 1.9
+    figure, panels = _new_figure(
+        len(columns), scenes, width=size, height=size * height / width
+    )
+    colours = _class_colours(len(classes))
+    for place, (title, arrays) in enumerate(columns.items()):
+        for scene, array in enumerate(arrays):
+            panel = panels[scene * len(columns) + place]
+            panel.set_axis_off()
+            if scene == 0:
+                panel.set_title(title, fontsize=8)
+            if array.dtype.kind in "iu":
+                seen = np.ones((*array.shape, 3))
+                seen[array >= 0] = colours[array[array >= 0]]
+                panel.imshow(seen, interpolation="nearest")
+            else:
+                panel.imshow(np.clip(array, 0, 1) if array.ndim == 3 else array)
+    patches = importlib.import_module("matplotlib.patches")
+    figure.legend(
+        handles=[
+            patches.Patch(color=colour, label=name)
+            for colour, name in zip(colours, classes)
+        ],
+        loc="outside lower center",
+        ncols=min(len(classes), 8),
+        fontsize=7,
+        frameon=False,
+    )
+    figure.savefig(_prepared(path), dpi=150)
+
+
+def _class_colours(count):
+    """Return colours that differ in hue and, one after the other, in light."""
+    colours = importlib.import_module("matplotlib.colors")
+    numbers = np.arange(count)
+    # The golden section spreads any number of hues.
+    hue = (0.08 + 0.618034 * numbers) % 1
+    value = np.asarray([0.95, 0.6, 0.8])[numbers % 3]
+    return colours.hsv_to_rgb(np.stack([hue, 0 * hue + 0.65, value], axis=-1))
+
+
 def _student_of(row):
     return f"{row.student} ({row.student_network})"
 

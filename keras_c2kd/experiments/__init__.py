@@ -7,7 +7,9 @@ from keras_c2kd.experiments.method_rows import METHOD_ROWS
 from keras_c2kd.experiments.method_rows import MethodRow
 from keras_c2kd.experiments.method_rows import RunContext
 from keras_c2kd.experiments.networks import image_networks
+from keras_c2kd.experiments.networks import segmentation_networks
 from keras_c2kd.experiments.networks import text_networks
+from keras_c2kd.experiments.recipe import DenseTraining
 from keras_c2kd.experiments.recipe import Recipe
 from keras_c2kd.experiments.recipe import Run
 from keras_c2kd.experiments.recipe import Training
@@ -18,6 +20,8 @@ from keras_c2kd.experiments.results import environment
 from keras_c2kd.experiments.results import write_atomically
 from keras_c2kd.experiments.resumable import ResumableTraining
 from keras_c2kd.experiments.runner import Runner
+from keras_c2kd.experiments.segmentation import class_table
+from keras_c2kd.experiments.segmentation import illustrate_segmentation
 from keras_c2kd.experiments.tables import Comparison
 from keras_c2kd.experiments.tables import Summary
 from keras_c2kd.experiments.tables import compare_methods
@@ -30,6 +34,7 @@ __all__ = [
     "BASELINE",
     "METHOD_ROWS",
     "Comparison",
+    "DenseTraining",
     "MethodRow",
     "Recipe",
     "ResumableTraining",
@@ -39,15 +44,18 @@ __all__ = [
     "Runner",
     "Summary",
     "Training",
+    "class_table",
     "compare_methods",
     "environment",
     "format_difference",
     "format_score",
+    "illustrate_segmentation",
     "image_networks",
     "markdown_table",
     "plan_runs",
     "report",
     "run_recipe",
+    "segmentation_networks",
     "summarize",
     "text_networks",
     "train_all",

@@ -53,7 +53,11 @@ def run_recipe(recipe, description, arguments=None):
         options.teacher_network,
     )
     records = train_all(runner, plan)
-    return report(recipe, records, pathlib.Path(options.out), options.students)
+    directory = pathlib.Path(options.out)
+    comparisons = report(recipe, records, directory, options.students)
+    if recipe.illustrate is not None:
+        recipe.illustrate(runner, records, directory)
+    return comparisons
 
 
 def train_all(runner, plan):

@@ -39,6 +39,33 @@ def text_networks():
     }
 
 
+def segmentation_networks():
+    """Return builders of networks with a class a pixel.
+
+    Returns:
+        Dict as `image_networks` returns it. The settings have
+        `resnet_weights` and `mobilenet_weights`, of the backbones, and
+        `output_stride`.
+    """
+    return {
+        "resnet18": _segmenter("resnet18", "resnet_weights"),
+        "mobilenet_v2": _segmenter("mobilenet_v2", "mobilenet_weights"),
+        "small": lambda shape, classes, settings: models.SmallSegmenter(
+            shape, classes
+        ),
+    }
+
+
+def _segmenter(backbone, setting):
+    return lambda shape, classes, settings: models.DeepLabV3Plus(
+        backbone,
+        shape,
+        classes,
+        weights=_weights(getattr(settings, setting)),
+        output_stride=settings.output_stride,
+    )
+
+
 def _with_weights(network, setting):
     return lambda shape, classes, settings: network(
         shape, classes, _weights(getattr(settings, setting))

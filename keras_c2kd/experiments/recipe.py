@@ -4,7 +4,10 @@ import dataclasses
 from collections.abc import Callable
 
 import keras
+import numpy as np
 
+from keras_c2kd.analysis import MeanIoU
+from keras_c2kd.data.scene_dataset import IGNORED
 from keras_c2kd.experiments.method_rows import BASELINE
 from keras_c2kd.experiments.method_rows import METHOD_ROWS
 
@@ -47,12 +50,13 @@ class Training:
         default="last", metadata={"choices": PROTOCOLS}
     )
 
-    def compile(self, distiller, steps):
+    def compile(self, distiller, steps, classes):
         """Compile for a run of so many steps.
 
         Args:
             distiller: `CrossModalDistiller`.
             steps: Integer, training steps of the whole run.
+            classes: Names of the classes.
         """
         distiller.compile(
             optimizer=keras.optimizers.SGD(
@@ -64,9 +68,76 @@ class Training:
                 ),
                 momentum=self.momentum,
             ),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
+            loss=self.loss(),
+            metrics=self.metrics(classes),
         )
+
+    def loss(self):
+        """Return the supervised loss."""
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def metrics(self, classes):
+        """Return the metrics, of which the recipe reports one."""
+        return ["accuracy"]
+
+    def test_scores(self, network, modality, dataset, classes):
+        """Return further scores of the tested student, to be stored.
+
+        Args:
+            network: The student.
+            modality: Its modality.
+            dataset: Test batches.
+            classes: Names of the classes.
+        """
+        return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseTraining(Training):
+    """Training with a label a pixel, of which some are ignored.
+
+    The metric is the mean intersection over union, `mean_iou`, of the classes
+    that occur in labels or predictions. That of each class of the test
+    samples, `iou_<class>`, is stored with the results. Ignored pixels count
+    in none.
+    """
+
+    def loss(self):
+        """Return the cross-entropy of the pixels that are not ignored."""
+        return keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, ignore_class=IGNORED
+        )
+
+    def metrics(self, classes):
+        """Return the mean intersection over union."""
+        return [_mean_iou(len(classes))]
+
+    def test_scores(self, network, modality, dataset, classes):
+        """Return the intersection over union of each class."""
+        metric = _mean_iou(len(classes))
+        for index in range(len(dataset)):
+            inputs, labels = dataset[index]
+            logits = network.predict_on_batch(inputs[modality])
+            metric.update_state(labels, logits)
+        counts = keras.ops.convert_to_numpy(metric.total_cm)
+        hits = np.diag(counts)
+        union = counts.sum(axis=0) + counts.sum(axis=1) - hits
+        # NaN cannot be written as JSON: a class that does not occur is None.
+        return {
+            f"iou_{name.replace(' ', '_')}": float(hit / total)
+            if total
+            else None
+            for name, hit, total in zip(classes, hits, union)
+        }
+
+
+def _mean_iou(num_classes):
+    return MeanIoU(
+        num_classes=num_classes,
+        ignore_class=IGNORED,
+        sparse_y_pred=False,
+        name="mean_iou",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +170,12 @@ class Recipe:
         smoke: Dict of the settings of a trial.
         smoke_networks: Dict from the modality to the default network of a
             trial.
+        taps: Dict from methods to the arguments of `CrossModalDistiller` that
+            name taps, where they are others than in `METHOD_ROWS`.
+        ranked_pairs: Integer, training pairs whose ranks are looked at after
+            each epoch. Defaults to `512`.
+        illustrate: Function `(runner, records, directory)` that writes more
+            than the table and its figures; None (default) for nothing.
         verbose: As in Keras' `fit`, for each run. Defaults to `"auto"`.
 
     Raises:
@@ -120,6 +197,9 @@ class Recipe:
     largest_share: float = 0.01
     smoke: dict = dataclasses.field(default_factory=dict)
     smoke_networks: dict = dataclasses.field(default_factory=dict)
+    taps: dict = dataclasses.field(default_factory=dict)
+    ranked_pairs: int = 512
+    illustrate: Callable | None = None
     verbose: object = "auto"
 
     def __post_init__(self):
@@ -159,6 +239,11 @@ class Recipe:
             networks=networks,
             seeds=1,
         )
+
+    def taps_of(self, method):
+        """Return the arguments of `CrossModalDistiller` that name taps."""
+        found = METHOD_ROWS[method].taps(self.stages)
+        return {**found, **self.taps.get(method, {})}
 
     def other(self, modality):
         """Return the other modality."""

@@ -12,6 +12,7 @@ import warnings
 
 import keras
 
+from keras_c2kd.atomic_files import write_atomically
 from keras_c2kd.version import __version__
 
 _KEYS = {"name", "settings", "network", "environment", "finished"}
@@ -150,21 +151,6 @@ def environment():
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
-
-
-def write_atomically(path, text):
-    """Write a text file that is either the old one or the whole new one."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _free_path(path):

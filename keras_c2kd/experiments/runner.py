@@ -15,9 +15,6 @@ from keras_c2kd.experiments.recipe import baseline_run
 from keras_c2kd.experiments.resumable import ResumableTraining
 from keras_c2kd.methods import fuse
 
-# Training pairs whose ranks are looked at after each epoch.
-RANKED_PAIRS = 512
-
 
 class Runner:
     """Trains the runs of a recipe and keeps their results.
@@ -94,7 +91,7 @@ class Runner:
             "backend": keras.backend.backend(),
             **dataclasses.asdict(self.settings),
             "method_config": method.get_config(),
-            **METHOD_ROWS[run.method].taps(self.recipe.stages),
+            **self.recipe.taps_of(run.method),
             "data": self.splits(run.seed).provenance["fingerprint"],
         }
 
@@ -121,7 +118,11 @@ class Runner:
         validation, test = (
             part.select(seen) for part in (splits.validation, splits.test)
         )
-        self.settings.compile(distiller, len(train) * self.settings.epochs)
+        self.settings.compile(
+            distiller,
+            len(train) * self.settings.epochs,
+            splits.provenance["classes"],
+        )
         state = ResumableTraining(
             distiller,
             self.files.path(name, identity, ".partial"),
@@ -136,7 +137,8 @@ class Runner:
             state.remove()
         callbacks = [FollowEpochs(train)]
         if run.teacher is not None:
-            ranked = splits.train.select(seen).evaluation(RANKED_PAIRS)
+            ranked = splits.train.select(seen)
+            ranked = ranked.evaluation(self.recipe.ranked_pairs)
             callbacks.append(RankDistortion(ranked))
         if state.epoch < self.settings.epochs:
             distiller.fit(
@@ -150,6 +152,12 @@ class Runner:
             )
         state.finish()
         tested = distiller.evaluate(test, return_dict=True, verbose=0)
+        tested |= self.settings.test_scores(
+            distiller.student,
+            run.student,
+            test,
+            splits.provenance["classes"],
+        )
         scores["student"] = tested[self.recipe.metric]
         if run.teacher is not None:
             scores["teacher_after"] = tested[f"teacher_{self.recipe.metric}"]
@@ -158,6 +166,7 @@ class Runner:
             identity,
             {
                 "scores": scores,
+                "test": tested,
                 "history": state.history,
                 "seconds": time.monotonic() - start,
                 "data": splits.provenance,
@@ -202,7 +211,7 @@ class Runner:
             student_modality=run.student,
             teacher_modality=teacher_modality,
             method=method,
-            **row.taps(self.recipe.stages),
+            **self.recipe.taps_of(run.method),
         )
         keras.utils.set_random_seed(run.seed)
         return distiller, scores

@@ -1,6 +1,7 @@
 """The paper's networks: plain Keras models that map a modality to logits."""
 
 from keras_c2kd.models.deeplab_v3_plus import DeepLabV3Plus
+from keras_c2kd.models.deeplab_v3_plus import SmallSegmenter
 from keras_c2kd.models.image_classifiers import MobileNetV2
 from keras_c2kd.models.image_classifiers import ResNet18
 from keras_c2kd.models.image_classifiers import ResNet50
@@ -18,6 +19,7 @@ __all__ = [
     "ResNet18",
     "ResNet50",
     "SmallConvNet",
+    "SmallSegmenter",
     "SmallTextNet",
     "word_vocabulary",
 ]

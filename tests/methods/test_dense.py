@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_c2kd import losses
+from keras_c2kd.analysis import MeanIoU
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import CIRKD
 from keras_c2kd.methods import DIST
@@ -117,9 +118,7 @@ def dense_distiller(method, teacher=None, **kwargs):
                 from_logits=True, ignore_class=IGNORED
             ),
             "metrics": [
-                keras.metrics.MeanIoU(
-                    CLASSES, ignore_class=IGNORED, sparse_y_pred=False
-                )
+                MeanIoU(CLASSES, ignore_class=IGNORED, sparse_y_pred=False)
             ],
         },
         **kwargs,
@@ -236,6 +235,14 @@ def test_logits_of_unlike_size_are_refused():
     for teacher in (small, keras.Model(whole.input, pooled)):
         with pytest.raises(ValueError, match=r"same pixels.*\(8, 12\)"):
             dense_distiller(KnowledgeDistillation(), teacher)
+
+
+def test_labels_of_another_size_than_the_logits_are_refused():
+    distiller = dense_distiller(KnowledgeDistillation())
+    inputs, labels = scenes(4)
+    for wrong in (labels[:, ::2, ::2], labels[:, :, :-1]):
+        with pytest.raises(ValueError, match=r"size of the logits, \(8, 12\)"):
+            distiller.fit(inputs, wrong, verbose=0)
 
 
 def test_proxies_give_logits_of_the_networks_size():

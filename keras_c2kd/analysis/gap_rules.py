@@ -1,0 +1,390 @@
+"""From the figures of the modality gap to sentences, by stated rules."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+CAVEAT = (
+    "These sentences follow from the figures by the rules named beside them. "
+    "The rules restate the analysis of Huo et al. (CVPR 2024, section 3.1) "
+    "with thresholds that are a choice. They are a heuristic: whether they "
+    "predict the gain of a distillation has not been tested. Only training "
+    "with and without it, over several seeds, tells."
+)
+
+# The rules on the two directions, what a reader asks first.
+DIRECTION_RULES = (
+    "little to learn",
+    "weaker source",
+    "misaligned source",
+    "aligned source",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class GapRules:
+    """Thresholds of the rules that draw the conclusion.
+
+    The rules, in their order; a rule in brackets ends the list when it holds:
+
+    - *[few samples]*: fewer than `fewest_samples`. No conclusion.
+    - *[untrained]*: the accuracy's interval of a network reaches down to the
+      share of the most frequent class. No conclusion.
+    - *accuracy*: the exact McNemar test has `p < 1 - confidence`. The better
+      network has the stronger modality; otherwise no difference is shown.
+    - *imbalance*: the mean target probabilities differ by `probability_gap`
+      or more in favour of the network that *accuracy* found better.
+    - *misalignment*: `misaligned_share` of the samples or more have a Kendall
+      correlation below the threshold; or its mean over the non-target classes
+      is below `misaligned_kendall`.
+    - *features*: no pair of stages has a CKA of `alike_cka` or more.
+    - *class conflicts*: classes with `fewest_of_a_class` samples, of which
+      `conflict_share` or more are ranked in opposite order.
+
+    Then, for each direction, the first of these that holds:
+
+    - *little to learn*: the source alone is right on less than
+      `learnable_share` of the samples.
+    - *weaker source*: *imbalance* holds, and the source is the weaker one.
+    - *misaligned source*: *misalignment* holds.
+    - *aligned source*: otherwise.
+
+    Args:
+        confidence: Level of all tests and intervals. Defaults to 0.95, the
+            usual one.
+        fewest_samples: Defaults to 100, where the interval of an accuracy is
+            up to 10 points to either side: enough to see the gaps of the
+            paper's Table 2 (21 points), not much less.
+        fewest_of_a_class: Defaults to 10, for the same reason: 30 points to
+            either side.
+        probability_gap: Defaults to 0.1, half of the smallest gap at which
+            the paper shows that distillation harms the stronger modality
+            (Table 2, VGGSound: 0.534 and 0.340).
+        misaligned_share: Defaults to 0.1. The paper prints no such share. On
+            the digits of `load_av_digits`, small networks of the same
+            modality had at most 0.01, of image and sound 0.21 and 0.24;
+            independent rankings have about 0.5.
+        misaligned_kendall: Defaults to 0.2: of two classes, three times in
+            five both networks prefer the same one. On the same digits 0.40
+            and 0.48 within a modality, -0.04 across; independent rankings
+            have 0.
+        learnable_share: Defaults to 0.05: the paper's method gains 2 to 5
+            points (Table 3); where the source alone is right on fewer
+            samples, not even all its right answers would give that.
+        alike_cka: Defaults to 0.5, half of what equal features have. On the
+            same digits 0.78 and 0.89 within a modality, 0.38 across.
+        conflict_share: Defaults to 0.5, most samples of the class.
+
+    Raises:
+        ValueError: If a threshold is not a number in its range.
+    """
+
+    confidence: float = 0.95
+    fewest_samples: int = 100
+    fewest_of_a_class: int = 10
+    probability_gap: float = 0.1
+    misaligned_share: float = 0.1
+    misaligned_kendall: float = 0.2
+    learnable_share: float = 0.05
+    alike_cka: float = 0.5
+    conflict_share: float = 0.5
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            most = math.inf if field.name.startswith("fewest") else 1
+            if not -1 <= value <= most or (
+                field.name == "confidence" and not 0 < value < 1
+            ):
+                raise ValueError(
+                    "Thresholds are shares or correlations (confidence "
+                    "between 0 and 1), and counts of samples. Received: "
+                    f"{field.name}={value}"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A sentence of the conclusion.
+
+    Attributes:
+        rule: name of the rule.
+        holds: whether its condition is met.
+        because: the condition, with the figures it was tested with.
+        sentence: what follows, in plain words.
+    """
+
+    rule: str
+    holds: bool
+    because: str
+    sentence: str
+
+
+def conclude(measures, cka, rules):
+    """Apply the rules.
+
+    Args:
+        measures: `GapMeasures`.
+        cka: Array `(teacher stages, student stages)`.
+        rules: `GapRules`.
+
+    Returns:
+        List of `Finding`, as `GapRules` lists them; those on the two
+        directions come last.
+    """
+    stop = _few_samples(measures, rules) or _untrained(measures)
+    if stop is not None:
+        return [stop]
+    accuracy = _accuracy(measures, rules)
+    imbalance = _imbalance(measures, rules, accuracy.holds)
+    misalignment = _misalignment(measures, rules)
+    findings = [accuracy, imbalance, misalignment]
+    if np.isfinite(cka).any():
+        findings.append(_features(cka, rules))
+    if len(measures.classes) > 2:
+        findings.append(_class_conflicts(measures, rules))
+    for source, learner in (
+        (measures.teacher, measures.student),
+        (measures.student, measures.teacher),
+    ):
+        is_weaker = imbalance.holds and source is not _stronger(measures)
+        findings.append(
+            _direction(
+                _name(measures, source),
+                _name(measures, learner),
+                source.only_right,
+                is_weaker,
+                misalignment.holds,
+                rules.learnable_share,
+            )
+        )
+    return findings
+
+
+def _few_samples(measures, rules):
+    if measures.samples >= rules.fewest_samples:
+        return None
+    return Finding(
+        "few samples",
+        True,
+        f"{measures.samples} samples < {rules.fewest_samples}",
+        "There are too few samples for a conclusion: the figures below "
+        "describe these samples and no others.",
+    )
+
+
+def _untrained(measures):
+    for network in (measures.teacher, measures.student):
+        if network.accuracy.low <= measures.majority_share:
+            return Finding(
+                "untrained",
+                True,
+                f"accuracy of {_name(measures, network)} "
+                f"{_interval(network.accuracy)} reaches down to "
+                f"{measures.majority_share:.1%}, the share of the most "
+                "frequent class",
+                f"No conclusion: {_name(measures, network)} is not shown to "
+                "be better than always answering "
+                f"{measures.majority_class!r}. Its soft labels say little "
+                "about its modality until it is trained.",
+            )
+    return None
+
+
+def _accuracy(measures, rules):
+    p_value, level = measures.accuracy_p_value, 1 - rules.confidence
+    wins, losses = measures.discordant
+    gap = measures.teacher.accuracy.value - measures.student.accuracy.value
+    # Of dense logits, one network may win on more images and lose on more
+    # pixels: nothing is shown then.
+    holds = p_value < level and (wins > losses) == (gap > 0)
+    stronger = _name(measures, _stronger(measures))
+    if holds:
+        sentence = (
+            f"{_capital(stronger)} is more accurate, by {abs(100 * gap):.1f} "
+            "points: more than chance explains."
+        )
+    else:
+        sentence = (
+            f"A difference in accuracy is not shown ({100 * gap:+.1f} points "
+            "for the teacher)."
+        )
+    return Finding(
+        "accuracy",
+        holds,
+        f"exact McNemar test p = {p_value:.2g} {_sign(holds, '<', '>=')} "
+        f"{level:.2g}; the teacher is better on {wins} samples, the student "
+        f"on {losses}",
+        sentence,
+    )
+
+
+def _imbalance(measures, rules, is_accuracy_gap):
+    gap = measures.probability_gap.value
+    stronger = _stronger(measures)
+    in_favour = gap if stronger is measures.teacher else -gap
+    holds = is_accuracy_gap and in_favour >= rules.probability_gap
+    if holds:
+        sentence = (
+            f"Modality imbalance: {_name(measures, stronger)} would lose "
+            "confidence in the right class by imitating the other. Leave the "
+            "target class out of the distillation in that direction."
+        )
+    else:
+        sentence = "No modality imbalance by this rule."
+    because = f"target probability, teacher minus student, {gap:+.3f}; "
+    if is_accuracy_gap:
+        because += (
+            f"{in_favour:+.3f} {_sign(holds, '>=', '<')} "
+            f"{rules.probability_gap:g} in favour of the more accurate one"
+        )
+    else:
+        because += "accuracy does not hold"
+    return Finding("imbalance", holds, because, sentence)
+
+
+def _misalignment(measures, rules):
+    kendall = measures.kendall
+    too_many = kendall.share_below >= rules.misaligned_share
+    too_low = kendall.non_target_mean < rules.misaligned_kendall
+    holds = bool(too_many or too_low)
+    if holds:
+        sentence = (
+            "Soft labels are misaligned: the two networks rank the classes "
+            "differently, so that what one says about the wrong classes "
+            "contradicts the other. Select the samples to distil by their "
+            "rank correlation, as C2KD does."
+        )
+    else:
+        sentence = (
+            "Soft labels are aligned by this rule: both networks rank the "
+            "classes alike on most samples."
+        )
+    because = (
+        f"Kendall below {kendall.threshold:g} on {kendall.share_below:.1%} "
+        f"{_sign(too_many, '>=', '<')} {rules.misaligned_share:.1%} "
+        f"(independent rankings: {kendall.chance_share_below:.1%})"
+    )
+    if not math.isnan(kendall.non_target_mean):
+        because += (
+            f"; mean over the non-target classes {kendall.non_target_mean:.2f} "
+            f"{_sign(too_low, '<', '>=')} {rules.misaligned_kendall:g}"
+        )
+    return Finding("misalignment", holds, because, sentence)
+
+
+def _features(cka, rules):
+    highest = float(np.nanmax(cka))
+    holds = highest < rules.alike_cka
+    if holds:
+        sentence = (
+            "The features are unlike: methods that match feature maps have "
+            "little to go by."
+        )
+    else:
+        sentence = (
+            "Some features are alike: methods that match feature maps have "
+            "something to go by."
+        )
+    return Finding(
+        "features",
+        holds,
+        f"highest CKA of two stages {highest:.2f} {_sign(holds, '<', '>=')} "
+        f"{rules.alike_cka:g}",
+        sentence,
+    )
+
+
+def _class_conflicts(measures, rules):
+    clear = [
+        conflict
+        for conflict in measures.conflicts
+        if conflict.rows >= rules.fewest_of_a_class
+        and conflict.opposed >= rules.conflict_share
+    ]
+    because = (
+        f"{len(clear)} of {len(measures.classes)} classes have at least "
+        f"{rules.fewest_of_a_class} samples and are ranked in opposite order "
+        f"on at least {rules.conflict_share:.0%} of them"
+    )
+    if not clear:
+        return Finding(
+            "class conflicts", False, because, "No class is in clear conflict."
+        )
+    examples = "; ".join(
+        f"{conflict.name!r} is to the teacher most like "
+        f"{conflict.teacher_favourite!r}, to the student most like "
+        f"{conflict.student_favourite!r}"
+        for conflict in clear[:3]
+    )
+    return Finding(
+        "class conflicts",
+        True,
+        because,
+        f"Classes conflict, most of all: {examples}.",
+    )
+
+
+def _direction(source, learner, only_right, weaker, misaligned, least):
+    way = f"From {source} to {learner}"
+    share = f"{source} alone is right on {only_right:.1%}"
+    learnable = f"{share} >= {least:.1%}"
+    if only_right < least:
+        return Finding(
+            "little to learn",
+            True,
+            f"{share} < {least:.1%}",
+            f"{way}: little to gain. {_capital(source)} knows few answers "
+            f"that {learner} does not.",
+        )
+    if weaker:
+        return Finding(
+            "weaker source",
+            True,
+            f"{learnable}; imbalance holds against {source}",
+            f"{way}: plain distillation is likely to harm. C2KD is made for "
+            "this: it leaves the target class out, and selects the samples.",
+        )
+    if misaligned:
+        return Finding(
+            "misaligned source",
+            True,
+            f"{learnable}; misalignment holds",
+            f"{way}: there is something to learn, but plain distillation is "
+            "likely to bring little, or to harm. Select the samples, or try "
+            "C2KD.",
+        )
+    return Finding(
+        "aligned source",
+        True,
+        f"{learnable}; neither misalignment nor imbalance against {source} "
+        "holds",
+        f"{way}: plain distillation may help.",
+    )
+
+
+def _stronger(measures):
+    teacher, student = measures.teacher, measures.student
+    is_teacher = teacher.accuracy.value >= student.accuracy.value
+    return teacher if is_teacher else student
+
+
+def _name(measures, network):
+    side = "teacher" if network is measures.teacher else "student"
+    return f"the {side} ({network.modality})"
+
+
+def _capital(text):
+    return text[:1].upper() + text[1:]
+
+
+def _sign(holds, met, not_met):
+    return met if holds else not_met
+
+
+def _interval(estimate):
+    return (
+        f"{100 * estimate.value:.1f} "
+        f"[{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    )

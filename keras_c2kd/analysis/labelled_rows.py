@@ -1,0 +1,149 @@
+"""Rows of logits with a label, collected from batches of two networks."""
+
+import numpy as np
+
+from keras_c2kd.network_checks import check_logits
+
+SIDES = ("teacher", "student")
+
+
+class LabelledRows:
+    """Rows of logits with a label, collected from batches.
+
+    Args:
+        num_classes: Integer that the logits must agree with, or None.
+        ignore_class: Label of rows that do not count, or None.
+        pixels: Integer, at most so many pixels of an image are kept, drawn
+            evenly from those that count, the same ones every time.
+
+    Attributes:
+        seen: Integer, how many samples were added.
+        is_dense: Whether the logits are dense.
+    """
+
+    def __init__(self, num_classes=None, ignore_class=None, pixels=256):
+        self.num_classes = num_classes
+        self.ignore_class = ignore_class
+        self.pixels = pixels
+        self.is_dense = False
+        self.seen = 0
+        self._kept = {"labels": [], "sample_of": [], **{s: [] for s in SIDES}}
+
+    def add(self, logits, labels, where):
+        """Add one batch.
+
+        Args:
+            logits: Dict from the side to an array `(batch, ..., classes)`.
+            labels: Array of integers, or of one-hot rows.
+            where: String that names the batch in errors.
+
+        Raises:
+            ValueError: If logits or labels are not what they must be.
+        """
+        shape = logits["student"].shape
+        check_logits({s: {"logits": logits[s].shape} for s in SIDES})
+        if self.num_classes not in (None, shape[-1]):
+            raise ValueError(
+                "`class_names` has one name for each class. Received: "
+                f"{self.num_classes} names for logits of {shape[-1]} classes."
+            )
+        labels = _integer_labels(labels, shape, self.ignore_class, where)
+        labels = labels.reshape(len(labels), -1)
+        samples, places = self._draw(labels)
+        for side in SIDES:
+            wide = _wide(logits[side])
+            rows = wide.reshape(*labels.shape, -1)[samples, places]
+            _check_finite(rows, samples, side, where)
+            if not self.seen:
+                _check_no_probabilities(rows, side, where)
+            self._kept[side].append(rows)
+        self._kept["labels"].append(labels[samples, places])
+        self._kept["sample_of"].append(self.seen + samples)
+        self.seen += len(labels)
+        self.is_dense = len(shape) > 2
+
+    def _draw(self, labels):
+        """Return sample and place, in it, of the rows that are kept."""
+        chosen = []
+        for sample, row in enumerate(labels):
+            places = np.arange(len(row))
+            if self.ignore_class is not None:
+                places = places[row != self.ignore_class]
+            if len(places) > self.pixels:
+                random = np.random.default_rng([0, self.seen + sample])
+                places = random.choice(places, self.pixels, replace=False)
+            chosen.append(np.sort(places))
+        samples = np.repeat(np.arange(len(labels)), list(map(len, chosen)))
+        return samples, np.concatenate(chosen)
+
+    def result(self):
+        """Return the logits by side, the labels, and the rows' samples.
+
+        Raises:
+            ValueError: If no row was kept.
+        """
+        if not sum(map(len, self._kept["labels"])):
+            raise ValueError(
+                "There must be labelled samples to compare the networks on. "
+                f"Received: {self.seen} samples, none of them with a label "
+                "that counts."
+            )
+        rows = {name: np.concatenate(kept) for name, kept in self._kept.items()}
+        logits = {side: rows[side] for side in SIDES}
+        return logits, rows["labels"], rows["sample_of"]
+
+
+def _integer_labels(labels, logits_shape, ignore_class, where):
+    """Return integer labels, one a row of logits."""
+    rows, classes = logits_shape[:-1], logits_shape[-1]
+    if labels.shape == (*rows, classes) and (labels.max(-1) > 0).all():
+        return labels.argmax(-1)
+    if labels.shape == (*rows, 1):
+        labels = labels[..., 0]
+    if labels.shape != rows or labels.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Labels are integers of shape {rows}, one a row of logits, or "
+            f"one-hot rows of shape {logits_shape}. Received in {where}: "
+            f"labels of shape {labels.shape} and type {labels.dtype}."
+        )
+    wrong = (labels < 0) | (labels >= classes) | (labels != np.floor(labels))
+    if ignore_class is not None:
+        wrong &= labels != ignore_class
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(
+            f"Labels must be integers from 0 to {classes - 1}. Received in "
+            f"{where}: {labels[place]} at sample {place[0]} "
+            f"({int(wrong.sum())} such labels). Pass `ignore_class=` if it "
+            "stands for no label."
+        )
+    return labels.astype("int64")
+
+
+def _check_finite(rows, samples, side, where):
+    finite = np.isfinite(rows).all(axis=-1)
+    if not finite.all():
+        bad = np.flatnonzero(~finite)
+        kind = "NaN" if np.isnan(rows[bad]).any() else "infinity"
+        raise ValueError(
+            f"Logits must be finite. Received in {where}: {kind} in the "
+            f"logits of the {side}, for sample {samples[bad[0]]} and in "
+            f"{len(bad)} rows in all. Was its training finite? Are its "
+            "weights loaded?"
+        )
+
+
+def _check_no_probabilities(rows, side, where):
+    """Refuse a softmax that no layer tells of."""
+    adds_up = np.allclose(rows.sum(-1), 1, atol=1e-4)
+    if len(rows) and adds_up and (rows >= 0).all():
+        raise ValueError(
+            f"The comparison needs logits, but the {side} gives rows that "
+            f"are not negative and add up to 1. Received in {where}: "
+            f"{rows[0]}. Remove the softmax at its end."
+        )
+
+
+def _wide(array):
+    """Return logits in single or double precision."""
+    return array if array.dtype == "float64" else array.astype("float32")

@@ -1,0 +1,201 @@
+"""Will distillation help between two networks: one call, one report."""
+
+from keras_c2kd.analysis.gap_measures import measure_gap
+from keras_c2kd.analysis.gap_report import ModalityGap
+from keras_c2kd.analysis.gap_rules import GapRules
+from keras_c2kd.analysis.gap_rules import conclude
+from keras_c2kd.analysis.labelled_rows import LabelledRows
+from keras_c2kd.analysis.paired_outputs import run_pair
+from keras_c2kd.feature_taps import FeatureTaps
+from keras_c2kd.modalities import modality_keys
+from keras_c2kd.network_checks import check_activation
+
+
+def modality_gap(
+    teacher,
+    student,
+    data,
+    *,
+    teacher_modality=None,
+    student_modality=None,
+    class_names=None,
+    teacher_features=None,
+    student_features=None,
+    threshold=0.0,
+    rules=None,
+    ignore_class=None,
+    pixels=256,
+    batch_size=64,
+    verbose=1,
+):
+    """Compare two trained networks of two modalities, on held-out samples.
+
+    How good each is, how sure of the right class, how they rank the classes
+    (`2 / (C (C - 1)) sum_{i < j} sign(t_i - t_j) sign(s_i - s_j)` of the
+    logits `t` and `s`, beside what independent rankings give), where they
+    agree, which classes they liken to different ones, how alike their
+    features are; and what follows for distilling in either direction, by the
+    rules of `GapRules`. Each network runs once a batch, in inference mode,
+    and is not changed.
+
+    Samples that a network was trained on make it look surer, and the gap
+    smaller, than it is: take a validation or test split.
+
+    Args:
+        teacher: Built `keras.Model` that ends in logits.
+        student: The same for the other modality, with the same classes.
+        data: Arrays `({modality: array}, labels)`, or batches of them that
+            end: an `EpochDataset` (read in its order, without augmentation),
+            a `PyDataset`, a `tf.data.Dataset`, a `DataLoader`, a generator.
+            Labels are integers or one-hot. Sample weights are not used.
+        teacher_modality: Key of the teacher's input in a batch, or a tuple of
+            keys. `None` (default) infers it from the shapes of the inputs,
+            and from names if several fit.
+        student_modality: The same for the student.
+        class_names: List of names, one a class. Defaults to the numbers.
+        teacher_features: What the CKA compares: a tap, a list of layer names
+            or a dict from names to taps (see `CrossModalDistiller`). `None`
+            (default) is the input of the classifier; `[]` compares nothing.
+        student_features: The same for the student.
+        threshold: Float, the paper's omega. Defaults to 0.
+        rules: `GapRules`, the thresholds of the conclusion. `None` (default)
+            for `GapRules()`.
+        ignore_class: Label of samples or pixels that do not count, or None
+            (default).
+        pixels: Integer. Of dense logits `(batch, height, width, num_classes)`
+            at most so many labelled pixels of each image are compared, drawn
+            at random, the same ones every time. Defaults to 256.
+        batch_size: Integer, for arrays. Defaults to 64.
+        verbose: `1` (default) for a progress bar, `0` for silence.
+
+    Returns:
+        `ModalityGap`: `print` it, or `save` it as JSON, PNG and HTML.
+
+    Raises:
+        ValueError: If a network does not end in logits, or gives a NaN; if
+            the networks have unequal classes; if the modalities cannot be
+            inferred; if data, labels, names or taps are not as above.
+
+    Example:
+    ```python
+    gap = modality_gap(audio_classifier, visual_classifier, paired_test)
+    print(gap)
+    gap.save("gap")  # modality_gap.json, .png, .html
+    ```
+
+    Reference: Huo et al., CVPR 2024, section 3.1 with Fig. 1 and Table 2;
+    section 5 with Fig. 6 for CKA. The chance level, the correlation over the
+    non-target classes and the rules are ours.
+    """
+    rules = GapRules() if rules is None else rules
+    networks = {"teacher": teacher, "student": student}
+    modalities = {"teacher": teacher_modality, "student": student_modality}
+    if teacher is student and teacher_modality == student_modality:
+        raise ValueError(
+            "A gap is between two networks. Received the same object as "
+            f"teacher and student: {teacher!r}."
+        )
+    notes = []
+    features = {"teacher": teacher_features, "student": student_features}
+    taps = {
+        side: _taps(networks[side], features[side], side, notes)
+        for side in networks
+    }
+    for side, network in networks.items():
+        check_activation(network, side, loss=None, needs_logits=True)
+    names = None if class_names is None else list(map(_clean, class_names))
+    num_classes = None if names is None else len(names)
+    rows = LabelledRows(num_classes, ignore_class, pixels)
+    outputs = run_pair(
+        networks, taps, modalities, data, rows, batch_size, verbose
+    )
+    if names is None:
+        names = [str(i) for i in range(outputs.logits["student"].shape[-1])]
+    measures = measure_gap(
+        outputs,
+        {
+            side: (
+                " and ".join(
+                    map(_clean, modality_keys(outputs.modalities[side]))
+                ),
+                _clean(network.name),
+            )
+            for side, network in networks.items()
+        },
+        names,
+        threshold,
+        rules.confidence,
+    )
+    return ModalityGap(
+        measures=measures,
+        stages={
+            side: list(map(_clean, stages))
+            for side, stages in outputs.stages.items()
+        },
+        cka=outputs.cka,
+        findings=conclude(measures, outputs.cka, rules),
+        rules=rules,
+        notes=notes + _notes(outputs, measures, rules),
+    )
+
+
+def _taps(network, features, side, notes):
+    """Return the `FeatureTaps` for what the user wrote."""
+    if features is None:
+        bare = FeatureTaps(network, {}, side)
+        try:
+            return FeatureTaps(network, {"classifier input": None}, side)
+        except ValueError as error:
+            notes.append(f"No CKA: {error}")
+            return bare
+    if not isinstance(features, dict):
+        if not isinstance(features, (list, tuple)):
+            features = [features]
+        features = {
+            getattr(tap, "name", getattr(tap, "__name__", str(tap))): tap
+            for tap in features
+        }
+    if "logits" in features:
+        raise ValueError(
+            "The name 'logits' stands for the network's output. Received: "
+            f"{side}_features with that name. Give the tap another one: "
+            "{'scores': 'logits'}."
+        )
+    return FeatureTaps(network, features, side)
+
+
+def _notes(outputs, measures, rules):
+    """Say what the figures leave out."""
+    notes = []
+    if outputs.has_weights:
+        notes.append("Sample weights were not used: every sample counts once.")
+    if outputs.is_dense:
+        notes.append(
+            f"{measures.rows} pixels of {measures.samples} images. Tests and "
+            "intervals count images; shares and means count pixels."
+        )
+    if outputs.cka.size and outputs.cka_samples != outputs.seen:
+        notes.append(
+            f"CKA is from {outputs.cka_samples} of {outputs.seen} samples: "
+            "batches of less than 4 are left out."
+        )
+    few = [row.name for row in measures.classes if not row.rows]
+    if few:
+        notes.append(f"Classes without a sample: {', '.join(few)}.")
+    rare = [
+        row.name
+        for row in measures.classes
+        if 0 < row.rows < rules.fewest_of_a_class
+    ]
+    if rare:
+        notes.append(
+            f"Classes with fewer than {rules.fewest_of_a_class} samples, whose "
+            f"rows are uncertain: {', '.join(rare)}."
+        )
+    return notes
+
+
+def _clean(text):
+    """Return printable text on one line."""
+    printable = (c if c.isprintable() else " " for c in str(text))
+    return " ".join("".join(printable).split())

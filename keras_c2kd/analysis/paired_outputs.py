@@ -1,0 +1,298 @@
+"""Two networks over the same samples: logits and CKA in one pass."""
+
+import dataclasses
+import types
+
+import keras
+import numpy as np
+
+from keras_c2kd.analysis.labelled_rows import SIDES
+from keras_c2kd.analysis.mini_batch_cka import MiniBatchCKA
+from keras_c2kd.data import EpochDataset
+from keras_c2kd.data_checks import BatchRules
+from keras_c2kd.modalities import modality_input
+from keras_c2kd.modalities import modality_keys
+
+# The unbiased estimator of HSIC needs so many samples in a batch.
+_LEAST_CKA_BATCH = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class PairedOutputs:
+    """What one pass of both networks over the data gives.
+
+    A row is a sample, or with dense logits a pixel.
+
+    Attributes:
+        modalities: Dict from the side to the key that was read.
+        logits: Dict from the side to an array `(rows, num_classes)`.
+        labels: Integer array `(rows,)`.
+        sample_of: Integer array `(rows,)`, which sample a row is from.
+        stages: Dict from the side to the names of the compared features.
+        cka: Array `(teacher stages, student stages)`, NaN if no batch was
+            large enough.
+        seen: Integer, how many samples there were.
+        cka_samples: Integer, how many of them the CKA is from.
+        has_weights: Whether the batches came with sample weights.
+        is_dense: Whether the logits are dense.
+    """
+
+    modalities: dict
+    logits: dict
+    labels: np.ndarray
+    sample_of: np.ndarray
+    stages: dict
+    cka: np.ndarray
+    seen: int
+    cka_samples: int
+    has_weights: bool
+    is_dense: bool
+
+
+def run_pair(networks, taps, modalities, data, rows, batch_size, verbose):
+    """Run both networks once over the data.
+
+    Args:
+        networks: Dict from the side to a `keras.Model`.
+        taps: Dict from the side to its `FeatureTaps`.
+        modalities: Dict from the side to a key, a tuple of keys, or None to
+            infer it from the first batch.
+        data: See `modality_gap`.
+        rows: `LabelledRows` without any rows yet.
+        batch_size: Integer, for arrays.
+        verbose: `1` for a progress bar, `0` for silence.
+
+    Returns:
+        `PairedOutputs`.
+
+    Raises:
+        ValueError: If data or logits are not what they must be.
+    """
+    batches, total = _batches(data, batch_size)
+    progress = keras.utils.Progbar(total, verbose=verbose, unit_name="batch")
+    pair, comparison = None, _StageComparison(taps)
+    number, has_weights = -1, False
+    for number, batch in enumerate(batches):
+        where = f"batch {number}"
+        inputs, labels, weights = _arrays(batch, where)
+        has_weights |= weights is not None
+        if pair is None:
+            modalities = choose_modalities(networks, modalities, inputs)
+            pair = _Pair(networks, taps, modalities)
+        outputs = pair.outputs(inputs, where)
+        logits = {side: outputs[side].pop("logits") for side in SIDES}
+        rows.add(logits, labels, where)
+        comparison.update(outputs, len(labels))
+        progress.update(number + 1, finalize=False)
+    progress.update(number + 1, finalize=True)
+    logits, labels, sample_of = rows.result()
+    return PairedOutputs(
+        modalities=modalities,
+        logits=logits,
+        labels=labels,
+        sample_of=sample_of,
+        stages=comparison.stages,
+        cka=comparison.result(),
+        seen=rows.seen,
+        cka_samples=comparison.samples,
+        has_weights=has_weights,
+        is_dense=rows.is_dense,
+    )
+
+
+def choose_modalities(networks, modalities, inputs):
+    """Find out which network reads which modality of a batch.
+
+    What is given stays. Otherwise the two networks read two modalities: the
+    pair of keys whose shapes fit, and of several such pairs the one whose
+    keys are names of the networks or of their inputs.
+
+    Args:
+        networks: Dict from the side to a `keras.Model`.
+        modalities: Dict from the side to a key, a tuple of keys, or None.
+        inputs: Dict keyed by modality, one batch.
+
+    Returns:
+        Dict from the side to a key.
+
+    Raises:
+        ValueError: If not exactly one pair is left.
+    """
+    if None not in modalities.values():
+        return modalities
+    candidates = {
+        side: [key for key in inputs if _fits(networks[side], inputs[key])]
+        if modalities[side] is None
+        else [modalities[side]]
+        for side in SIDES
+    }
+    pairs = [
+        (one, other)
+        for one in candidates["teacher"]
+        for other in candidates["student"]
+        if one != other
+    ]
+    named = [
+        sum(key in _names(networks[side]) for side, key in zip(SIDES, pair))
+        for pair in pairs
+    ]
+    if len(pairs) > 1 and named.count(max(named)) == 1:
+        pairs = [pairs[named.index(max(named))]]
+    if len(pairs) != 1:
+        shapes = keras.tree.map_structure(np.shape, inputs)
+        raise ValueError(
+            "Which network reads which modality must follow from the shapes "
+            "of the inputs, or from names. Received: a batch of the shapes "
+            f"{shapes}; by its input's shape the teacher could read "
+            f"{candidates['teacher']} and the student "
+            f"{candidates['student']}. Pass `teacher_modality=` and "
+            "`student_modality=`."
+        )
+    return dict(zip(SIDES, pairs[0]))
+
+
+def _fits(network, value):
+    """Whether a network's input could be this entry of a batch."""
+    expected = getattr(network, "input", None)
+    if expected is None:
+        return True  # A subclassed model tells no shape.
+    if isinstance(expected, keras.KerasTensor) and not isinstance(value, dict):
+        expected, value = {"": expected}, {"": value}
+    if not (isinstance(expected, dict) and isinstance(value, dict)):
+        return False
+    if not set(expected) <= set(value):
+        return False
+    return all(
+        len(tensor.shape) == np.ndim(value[key])
+        and all(
+            length in (None, actual)
+            for length, actual in zip(tensor.shape, np.shape(value[key]))
+        )
+        for key, tensor in expected.items()
+    )
+
+
+def _names(network):
+    """Return what a network calls itself and its inputs."""
+    inputs = keras.tree.flatten(getattr(network, "input", None))
+    return {network.name, *(getattr(tensor, "name", "") for tensor in inputs)}
+
+
+def _batches(data, batch_size):
+    """Return an iterable of batches, and their number or None."""
+    if isinstance(data, (tuple, list)) and data and isinstance(data[0], dict):
+        parts = [_numpy(part) for part in data if part is not None]
+        largest = max(map(len, keras.tree.flatten(parts)))
+        starts = range(0, largest, batch_size)
+        return (_slice(parts, i, i + batch_size) for i in starts), len(starts)
+    if isinstance(data, EpochDataset):
+        data = data.evaluation()
+    if not hasattr(data, "__iter__") and hasattr(data, "__getitem__"):
+        return (data[i] for i in range(len(data))), len(data)
+    if _is_endless(data) or not hasattr(data, "__iter__"):
+        raise ValueError(
+            "`data` is (inputs, labels), or batches of them that end. "
+            f"Received: {data!r}, which has no end or no batches."
+        )
+    try:
+        return data, len(data)
+    except (TypeError, NotImplementedError):
+        return data, None
+
+
+def _is_endless(data):
+    """Whether a PyDataset or a tf.data.Dataset says that it never ends."""
+    if isinstance(data, keras.utils.PyDataset):
+        return data.num_batches is None
+    return hasattr(data, "cardinality") and int(data.cardinality()) == -1
+
+
+def _slice(parts, start, end):
+    return tuple(
+        keras.tree.map_structure(lambda array: array[start:end], part)
+        for part in parts
+    )
+
+
+def _arrays(batch, where):
+    """Return inputs, labels and weights (or None) of a batch in numpy."""
+    inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
+    if not isinstance(inputs, dict) or isinstance(labels, (dict, type(None))):
+        raise ValueError(
+            "A batch is ({modality: array, ...}, labels). Received in "
+            f"{where}: inputs of type {type(inputs).__name__} and labels of "
+            f"type {type(labels).__name__}."
+        )
+    return _numpy(inputs), _numpy(labels), weights
+
+
+def _numpy(values):
+    """Return arrays for the tensors of a dict, or for a list of numbers."""
+    if isinstance(values, (list, tuple)):
+        return np.asarray(values)
+    return keras.tree.map_structure(
+        lambda value: (
+            value
+            if isinstance(value, np.ndarray)
+            else keras.ops.convert_to_numpy(value)
+        ),
+        values,
+    )
+
+
+class _Pair(keras.Model):
+    """Both networks as one model, so that a batch is one compiled call."""
+
+    def __init__(self, networks, taps, modalities):
+        super().__init__(name="pair", autocast=False)
+        self.networks = [networks[side] for side in SIDES]
+        keys = [key for s in SIDES for key in modality_keys(modalities[s])]
+        self.keys = tuple(dict.fromkeys(keys))
+        # Not tracked: the taps have the layers of the networks.
+        self._sides = types.SimpleNamespace(taps=taps, modalities=modalities)
+        self.built = True
+
+    def call(self, inputs):
+        return {
+            side: self._sides.taps[side](
+                modality_input(inputs, self._sides.modalities[side]),
+                training=False,
+            )
+            for side in SIDES
+        }
+
+    def outputs(self, inputs, where):
+        """Check a batch, and return the outputs by side in numpy."""
+        BatchRules(self.keys, num_classes=None).check(inputs, where=where)
+        return self.predict_on_batch({key: inputs[key] for key in self.keys})
+
+
+class _StageComparison:
+    """CKA of every tap of the teacher with every tap of the student."""
+
+    def __init__(self, taps):
+        self.stages = {side: list(taps[side].paths) for side in SIDES}
+        self.samples = 0
+        self._metrics = [
+            [MiniBatchCKA() for _ in self.stages["student"]]
+            for _ in self.stages["teacher"]
+        ]
+
+    def update(self, outputs, size):
+        """Add the features of one batch, if it is large enough."""
+        if size < _LEAST_CKA_BATCH:
+            return
+        self.samples += size
+        for one, row in zip(self.stages["teacher"], self._metrics):
+            for other, metric in zip(self.stages["student"], row):
+                metric.update_state(
+                    outputs["teacher"][one], outputs["student"][other]
+                )
+
+    def result(self):
+        """Return the matrix, NaN if no batch was large enough."""
+        values = [
+            [float(metric.result()) if self.samples else np.nan for metric in r]
+            for r in self._metrics
+        ]
+        return np.reshape(values, [len(self.stages[side]) for side in SIDES])

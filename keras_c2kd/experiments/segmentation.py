@@ -1,0 +1,89 @@
+"""What dense recipes show besides their table: classes and pictures."""
+
+import keras
+import numpy as np
+
+from keras_c2kd.analysis import plot_segmentation
+from keras_c2kd.data.modality_readers import IMAGENET_DEVIATION
+from keras_c2kd.data.modality_readers import IMAGENET_MEAN
+from keras_c2kd.experiments.results import write_atomically
+
+MOST_PREDICTIONS = 6
+
+
+def illustrate_segmentation(runner, records, directory):
+    """Write the table of classes, and predictions beside the truth.
+
+    For `Recipe.illustrate`, where the modalities are `rgb` and `depth`.
+
+    Args:
+        runner: `Runner`.
+        records: List of records of its runs.
+        directory: `pathlib.Path` of the folder for `classes.md` and
+            `predictions.png`, three test scenes as seen by the networks of
+            the first seed.
+    """
+    data = runner.splits(records[0]["settings"]["seed"])
+    text = class_table(records, data.provenance["classes"])
+    told_by = data.provenance.get("told_by")
+    if told_by:
+        text += "\n\n" + "\n".join(
+            f"- {name}: told by {' and '.join(modalities)}"
+            for name, modalities in told_by.items()
+        )
+    print(f"\n{text}")
+    write_atomically(directory / "classes.md", text + "\n")
+    scenes = np.linspace(0, data.test.size - 1, 3).astype(int)
+    inputs, labels = data.test.batch(scenes)
+    seed = records[0]["settings"]["seed"]
+    columns = {
+        "colour": inputs["rgb"] * IMAGENET_DEVIATION + IMAGENET_MEAN,
+        "depth": inputs["depth"][..., 0],
+        "truth": labels,
+    }
+    for record in records:
+        settings = record["settings"]
+        if settings["seed"] == seed and len(columns) < 3 + MOST_PREDICTIONS:
+            network = keras.saving.load_model(
+                directory / record["network"], compile=False
+            )
+            logits = network.predict(inputs[settings["student"]], verbose=0)
+            title = f"{settings['student']}, {settings['method']}"
+            columns[title] = np.argmax(logits, axis=-1)
+    plot_segmentation(
+        columns, data.provenance["classes"], directory / "predictions.png"
+    )
+    print(f"\nWritten: classes.md and predictions.png in {directory}")
+
+
+def class_table(records, classes):
+    """Format the mean intersection over union of each class.
+
+    Args:
+        records: List of records whose `test` has `iou_<class>`.
+        classes: Names of the classes.
+
+    Returns:
+        String, a Markdown table, in percent, mean over the seeds.
+    """
+    cells = {}
+    for record in records:
+        settings = record["settings"]
+        key = f"{settings['student']} ({settings['student_network']})"
+        names = [f"iou_{name.replace(' ', '_')}" for name in classes]
+        values = [record["test"][name] for name in names]
+        cells.setdefault((key, settings["method"]), []).append(values)
+    lines = [
+        f"| student | method | {' | '.join(classes)} |",
+        "|---|---|" + "---:|" * len(classes),
+    ]
+    for (student, method), runs in cells.items():
+        means = [_percent(values) for values in zip(*runs)]
+        lines.append(f"| {student} | {method} | {' | '.join(means)} |")
+    return "\n".join(lines)
+
+
+def _percent(values):
+    """Return the mean of a class in percent; it may not occur in the test."""
+    known = [value for value in values if value is not None]
+    return f"{100 * np.mean(known):.1f}" if known else "-"

@@ -1,0 +1,27 @@
+import os
+
+import pytest
+
+from keras_c2kd.atomic_files import write_atomically
+
+
+def test_text_is_utf_8_and_bytes_are_bytes(tmp_path):
+    write_atomically(tmp_path / "new" / "text", "grün\n")
+    write_atomically(tmp_path / "new" / "bytes", b"\x00\r\n\xff")
+    assert (tmp_path / "new" / "text").read_bytes() == b"gr\xc3\xbcn\n"
+    assert (tmp_path / "new" / "bytes").read_bytes() == b"\x00\r\n\xff"
+    assert sorted(os.listdir(tmp_path / "new")) == ["bytes", "text"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "picture.png"
+    write_atomically(path, b"old")
+
+    def fail(*paths):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["picture.png"]
