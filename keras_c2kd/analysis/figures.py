@@ -140,7 +140,7 @@ def plot_segmentation(columns, classes, path):
             `(scenes, height, width, 3)`, depth or other numbers
             `(scenes, height, width)` in floats, or label maps of the same
             shape in integers; negative labels, which are ignored, are white.
-        classes: Names of the classes, for the legend.
+        classes: Names of the classes, for the legend of those that occur.
         path: Where the PNG goes.
     """
     scenes = len(next(iter(columns.values())))
@@ -162,14 +162,16 @@ def plot_segmentation(columns, classes, path):
                 panel.imshow(seen, interpolation="nearest")
             else:
                 panel.imshow(np.clip(array, 0, 1) if array.ndim == 3 else array)
+    maps = [a for a in columns.values() if a.dtype.kind in "iu"]
+    occur = sorted({x for a in maps for x in np.unique(a).tolist() if x >= 0})
     patches = importlib.import_module("matplotlib.patches")
     figure.legend(
         handles=[
-            patches.Patch(color=colour, label=name)
-            for colour, name in zip(colours, classes)
+            patches.Patch(color=colours[number], label=classes[number])
+            for number in occur
         ],
         loc="outside lower center",
-        ncols=min(len(classes), 8),
+        ncols=8,
         fontsize=7,
         frameon=False,
     )

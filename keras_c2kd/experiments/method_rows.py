@@ -1,13 +1,19 @@
 """The rows of a table: each method by name, as every recipe builds it."""
 
 import dataclasses
+import math
 from collections.abc import Callable
+
+import keras
 
 from keras_c2kd import losses
 from keras_c2kd import methods
 from keras_c2kd.data.paired_dataset import SECOND_VIEW
 from keras_c2kd.layers import FiLMFusion
+from keras_c2kd.selection import CosineSelection
+from keras_c2kd.selection import GradientCosineSelection
 from keras_c2kd.selection import KendallSelection
+from keras_c2kd.selection import PearsonSelection
 from keras_c2kd.selection import RandomSelection
 from keras_c2kd.selection import SelectAll
 
@@ -83,6 +89,16 @@ def _fused(modulation=None, fusion=None):
     )
 
 
+def _bidirectional(divergence=None):
+    """Return C2KD with bidirectional distillation alone, Table 5 (b)."""
+    return methods.C2KD(
+        divergence=divergence,
+        proxies=False,
+        selection=SelectAll(),
+        non_target=False,
+    )
+
+
 # Every method has the package's default weights.
 METHOD_ROWS = {
     # Every table: training alone.
@@ -136,6 +152,15 @@ METHOD_ROWS = {
     "cirkd": MethodRow(lambda run: methods.CIRKD()),
     "c2kd+dist": MethodRow(lambda run: methods.C2KD(divergence=losses.DIST())),
     "c2kd+nkd": MethodRow(lambda run: methods.C2KD(divergence=losses.NKD())),
+    # Fig. 5, between DIST or NKD itself and C2KD with its loss: (b) and (c).
+    "c2kd-b+dist": MethodRow(lambda run: _bidirectional(losses.DIST())),
+    "c2kd-c+dist": MethodRow(
+        lambda run: methods.C2KD(divergence=losses.DIST(), proxies=False)
+    ),
+    "c2kd-b+nkd": MethodRow(lambda run: _bidirectional(losses.NKD())),
+    "c2kd-c+nkd": MethodRow(
+        lambda run: methods.C2KD(divergence=losses.NKD(), proxies=False)
+    ),
     # Table 5: (a), (b), non-target classes alone, selection alone, (c).
     "c2kd-a": MethodRow(
         lambda run: methods.C2KD(
@@ -145,11 +170,7 @@ METHOD_ROWS = {
             bidirectional=False,
         )
     ),
-    "c2kd-b": MethodRow(
-        lambda run: methods.C2KD(
-            proxies=False, selection=SelectAll(), non_target=False
-        )
-    ),
+    "c2kd-b": MethodRow(lambda run: _bidirectional()),
     "c2kd-nt": MethodRow(
         lambda run: methods.C2KD(proxies=False, selection=SelectAll())
     ),
@@ -177,3 +198,76 @@ METHOD_ROWS = {
     "ogm": _fused(lambda run: methods.OGM()),
     "ogm-ge": _fused(lambda run: methods.OGM(noise=True, seed=run.seed)),
 }
+
+# Fig. 4: what a row's selection can be replaced by, `<row>@<name>=<threshold>`.
+SELECTIONS = {
+    "kendall": KendallSelection,
+    "cosine": CosineSelection,
+    "pearson": PearsonSelection,
+    "gradcos": GradientCosineSelection,
+}
+
+
+def method_row(name):
+    """Return a row by its name, or a row with another selection.
+
+    `c2kd@cosine=0.2` is the row `c2kd` with `CosineSelection(threshold=0.2)`,
+    and `c2kd@all` the same with `SelectAll()`, for every row whose method has
+    a selection.
+
+    Args:
+        name: String.
+
+    Returns:
+        `MethodRow`.
+
+    Raises:
+        ValueError: If there is no such row or selection, or if the threshold
+            is not written in its shortest form, so that a run has one name.
+    """
+    base, at, choice = name.partition("@")
+    if base not in METHOD_ROWS:
+        raise ValueError(
+            f"The methods are {tuple(METHOD_ROWS)}. Received: {name!r}"
+        )
+    row = METHOD_ROWS[base]
+    if not at:
+        return row
+    new_selection = _selection(name, choice)
+
+    def build(run):
+        method = row.build(run)
+        if not hasattr(method, "selection"):
+            raise ValueError(
+                f"{name!r} replaces the selection of a method, and "
+                f"{type(method).__name__} has none."
+            )
+        selection = new_selection(method.selection.on)
+        return type(method).from_config(
+            {
+                **method.get_config(),
+                "selection": keras.saving.serialize_keras_object(selection),
+            }
+        )
+
+    return dataclasses.replace(row, build=build)
+
+
+def _selection(name, choice):
+    """Return a function from `on` to the selection that a name asks for."""
+    if choice == "all":
+        return lambda on: SelectAll(on=on)
+    kind, _, text = choice.partition("=")
+    try:
+        threshold = float(text)
+    except ValueError:
+        threshold = math.nan
+    # Adding 0 makes minus 0 plain 0.
+    is_shortest = math.isfinite(threshold) and text == f"{threshold + 0.0:g}"
+    if kind not in SELECTIONS or not is_shortest:
+        raise ValueError(
+            f"A selection is `all` or <name>=<threshold>, one of "
+            f"{tuple(SELECTIONS)} and a number in its shortest form, such as "
+            f"c2kd@cosine=0.2. Received: {name!r}"
+        )
+    return lambda on: SELECTIONS[kind](threshold=threshold, on=on)

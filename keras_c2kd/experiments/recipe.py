@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_c2kd.analysis import MeanIoU
+from keras_c2kd.analysis.target_probability import mean_target_probability
 from keras_c2kd.data.scene_dataset import IGNORED
 from keras_c2kd.experiments.method_rows import BASELINE
 from keras_c2kd.experiments.method_rows import METHOD_ROWS
@@ -88,8 +89,13 @@ class Training:
             modality: Its modality.
             dataset: Test batches.
             classes: Names of the classes.
+
+        Returns:
+            Dict of plain values: here the mean probability of the label's
+            class, `target_probability`.
         """
-        return {}
+        probability = mean_target_probability(network, modality, dataset)
+        return {"target_probability": probability}
 
 
 @dataclasses.dataclass(frozen=True)

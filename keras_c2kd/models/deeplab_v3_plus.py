@@ -97,11 +97,13 @@ def DeepLabV3Plus(
 
 
 def SmallSegmenter(input_shape, num_classes, width=16, name="small_segmenter"):
-    """Four convolutions down and four up, joined; for trials on a CPU.
+    """Four convolutions down and three up, joined; for trials on a CPU.
 
     Layers to tap: `stage_1` to `stage_4`, the maps at 1/2 to 1/16 of the
-    images' size on the way down; `pre_classifier`, the map at 1/2 that the
-    classifier `logits` reads. The logits are resized to the images' size.
+    images' size on the way down; `aspp`, a 1x1 convolution on the last, in
+    the place of the pyramid of `DeepLabV3Plus`; `pre_classifier`, the map at
+    1/2 that the classifier `logits` reads. The logits are resized to the
+    images' size.
 
     Args:
         input_shape: As for `DeepLabV3Plus`.
@@ -125,6 +127,7 @@ def SmallSegmenter(input_shape, num_classes, width=16, name="small_segmenter"):
         filters = width if number == 1 else 2 * width
         stages.append(_block(maps, filters, 3, f"stage_{number}", strides=2))
         maps = stages[-1]
+    maps = _block(maps, 2 * width, 1, "aspp")
     for number, skipped in zip((3, 2, 1), stages[-2::-1]):
         resized = _resized(maps, skipped.shape[1:3], f"resized_{number}")
         maps = keras.layers.Concatenate()([resized, skipped])

@@ -10,6 +10,7 @@ from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import CIRKD
 from keras_c2kd.methods import SHAKE
 from keras_c2kd.models import DeepLabV3Plus
+from keras_c2kd.models import SmallSegmenter
 from tests.references import random_labels
 from tests.references import random_logits
 from tests.toys import assert_same_weights
@@ -397,3 +398,21 @@ def test_bad_arguments():
     for bad in ((None, 64, 3), (64, 31, 3), (64, 64), (2, 64, 64, 3)):
         with pytest.raises(ValueError, match="at least 32 by 32"):
             DeepLabV3Plus("mobilenet_v2", bad, 4)
+
+
+def test_the_network_for_trials_has_the_same_taps():
+    model = SmallSegmenter((33, 50, 1), 5)
+    shapes = {
+        name: tuple(model.get_layer(name).output.shape[1:])
+        for name in ("stage_1", "stage_4", "aspp", "pre_classifier")
+    }
+    assert shapes == {
+        "stage_1": (17, 25, 16),
+        "stage_4": (3, 4, 32),
+        "aspp": (3, 4, 32),
+        "pre_classifier": (17, 25, 32),
+    }
+    assert model.output.shape == (None, 33, 50, 5)
+    for shape in ((16, 50, 1), (None, None, 3)):
+        with pytest.raises(ValueError, match="at least 32 by 32"):
+            SmallSegmenter(shape, 5)

@@ -8,6 +8,7 @@ from keras_c2kd.methods import C2KD
 from keras_c2kd.models import MobileNetV2
 from keras_c2kd.models import ResNet18
 from keras_c2kd.models import ResNet50
+from keras_c2kd.models import SmallConvNet
 from tests.references import random_logits
 from tests.toys import assert_same_weights
 
@@ -175,3 +176,23 @@ def test_bad_arguments():
         ResNet18((64, 64), 4)
     with pytest.raises(ValueError, match="num_classes=1"):
         MobileNetV2((64, 64, 3), 1)
+
+
+def test_the_network_for_trials_has_the_same_taps():
+    found = stages_of(SmallConvNet((64, 96, 3), 6))
+    assert found == {
+        "stage_1": (32, 48, 16),
+        "stage_2": (16, 24, 16),
+        "stage_3": (8, 12, 32),
+        "stage_4": (4, 6, 32),
+        "pool": (32,),
+    }
+    # Frames share their layers, as in the others.
+    single, frames = (
+        SmallConvNet((32, 32, 3), 6),
+        SmallConvNet((3, 32, 32, 3), 6),
+    )
+    assert single.count_params() == frames.count_params() < 20_000
+    assert frames.output.shape == (None, 6)
+    with pytest.raises(ValueError, match="num_classes=1"):
+        SmallConvNet((32, 32, 3), 1)

@@ -5,6 +5,8 @@ import pytest
 
 from keras_c2kd.models import BertBase
 from keras_c2kd.models import BertTokens
+from keras_c2kd.models import SmallTextNet
+from keras_c2kd.models import word_vocabulary
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS += ["roads", "are", "flood", "##ed", "help", "!"]
@@ -86,7 +88,41 @@ def test_saves_and_loads(preset, tmp_path):
     )
 
 
+def test_the_network_for_trials_reads_the_same(tmp_path):
+    model = SmallTextNet(3)
+    tokens = BertTokens(vocabulary=WORDS, sequence_length=6)
+    logits = model.predict(tokens(["help !"]), verbose=0)
+    assert logits.shape == (1, 3)
+    shapes = {
+        name: model.get_layer(name).output.shape
+        for name in ("stage_1", "stage_4", "pool")
+    }
+    assert shapes == {
+        "stage_1": (None, None, 32),
+        "stage_4": (None, None, 32),
+        "pool": (None, 32),
+    }
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(
+        copy.predict(tokens(["help !"]), verbose=0), logits, atol=1e-6
+    )
+
+
+def test_a_vocabulary_of_words():
+    texts = ["Roads roads, help!", "help the roads", "the"]
+    words = word_vocabulary(texts)
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert words == [*special, "roads", "help", "the", "!", ","]
+    assert word_vocabulary(texts, largest=6) == [*special, "roads"]
+    tokens = BertTokens(vocabulary=words, sequence_length=7)
+    ids = tokens(["Help, ROADS unknown"])["token_ids"][0]
+    assert ids.tolist() == [2, 6, 9, 5, 1, 3, 0]
+
+
 def test_bad_arguments(preset):
+    with pytest.raises(ValueError, match="num_classes=1"):
+        SmallTextNet(1)
     with pytest.raises(ValueError, match="num_classes=1"):
         BertBase(1)
     with pytest.raises(ValueError, match="one of `weights`.*and `vocabulary`"):
