@@ -151,6 +151,7 @@ RECIPE = Recipe(
     data_depend_on_seed=True,
     smoke={"epochs": 2, "pairs": 50, "batch_size": 10},
     verbose=0,
+    script=__file__,
 )
 
 

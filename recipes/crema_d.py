@@ -105,6 +105,7 @@ RECIPE = Recipe(
         "audio_hop": 64,
     },
     smoke_networks={"visual": "small", "audio": "small"},
+    script=__file__,
 )
 
 

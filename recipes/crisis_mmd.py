@@ -114,6 +114,7 @@ RECIPE = Recipe(
         "text_weights": "random",
     },
     smoke_networks={"image": "small", "text": "small"},
+    script=__file__,
 )
 
 

@@ -122,6 +122,7 @@ RECIPE = Recipe(
         "largest_scale": 1.2,
     },
     smoke_networks={"rgb": "small", "depth": "small"},
+    script=__file__,
 )
 
 

@@ -109,6 +109,7 @@ RECIPE = Recipe(
     illustrate=illustrate_segmentation,
     smoke={"epochs": 2, "rooms": 32, "validation_rooms": 8, "test_rooms": 8},
     verbose=0,
+    script=__file__,
 )
 
 

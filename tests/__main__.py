@@ -1,9 +1,10 @@
 """Runs all tests on all backends: `python -m tests [pytest arguments]`.
 
 Keras reads KERAS_BACKEND when it is imported, so each backend gets processes
-of its own, one backend after the other. The tests that compare the backends
-with one another start their own processes and run once, at the end. After
-each backend the benchmarks run at a small size, alone, as they measure time.
+of its own, one backend after the other. After each backend the benchmarks run
+at a small size, alone, as they measure time. The tests that compare the
+backends with one another, and those of grids of processes, start processes of
+their own and run once, at the end.
 """
 
 import os
@@ -14,9 +15,11 @@ import time
 BACKENDS = ("tensorflow", "torch", "jax")
 # These start processes of their own, which would disturb one another.
 COMPARISONS = "tests/cross_backend"
+ENGINES = "tests/engines"
 BENCHMARKS = "tests/benchmarks"
 # These need an environment of their own.
 OTHERS = "tests/tensorflow_io"
+APART = (COMPARISONS, ENGINES, BENCHMARKS, OTHERS)
 # One test process a core: most tests are small steps that leave a second
 # core idle, and a second thread a process would only spin.
 PARALLEL = ("-n", str(max(1, min(4, os.cpu_count() or 1))))
@@ -30,12 +33,15 @@ ENVIRONMENT = {
 
 def main(arguments):
     """Return 0 if everything passed on every backend."""
-    apart = [f"--ignore={path}" for path in (COMPARISONS, BENCHMARKS, OTHERS)]
+    apart = [
+        f"--ignore={path}"
+        for path in (COMPARISONS, ENGINES, BENCHMARKS, OTHERS)
+    ]
     runs = []
     for backend in BACKENDS:
         runs.append((backend, ["tests", *apart, *PARALLEL]))
         runs.append((backend, [BENCHMARKS]))
-    runs.append(("torch", [COMPARISONS]))
+    runs.append(("torch", [COMPARISONS, ENGINES]))
     results = []
     for backend, words in runs:
         title = f"{words[0]} on {backend}"

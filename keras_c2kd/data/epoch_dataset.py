@@ -32,11 +32,19 @@ class EpochDataset(keras.utils.PyDataset):
             it is Keras' own number, in an interrupted run that goes on too.
 
     Raises:
-        ValueError: If the batch size is not positive.
+        ValueError: If the batch size is not positive, or worker processes are
+            asked for on JAX.
     """
 
     def __init__(self, batch_size=64, training=False, seed=0, **kwargs):
         super().__init__(**kwargs)
+        if self.use_multiprocessing and keras.backend.backend() == "jax":
+            raise ValueError(
+                "Keras forks its worker processes, and a forked process with "
+                "JAX in it hangs. Received: use_multiprocessing=True with the "
+                "JAX backend. Use threads: workers=2, "
+                "use_multiprocessing=False."
+            )
         if batch_size < 1:
             raise ValueError(
                 "A batch has at least one sample. Received: "

@@ -1,7 +1,7 @@
 """From a run to its result file, and from result files to a table."""
 
 from keras_c2kd.experiments.command_line import run_recipe
-from keras_c2kd.experiments.command_line import train_all
+from keras_c2kd.experiments.grid import train_all
 from keras_c2kd.experiments.method_rows import BASELINE
 from keras_c2kd.experiments.method_rows import METHOD_ROWS
 from keras_c2kd.experiments.method_rows import MethodRow

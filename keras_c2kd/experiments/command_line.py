@@ -3,10 +3,11 @@
 import argparse
 import dataclasses
 import pathlib
-import time
+import sys
 
-import keras
-
+from keras_c2kd.experiments.grid import train_all
+from keras_c2kd.experiments.grid import train_in_processes
+from keras_c2kd.experiments.grid import train_on_ray
 from keras_c2kd.experiments.method_rows import BASELINE
 from keras_c2kd.experiments.recipe import plan_runs
 from keras_c2kd.experiments.report import report
@@ -26,7 +27,8 @@ def run_recipe(recipe, description, arguments=None):
     Returns:
         List of `Comparison`, the rows of the table; None with `--prepare`.
     """
-    options = parse(recipe, description, arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = parse(recipe, description, words)
     recipe = options.recipe
     keep_compiled_programs()
     runner = Runner(
@@ -41,9 +43,6 @@ def run_recipe(recipe, description, arguments=None):
         verbose=options.verbose,
         least_seconds=options.state_seconds,
     )
-    if options.prepare:
-        show_data(runner.splits(0).provenance)
-        return None
     plan = plan_runs(
         recipe,
         options.methods,
@@ -52,7 +51,13 @@ def run_recipe(recipe, description, arguments=None):
         options.student_network,
         options.teacher_network,
     )
-    records = train_all(runner, plan)
+    if not options.worker:
+        show_data(runner.splits(plan[0].seed).provenance)
+    if options.prepare:
+        return None
+    records = _train(runner, plan, options, words)
+    if options.worker:
+        return None
     directory = pathlib.Path(options.out)
     comparisons = report(recipe, records, directory, options.students)
     if recipe.illustrate is not None:
@@ -60,39 +65,24 @@ def run_recipe(recipe, description, arguments=None):
     return comparisons
 
 
-def train_all(runner, plan):
-    """Train the runs of a plan that are not finished; return all records.
-
-    Args:
-        runner: `Runner`.
-        plan: List of `Run`, as `plan_runs` gives it.
-    """
-    print(
-        f"{len(plan)} runs of {runner.settings.epochs} epochs on "
-        f"{keras.backend.backend()}, results in {runner.files.directory}",
-        flush=True,
-    )
-    show_data(runner.splits(plan[0].seed).provenance)
-    records, seconds, start = [], [], time.monotonic()
-    for number, run in enumerate(plan, start=1):
-        record = runner.record(run) if runner.resume else None
-        is_kept = record is not None
-        if not is_kept:
-            print(f"[{number:3d}/{len(plan)}] {run.name}", flush=True)
-            record = runner.train(run)
-            seconds.append(record["seconds"])
-        records.append(record)
-        elapsed = time.monotonic() - start
-        left = (len(plan) - number) * sum(seconds) / max(1, len(seconds))
-        score = 100 * record["history"][f"val_{runner.recipe.metric}"][-1]
-        taken = "kept" if is_kept else f"{record['seconds']:.1f} s"
-        print(
-            f"[{number:3d}/{len(plan)}] {run.name}: validation {score:.1f}% "
-            f"in the last epoch, {taken} (elapsed {elapsed:.0f} s, left "
-            f"about {left:.0f} s)",
-            flush=True,
-        )
-    return records
+def _train(runner, plan, options, words):
+    """Train what is not finished, where the options say."""
+    script = runner.recipe.script
+    if options.only_run is not None:
+        plan = [run for run in plan if run.name == options.only_run]
+    elsewhere = options.engine == "ray" or options.processes > 1
+    if elsewhere and not options.resume:
+        # The processes share a folder, from which nothing may be taken that
+        # was there before.
+        for run in plan:
+            runner.files.remove(*runner.identify(run))
+    if options.engine == "ray":
+        train_on_ray(script, words, runner, plan, options.gpus_per_run)
+    elif options.processes > 1:
+        train_in_processes(script, words, options.processes)
+    if elsewhere:
+        runner.resume = True
+    return train_all(runner, plan)
 
 
 def show_data(provenance):
@@ -132,6 +122,7 @@ def parse(recipe, description, arguments=None):
     )
     _add_choices(parser, recipe)
     _add_folders(parser, recipe)
+    _add_engine(parser)
     group = parser.add_argument_group(
         "settings, stored with every result; what is not given is the paper's"
     )
@@ -139,7 +130,7 @@ def parse(recipe, description, arguments=None):
         _add_setting(group, field, getattr(recipe.settings, field.name))
     options = parser.parse_args(arguments)
     recipe = options.recipe = recipe.trial() if options.smoke else recipe
-    for name in ("seeds", "epochs", "batch_size", "workers"):
+    for name in ("seeds", "epochs", "batch_size", "workers", "processes"):
         number = getattr(options, name)
         if number is not None and number < 1:
             word = name.replace("_", "-")
@@ -155,6 +146,9 @@ def parse(recipe, description, arguments=None):
     options.seeds = options.seeds or recipe.seeds
     if options.verbose is None:
         options.verbose = recipe.verbose
+    elsewhere = options.engine == "ray" or options.processes > 1
+    if elsewhere and recipe.script is None:
+        parser.error("several processes need a recipe that names its script")
     return options
 
 
@@ -249,6 +243,30 @@ def _add_folders(parser, recipe):
         choices=(0, 1, 2),
         help="nothing, a progress bar or a line for each epoch",
     )
+
+
+def _add_engine(parser):
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        help="processes on this machine that share the runs",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="train on this machine, or on the Ray cluster of RAY_ADDRESS",
+    )
+    parser.add_argument(
+        "--gpus-per-run",
+        type=float,
+        default=0.0,
+        help="GPUs, or the share of one, that Ray gives to a run",
+    )
+    # What the processes of a grid are started with.
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--only-run", help=argparse.SUPPRESS)
 
 
 def _add_setting(parser, field, value):

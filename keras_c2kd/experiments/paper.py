@@ -100,6 +100,32 @@ class PaperTable:
         """Where the numbers are printed."""
         return f"Huo et al., CVPR 2024, Table {self.number}"
 
+    def of_data_sets(self, recipes):
+        """Return the columns of some recipes alone.
+
+        Args:
+            recipes: Set of names.
+
+        Returns:
+            `PaperTable`.
+        """
+        kept = [
+            index
+            for index, column in enumerate(self.columns)
+            if column.recipe in recipes
+        ]
+        rows = tuple(
+            dataclasses.replace(
+                row,
+                numbers=tuple(row.numbers[index] for index in kept)
+                if row.numbers
+                else (),
+            )
+            for row in self.rows
+        )
+        columns = tuple(self.columns[index] for index in kept)
+        return dataclasses.replace(self, columns=columns, rows=rows)
+
 
 def _both_ways(data_set, recipe, first, second):
     """Return the columns of both directions of `(modality, network)`."""

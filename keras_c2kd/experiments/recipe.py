@@ -183,6 +183,7 @@ class Recipe:
         illustrate: Function `(runner, records, directory)` that writes more
             than the table and its figures; None (default) for nothing.
         verbose: As in Keras' `fit`, for each run. Defaults to `"auto"`.
+        script: Path of the recipe, from which other processes start it.
 
     Raises:
         ValueError: If a method is unknown or there are not two modalities.
@@ -207,6 +208,7 @@ class Recipe:
     ranked_pairs: int = 512
     illustrate: Callable | None = None
     verbose: object = "auto"
+    script: str | None = None
 
     def __post_init__(self):
         """Check the names."""

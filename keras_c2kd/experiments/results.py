@@ -1,5 +1,6 @@
 """Result files: one JSON a run, written whole, found again, never lost."""
 
+import contextlib
 import datetime
 import hashlib
 import importlib
@@ -8,6 +9,8 @@ import json
 import os
 import pathlib
 import platform
+import shutil
+import subprocess
 import warnings
 
 import keras
@@ -15,6 +18,8 @@ import keras
 from keras_c2kd.atomic_files import write_atomically
 from keras_c2kd.version import __version__
 
+# Ending of the folder with the state of an interrupted run.
+PARTIAL = ".partial"
 _KEYS = {"name", "settings", "network", "environment", "finished"}
 
 
@@ -106,6 +111,50 @@ class RunFiles:
         write_atomically(self.path(name, settings), text)
         return json.loads(text)
 
+    @contextlib.contextmanager
+    def claim(self, name, settings):
+        """Hold the right to train a run, as long as the process lives.
+
+        Args:
+            name: As for `save`.
+            settings: As for `save`.
+
+        Yields:
+            Whether no other process holds it.
+
+        Raises:
+            ImportError: If filelock is not installed (extra `experiments`).
+        """
+        try:
+            filelock = importlib.import_module("filelock")
+        except ImportError as error:
+            raise ImportError(
+                f"Result folders are shared with filelock, which cannot be "
+                f"imported ({error}). Install it with: pip install "
+                '"keras_c2kd[experiments]"'
+            ) from error
+        folder = self.directory / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(
+            folder / self.path(name, settings, ".lock").name, timeout=0
+        )
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def remove(self, name, settings):
+        """Remove a run's record, network and state, if there are any."""
+        for suffix in (".json", ".keras"):
+            self.path(name, settings, suffix).unlink(missing_ok=True)
+        partial = self.path(name, settings, PARTIAL)
+        shutil.rmtree(partial, ignore_errors=True)
+
     def load_network(self, name, settings):
         """Return a fresh copy of the network that `save` kept."""
         path = self.path(name, settings, ".keras")
@@ -132,8 +181,9 @@ def environment():
     """Return what a number may depend on besides the settings.
 
     Returns:
-        Dict of strings: backend, versions of the packages, Python and
-        platform.
+        Dict of strings: backend, versions of the packages, Python, platform,
+        and the commit of the checkout that the package runs from (None for
+        an installed one).
     """
     backend = keras.backend.backend()
     versions = {"keras_c2kd": __version__, "keras": keras.__version__}
@@ -148,9 +198,30 @@ def environment():
     return {
         "backend": backend,
         **versions,
+        "git_commit": _git_commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
+
+
+def _git_commit():
+    """Return the commit, with "+changes" if there are any; or None."""
+
+    def git(*words):
+        folder = pathlib.Path(__file__).parent
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True
+        )
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        # The package may be installed inside of somebody's repository.
+        if git("ls-files", "--error-unmatch", __file__) is None:
+            return None
+        changes = "+changes" if git("status", "--porcelain", "-uno") else ""
+        return f"{git('rev-parse', 'HEAD')}{changes}"
+    except OSError:
+        return None
 
 
 def _free_path(path):

@@ -12,6 +12,7 @@ from keras_c2kd.data.epoch_dataset import FollowEpochs
 from keras_c2kd.experiments.method_rows import METHOD_ROWS
 from keras_c2kd.experiments.method_rows import RunContext
 from keras_c2kd.experiments.recipe import baseline_run
+from keras_c2kd.experiments.results import PARTIAL
 from keras_c2kd.experiments.resumable import ResumableTraining
 from keras_c2kd.methods import fuse
 
@@ -99,6 +100,21 @@ class Runner:
         """Return the record of a finished run, or None."""
         return self.files.load(*self.identify(run))
 
+    def starts_from(self, run):
+        """Return the runs whose networks a run starts from."""
+        if run.teacher is None:
+            return []
+        other = self.recipe.other(run.student)
+        found = [baseline_run(other, run.teacher_network, run.seed)]
+        if METHOD_ROWS[run.method].is_fused:
+            own = baseline_run(run.student, run.student_network, run.seed)
+            found.append(own)
+        return found
+
+    def can_begin(self, run):
+        """Return whether the networks that a run starts from are there."""
+        return all(self.record(other) for other in self.starts_from(run))
+
     def train(self, run):
         """Train and test one network, store the result, return its record.
 
@@ -125,7 +141,7 @@ class Runner:
         )
         state = ResumableTraining(
             distiller,
-            self.files.path(name, identity, ".partial"),
+            self.files.path(name, identity, PARTIAL),
             monitor=f"val_{self.recipe.metric}"
             if self.settings.protocol == "best_validation"
             else None,

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -72,6 +73,14 @@ def test_the_fingerprint_tells_values_apart():
     assert len(prints) == 3
     assert dataset(training=True, seed=7).fingerprint() in prints
     assert dataset().prepare() == []
+
+
+def test_processes_that_would_hang_are_refused():
+    if keras.backend.backend() == "jax":
+        with pytest.raises(ValueError, match="JAX.*hangs.*Use threads"):
+            dataset(workers=2, use_multiprocessing=True)
+    else:
+        assert dataset(workers=2, use_multiprocessing=True).workers == 2
 
 
 def test_bad_arrays():
