@@ -2,9 +2,12 @@
 
 A pair of ResNet-18 size (KerasHub's `ResNetBackbone`, global pooling, dense):
 an image of 112 x 112 x 3 for the student, a spectrogram of 128 x 256 x 1 for
-the teacher, 28 classes, batches of 16. Joint: a `CrossModalDistiller` with
-`C2KD()`. Separate: one distiller with `Supervised()` a network. All take the
-same compiled path, `train_on_batch`, with the same optimizer and metrics.
+the teacher, 28 classes, batches of 16. With --dense a pair of DeepLabV3+ on
+ResNet-18: colour and depth of 96 x 128, 40 classes, batches of 4.
+
+Joint: a `CrossModalDistiller` with `C2KD()`. Separate: one distiller with
+`Supervised()` a network. All take the same compiled path, `train_on_batch`,
+with the same optimizer and metrics.
 
 - CPU time: of the whole process, all threads. The three steps are repeated in
   turns; each repetition gives one ratio, the median counts.
@@ -46,6 +49,8 @@ from measure import resident_memory
 from keras_c2kd import CrossModalDistiller
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import Supervised
+from keras_c2kd.models import DeepLabV3Plus
+from keras_c2kd.models import SmallSegmenter
 
 SIDES = ("joint", "student", "teacher")
 PARTS = (*SIDES, "in turns")
@@ -63,6 +68,7 @@ class Settings:
     batch_size: int = 16
     repetitions: int = 15
     steps_for_memory: int = 3
+    dense: bool = False
 
 
 SMOKE = Settings(
@@ -76,8 +82,22 @@ SMOKE = Settings(
 )
 
 
+DENSE = Settings(
+    image=(96, 128, 3),
+    spectrogram=(96, 128, 1),
+    num_classes=40,
+    batch_size=4,
+    dense=True,
+)
+DENSE_SMOKE = dataclasses.replace(
+    SMOKE, image=(32, 40, 3), spectrogram=(32, 40, 1), dense=True
+)
+
+
 def classifier(shape, settings, name):
     """Build a ResNet, or for the smoke a convolution, and a classifier."""
+    if settings.dense:
+        return segmenter(shape, settings, name)
     inputs = keras.Input(shape)
     if not settings.blocks:
         maps = keras.layers.Conv2D(settings.channels[0], 3)(inputs)
@@ -87,6 +107,13 @@ def classifier(shape, settings, name):
     pooled = keras.layers.GlobalAveragePooling2D()(maps)
     logits = keras.layers.Dense(settings.num_classes)(pooled)
     return keras.Model(inputs, logits, name=name)
+
+
+def segmenter(shape, settings, name):
+    """Build DeepLabV3+, or for the smoke a small network."""
+    if settings.blocks:
+        return DeepLabV3Plus("resnet18", shape, settings.num_classes, name=name)
+    return SmallSegmenter(shape, settings.num_classes, width=8, name=name)
 
 
 def resnet(shape, settings, name):
@@ -153,7 +180,8 @@ def batch(settings):
             ("spectrogram", settings.spectrogram),
         )
     }
-    return inputs, random.integers(0, settings.num_classes, size)
+    shape = (size, *settings.image[:2]) if settings.dense else size
+    return inputs, random.integers(0, settings.num_classes, shape)
 
 
 def inputs_of(distiller, inputs):
@@ -246,7 +274,9 @@ def train(built, settings, steps):
 
 def memory_figures(settings):
     """Return the peak memory of the parts, each in a fresh process."""
-    peaks = in_fresh_processes(__file__, PARTS, settings is SMOKE)
+    is_smoke = settings in (SMOKE, DENSE_SMOKE)
+    words = ["--dense"] * settings.dense
+    peaks = in_fresh_processes(__file__, PARTS, is_smoke, *words)
     added = {part: peak["added"] for part, peak in peaks.items()}
     whole = {part: sum(peak.values()) for part, peak in peaks.items()}
     together = added["student"] + added["teacher"]
@@ -313,8 +343,13 @@ def flops_figures(built, settings):
 
 def main():
     """Measure everything and report it."""
-    asked = arguments(__doc__, PARTS)
-    settings = SMOKE if asked.smoke else Settings()
+    asked = arguments(__doc__, PARTS, dense="a pair with a class a pixel")
+    settings = {
+        (False, False): Settings(),
+        (True, False): SMOKE,
+        (False, True): DENSE,
+        (True, True): DENSE_SMOKE,
+    }[asked.smoke, asked.dense]
     if asked.memory_of:
         parts = {part: memory_of(part, settings) for part in asked.memory_of}
         print(json.dumps(parts))
@@ -323,7 +358,8 @@ def main():
     built = distillers("joint", settings) | distillers("in turns", settings)
     figures += time_figures(built, settings)
     figures += flops_figures(built, settings)
-    report("Joint step", settings, figures, asked.out)
+    title = "Joint step, dense" if asked.dense else "Joint step"
+    report(title, settings, figures, asked.out)
 
 
 if __name__ == "__main__":

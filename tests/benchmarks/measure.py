@@ -73,12 +73,13 @@ class Figure:
         return "pass" if passed else "fail"
 
 
-def arguments(description, parts):
+def arguments(description, parts, **flags):
     """Read the command line that all benchmarks have.
 
     Args:
         description: Text for `--help`.
         parts: Names of what can be measured in a fresh process.
+        **flags: Help texts of further options, by name.
     """
     parser = argparse.ArgumentParser(
         description=description,
@@ -99,6 +100,8 @@ def arguments(description, parts):
         help="print the memory of some parts and nothing else; the benchmark "
         "starts itself with this in fresh processes",
     )
+    for name, text in flags.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
     return parser.parse_args()
 
 
@@ -159,8 +162,14 @@ def peak_memory():
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def in_fresh_processes(script, parts, smoke):
+def in_fresh_processes(script, parts, smoke, *words):
     """Run `script --memory-of part`, a process a part; one for all if smoke.
+
+    Args:
+        script: Path of the benchmark.
+        parts: Names of what is measured.
+        smoke: Whether it is measured at a tiny size.
+        *words: Further words of the command line.
 
     Returns:
         Dict from the parts to what the script printed for them.
@@ -169,7 +178,7 @@ def in_fresh_processes(script, parts, smoke):
     for names in [list(parts)] if smoke else [[part] for part in parts]:
         command = [sys.executable, str(script), "--memory-of", *names]
         finished = subprocess.run(
-            command + ["--smoke"] * smoke,
+            command + ["--smoke"] * smoke + list(words),
             stdout=subprocess.PIPE,
             text=True,
             check=True,

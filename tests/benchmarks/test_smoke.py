@@ -14,11 +14,11 @@ import pytest
 BENCHMARKS = pathlib.Path(__file__).parent
 
 
-def run_smoke(name, tmp_path):
+def run_smoke(name, tmp_path, *words):
     out = tmp_path / f"{name}.json"
     script = BENCHMARKS / f"{name}.py"
     finished = subprocess.run(
-        [sys.executable, str(script), "--smoke", "--out", str(out)],
+        [sys.executable, str(script), "--smoke", "--out", str(out), *words],
         env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
         capture_output=True,
         text=True,
@@ -40,8 +40,9 @@ def check_report(content, printed, with_floor):
     assert with_floor <= judged
 
 
-def test_joint_step_reports_every_figure(tmp_path):
-    content, printed = run_smoke("joint_step", tmp_path)
+@pytest.mark.parametrize("words", [[], ["--dense"]], ids=["", "dense"])
+def test_joint_step_reports_every_figure(tmp_path, words):
+    content, printed = run_smoke("joint_step", tmp_path, *words)
     names = [figure["name"] for figure in content["figures"]]
     for quantity in ("peak memory", "CPU time", "FLOPs"):
         for part in ("joint", "student", "teacher"):
@@ -73,7 +74,21 @@ def test_kendall_reports_every_figure(tmp_path):
     check_report(content, printed, with_floor)
 
 
-@pytest.mark.parametrize("name", ["joint_step", "kendall_rank_correlation"])
+def test_readers_report_every_figure(tmp_path):
+    content, printed = run_smoke("readers", tmp_path)
+    names = [figure["name"] for figure in content["figures"]]
+    with_floor = set()
+    for data_set in ("CREMA-D", "AVE", "VGGSound", "CrisisMMD"):
+        for what in ("from the media", "cached", "plain loop"):
+            assert f"{data_set}, {what}" in names
+        with_floor.add(f"{data_set}, cached / plain loop")
+    assert "AVE, cached, evaluate, 2 threads" in names
+    check_report(content, printed, with_floor)
+
+
+@pytest.mark.parametrize(
+    "name", ["joint_step", "kendall_rank_correlation", "readers"]
+)
 def test_help_names_the_floors(name):
     finished = subprocess.run(
         [sys.executable, str(BENCHMARKS / f"{name}.py"), "--help"],
