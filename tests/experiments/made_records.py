@@ -1,0 +1,92 @@
+"""Records of runs that never were."""
+
+import dataclasses
+
+from keras_c2kd.experiments import METHOD_ROWS
+from keras_c2kd.experiments import RunFiles
+from keras_c2kd.experiments.method_rows import method_row
+
+
+def made_record(recipe, method, student, seed, score, **changes):
+    """Return a record of a recipe's run as the runner would store it.
+
+    Args:
+        recipe: `Recipe`.
+        method: Name of a method.
+        student: Modality.
+        seed: Integer.
+        score: The student's test score.
+        **changes: Settings other than the recipe's; `teacher_after` and
+            `target_probability` of the results.
+    """
+    row, teacher = method_row(method), recipe.other(student)
+    after = changes.pop("teacher_after", 0.5)
+    probability = changes.pop("target_probability", 0.25)
+    networks = {m: recipe.network(m) for m in recipe.modalities}
+    settings = {
+        "recipe": recipe.name,
+        "method": method,
+        "student": student,
+        "student_network": networks[student],
+        "teacher": ("both" if row.is_fused else teacher)
+        if row.has_teacher
+        else None,
+        "teacher_network": networks[teacher] if row.has_teacher else None,
+        "seed": seed,
+        "backend": "jax",
+        **dataclasses.asdict(recipe.settings),
+        "method_config": {"name": method, "selection": {"seed": seed}},
+        "data": f"data{seed if recipe.data_depend_on_seed else ''}",
+        **changes,
+    }
+    scores = {"student": score}
+    history = {f"val_{recipe.metric}": [score / 2, score]}
+    if row.has_teacher:
+        scores |= {"teacher_before": 0.4, "teacher_after": after}
+        history["rank_distorted_share"] = [0.5, 0.25]
+    return {
+        "name": f"{method}-{student}-seed{seed}",
+        "settings": settings,
+        "scores": scores,
+        "test": {"target_probability": probability},
+        "history": history,
+        "seconds": 1.0,
+        "data": {
+            "data_set": recipe.name,
+            "split": "made up",
+            "classes": ["a", "b"],
+            "sizes": {"train": 5, "validation": 4, "test": 3},
+            "missing": [],
+            "unreadable": [],
+            "excluded": [],
+        },
+        "network": None,
+    }
+
+
+def save_records(folder, records):
+    """Write records as the runner does."""
+    files = RunFiles(folder)
+    for record in records:
+        result = {
+            key: value
+            for key, value in record.items()
+            if key not in ("name", "settings", "network")
+        }
+        files.save(record["name"], record["settings"], result)
+
+
+def spread_scores(recipe, methods=tuple(METHOD_ROWS), seeds=3):
+    """Return records of both directions, each method 0.01 above the last."""
+    return [
+        made_record(
+            recipe,
+            method,
+            student,
+            seed,
+            0.2 + 0.01 * number + 0.001 * seed,
+        )
+        for number, method in enumerate(methods)
+        for student in recipe.modalities
+        for seed in range(seeds)
+    ]
