@@ -8,7 +8,7 @@ best and second best where the seeds can tell. What was not run is `missing`.
 Commands, from the root of the repository, with any KERAS_BACKEND:
 
     python recipes/tables.py --table 3 --results results
-    python recipes/tables.py --table 3 --results results --only ave,kd,c2kd
+    python recipes/tables.py --table 3 --results results --only ave,audio,c2kd
     python recipes/tables.py --table 3 --run --data ave=AVE_Dataset
     python recipes/tables.py --table all --run --substitute
 
@@ -123,11 +123,25 @@ def choose(reproduction, options):
         if options.substitute or options.smoke:
             table = for_other_data(table, map(reproduction.in_use, names))
         tables.append(table)
-    methods = {row.method: None for table in tables for row in table.rows}
-    recipes = {c.recipe: None for table in tables for c in table.columns}
-    data_sets, rows = split_names(options.only, recipes, methods)
-    if data_sets:
-        tables = [table.of_data_sets(data_sets) for table in tables]
+    columns = [column for table in tables for column in table.columns]
+    only = split_names(
+        options.only,
+        {
+            "the data sets": dict.fromkeys(c.recipe for c in columns),
+            "the students": dict.fromkeys(c.student for c in columns),
+            "the methods": dict.fromkeys(
+                row.method for table in tables for row in table.rows
+            ),
+        },
+    )
+    data_sets, students, rows = only.values()
+
+    def is_wanted(column):
+        return (data_sets is None or column.recipe in data_sets) and (
+            students is None or column.student in students
+        )
+
+    tables = [table.of_columns(is_wanted) for table in tables]
     tables = [
         table
         for table in tables

@@ -1,5 +1,7 @@
 """Two modalities before training, and training itself, measured and drawn."""
 
+from keras_c2kd.analysis.dial_maps import plot_dial_maps
+from keras_c2kd.analysis.dial_maps import plot_number_maps
 from keras_c2kd.analysis.figures import plot_comparison
 from keras_c2kd.analysis.figures import plot_segmentation
 from keras_c2kd.analysis.figures import plot_training_dynamics
@@ -18,6 +20,8 @@ __all__ = [
     "RankDistortion",
     "modality_gap",
     "plot_comparison",
+    "plot_dial_maps",
+    "plot_number_maps",
     "plot_segmentation",
     "plot_training_dynamics",
 ]

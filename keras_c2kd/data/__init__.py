@@ -9,6 +9,8 @@ from keras_c2kd.data.crisis_mmd import clean_tweet
 from keras_c2kd.data.crisis_mmd import load_crisis_mmd
 from keras_c2kd.data.epoch_dataset import EpochDataset
 from keras_c2kd.data.epoch_dataset import FollowEpochs
+from keras_c2kd.data.gaussian_pairs import GaussianFamily
+from keras_c2kd.data.gaussian_pairs import load_gaussian_pairs
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
@@ -38,6 +40,7 @@ __all__ = [
     "EpochDataset",
     "FollowEpochs",
     "FrameReader",
+    "GaussianFamily",
     "ImageReader",
     "LabelReader",
     "LogSpectrogram",
@@ -55,6 +58,7 @@ __all__ = [
     "load_ave",
     "load_crema_d",
     "load_crisis_mmd",
+    "load_gaussian_pairs",
     "load_nyu_depth_v2",
     "load_rgbd_scenes",
     "load_vggsound",

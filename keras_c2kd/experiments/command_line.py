@@ -9,6 +9,8 @@ from keras_c2kd.experiments.grid import train_all
 from keras_c2kd.experiments.grid import train_in_processes
 from keras_c2kd.experiments.grid import train_on_ray
 from keras_c2kd.experiments.method_rows import BASELINE
+from keras_c2kd.experiments.method_rows import base_row
+from keras_c2kd.experiments.method_rows import method_row
 from keras_c2kd.experiments.recipe import plan_runs
 from keras_c2kd.experiments.report import report
 from keras_c2kd.experiments.results import RunFiles
@@ -164,6 +166,7 @@ def _add_choices(parser, recipe):
         action="append",
         metavar="NAME[,NAME]",
         help=f"some of {', '.join(recipe.methods)}, or all; may be repeated; "
+        "kd@cosine=0.2 is kd with another selection; "
         f"{BASELINE} is always run; {','.join(recipe.default_methods)} if "
         "not given",
     )
@@ -290,14 +293,21 @@ def _methods(parser, recipe, options):
     default = recipe.default_methods
     names = ",".join(options.method or default).split(",")
     if "all" in names:
-        names = recipe.methods
-    unknown = [name for name in names if name not in recipe.methods]
+        names = [*recipe.methods, *(name for name in names if "@" in name)]
+    unknown = [name for name in names if base_row(name) not in recipe.methods]
     if unknown:
         parser.error(
             f"--method must name some of {', '.join(recipe.methods)}, or all. "
             f"Received: {', '.join(unknown)}"
         )
-    return [name for name in recipe.methods if name in names]
+    for name in names:
+        try:
+            method_row(name)
+        except ValueError as error:
+            parser.error(f"--method: {error}")
+    # Stable: selections of a row stand in the order in which they are given.
+    order = {name: number for number, name in enumerate(recipe.methods)}
+    return sorted(dict.fromkeys(names), key=lambda name: order[base_row(name)])
 
 
 def _check_networks(parser, recipe, options):

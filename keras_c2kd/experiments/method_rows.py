@@ -208,6 +208,11 @@ SELECTIONS = {
 }
 
 
+def base_row(name):
+    """Return the name of the row without its selection: `c2kd@all`, `c2kd`."""
+    return name.partition("@")[0]
+
+
 def method_row(name):
     """Return a row by its name, or a row with another selection.
 

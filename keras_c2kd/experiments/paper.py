@@ -100,11 +100,11 @@ class PaperTable:
         """Where the numbers are printed."""
         return f"Huo et al., CVPR 2024, Table {self.number}"
 
-    def of_data_sets(self, recipes):
-        """Return the columns of some recipes alone.
+    def of_columns(self, is_wanted):
+        """Return some of the columns alone.
 
         Args:
-            recipes: Set of names.
+            is_wanted: Function from a `PaperColumn` to whether it is kept.
 
         Returns:
             `PaperTable`.
@@ -112,7 +112,7 @@ class PaperTable:
         kept = [
             index
             for index, column in enumerate(self.columns)
-            if column.recipe in recipes
+            if is_wanted(column)
         ]
         rows = tuple(
             dataclasses.replace(

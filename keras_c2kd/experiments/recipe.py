@@ -11,6 +11,8 @@ from keras_c2kd.analysis.target_probability import mean_target_probability
 from keras_c2kd.data.scene_dataset import IGNORED
 from keras_c2kd.experiments.method_rows import BASELINE
 from keras_c2kd.experiments.method_rows import METHOD_ROWS
+from keras_c2kd.experiments.method_rows import base_row
+from keras_c2kd.experiments.method_rows import method_row
 
 PROTOCOLS = ("last", "best_validation")
 
@@ -250,8 +252,8 @@ class Recipe:
 
     def taps_of(self, method):
         """Return the arguments of `CrossModalDistiller` that name taps."""
-        found = METHOD_ROWS[method].taps(self.stages)
-        return {**found, **self.taps.get(method, {})}
+        found = method_row(method).taps(self.stages)
+        return {**found, **self.taps.get(base_row(method), {})}
 
     def other(self, modality):
         """Return the other modality."""
@@ -319,7 +321,8 @@ def plan_runs(
 
     Args:
         recipe: `Recipe`.
-        methods: Names of methods; the baseline is always run.
+        methods: Names of methods, see `method_row`; the baseline is always
+            run.
         students: Modalities of the deployed network.
         seeds: Sequence of integers.
         student_network: Name of the deployed network; None for the
@@ -342,7 +345,7 @@ def plan_runs(
             plan.append(baseline_run(student, own, seed))
             plan.append(baseline_run(teacher, other, seed))
             for method in methods:
-                row = METHOD_ROWS[method]
+                row = method_row(method)
                 if method == BASELINE:
                     continue
                 if not row.has_teacher:

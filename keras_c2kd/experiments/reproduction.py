@@ -69,6 +69,8 @@ class Reproduction:
         self.largest_share = largest_share
         self.verbose = verbose
         self.recipe = functools.cache(self._recipe)
+        # A runner reads its data once.
+        self._runner = functools.cache(self._new_runner)
         for name in self.data:
             self.recipe(name)
 
@@ -200,7 +202,7 @@ class Reproduction:
             str(folder),
         )
 
-    def _runner(self, name, settings):
+    def _new_runner(self, name, settings):
         recipe = self.in_use(name)
         share = self.largest_share
         return Runner(
@@ -213,26 +215,26 @@ class Reproduction:
             verbose=self.verbose,
         )
 
-    def test_data(self, name, records):
-        """Return the test samples of a seed, those that records tell of.
+    def test_data(self, name, record):
+        """Return the test samples that a record tells of.
 
         Args:
             name: Name of a recipe.
-            records: Records of one seed with the same settings.
+            record: Record of one of its runs.
 
         Returns:
             `EpochDataset` with both modalities, and the names of the classes.
 
         Raises:
             ValueError: If the data are not given, or are not those of the
-                records.
+                record.
         """
         if not self.can_train(name):
             raise ValueError(
                 f"The networks of {name} are run on its test samples. Pass "
                 f"--data {name}=FOLDER. Received: none"
             )
-        recipe, stored = self.in_use(name), records[0]["settings"]
+        recipe, stored = self.in_use(name), record["settings"]
         settings = dataclasses.replace(
             recipe.settings,
             **{
@@ -244,7 +246,7 @@ class Reproduction:
         found = splits.provenance["fingerprint"]
         if found != stored["data"]:
             raise ValueError(
-                f"Networks are compared on the samples of their runs, "
+                "Networks are compared on the samples of their runs, "
                 f"{stored['data']}. Received: other samples of {name}, {found}"
             )
         test = splits.test.select(recipe.modalities)

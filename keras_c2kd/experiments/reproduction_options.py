@@ -23,7 +23,7 @@ def add_options(parser):
         "--only",
         type=_names,
         metavar="NAME[,NAME]",
-        help="only these data sets (by recipe) or methods",
+        help="only these data sets (by recipe), students or methods",
     )
     parser.add_argument(
         "--substitute",
@@ -95,28 +95,32 @@ def reproduction_of(folder, options):
     )
 
 
-def split_names(names, recipes, methods):
-    """Tell the names of recipes from those of methods.
+def split_names(names, kinds):
+    """Sort the names of `--only` by what they name.
 
     Args:
         names: Sequence of names, or None for no restriction.
-        recipes: Names of the recipes that can be chosen.
-        methods: Names of the methods that can be chosen.
+        kinds: Dict from a kind, such as `"methods"`, to the names of that
+            kind that can be chosen.
 
     Returns:
-        Two sets, or None where nothing is restricted.
+        Dict from each kind to a set of names, or None where nothing is
+        restricted.
 
     Raises:
-        ValueError: If a name is neither.
+        ValueError: If a name is of no kind.
     """
-    unknown = [x for x in names or () if x not in {*recipes, *methods}]
+    known = {name for choices in kinds.values() for name in choices}
+    unknown = [name for name in names or () if name not in known]
     if unknown:
-        raise ValueError(
-            f"--only takes the data sets {sorted(recipes)} and the methods "
-            f"{list(methods)}. Received: {unknown}"
+        listed = ", ".join(
+            f"{kind} {list(choices)}" for kind, choices in kinds.items()
         )
+        raise ValueError(f"--only takes {listed}. Received: {unknown}")
     chosen = set(names or ())
-    return chosen & set(recipes) or None, chosen & set(methods) or None
+    return {
+        kind: chosen & set(choices) or None for kind, choices in kinds.items()
+    }
 
 
 def _names(text):

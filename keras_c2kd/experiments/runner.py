@@ -9,8 +9,8 @@ import keras
 from keras_c2kd.analysis import RankDistortion
 from keras_c2kd.cross_modal_distiller import CrossModalDistiller
 from keras_c2kd.data.epoch_dataset import FollowEpochs
-from keras_c2kd.experiments.method_rows import METHOD_ROWS
 from keras_c2kd.experiments.method_rows import RunContext
+from keras_c2kd.experiments.method_rows import method_row
 from keras_c2kd.experiments.recipe import baseline_run
 from keras_c2kd.experiments.results import PARTIAL
 from keras_c2kd.experiments.resumable import ResumableTraining
@@ -63,6 +63,8 @@ class Runner:
             return splits
 
         self._load = load
+        # To build a method only to know its settings takes time.
+        self._identities = {}
 
     def splits(self, seed):
         """Return the prepared data of a seed, read once."""
@@ -78,23 +80,29 @@ class Runner:
             warmup_steps=steps * self.settings.warmup_epochs,
             stages=self.recipe.stages,
         )
-        return METHOD_ROWS[run.method].build(context)
+        return method_row(run.method).build(context)
 
     def identify(self, run):
         """Return the name of a run and all that decides its outcome."""
+        if run in self._identities:
+            return self._identities[run]
         # Layers number their names; a clear session makes them the same in
         # every process, so that a resumed run finds its file.
         keras.utils.clear_session()
         method = self.method(run)
-        return run.name, {
-            "recipe": self.recipe.name,
-            **dataclasses.asdict(run),
-            "backend": keras.backend.backend(),
-            **dataclasses.asdict(self.settings),
-            "method_config": method.get_config(),
-            **self.recipe.taps_of(run.method),
-            "data": self.splits(run.seed).provenance["fingerprint"],
-        }
+        found = self._identities[run] = (
+            run.name,
+            {
+                "recipe": self.recipe.name,
+                **dataclasses.asdict(run),
+                "backend": keras.backend.backend(),
+                **dataclasses.asdict(self.settings),
+                "method_config": method.get_config(),
+                **self.recipe.taps_of(run.method),
+                "data": self.splits(run.seed).provenance["fingerprint"],
+            },
+        )
+        return found
 
     def record(self, run):
         """Return the record of a finished run, or None."""
@@ -106,7 +114,7 @@ class Runner:
             return []
         other = self.recipe.other(run.student)
         found = [baseline_run(other, run.teacher_network, run.seed)]
-        if METHOD_ROWS[run.method].is_fused:
+        if method_row(run.method).is_fused:
             own = baseline_run(run.student, run.student_network, run.seed)
             found.append(own)
         return found
@@ -125,6 +133,8 @@ class Runner:
                 the state of an interrupted run is damaged.
         """
         start = time.monotonic()
+        # What earlier runs left in memory.
+        keras.utils.clear_session()
         name, identity = self.identify(run)
         splits = self.splits(run.seed)
         distiller, scores = self._distiller(run, splits)
@@ -200,13 +210,13 @@ class Runner:
 
     def _inputs(self, run):
         """Return the arguments of `select` for the batches of training."""
-        row = METHOD_ROWS[run.method]
+        row = method_row(run.method)
         second = run.student if row.has_second_view else None
         return self._seen(run), second
 
     def _distiller(self, run, splits):
         """Build the distiller of a run, and what is known of its teacher."""
-        row, scores = METHOD_ROWS[run.method], {}
+        row, scores = method_row(run.method), {}
         teacher, teacher_modality = None, None
         if row.is_fused:
             teacher_modality = self.recipe.modalities

@@ -147,7 +147,12 @@ def _plain(value):
     if not isinstance(value, str):
         return value
     text = _line(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+    try:
+        float(text)
+    except ValueError:
+        is_formula = len(text) > 1 and text[0] in "=+-@"
+        return f"'{text}" if is_formula else text
+    return text
 
 
 def _line(text):

@@ -43,18 +43,16 @@ def headings(table):
     Args:
         table: `PaperTable`.
     """
-    names = [f"{column.data_set}, {column.student}" for column in table.columns]
-    pairs = {
-        (column.student_network, column.teacher_network)
+    names = [
+        f"{column.data_set}, teacher of {column.student}"
+        if column.quantity == paper.TEACHER
+        else f"{column.data_set}, {column.student}"
         for column in table.columns
-    }
-    if len(pairs) > 2:
-        names = [
-            f"{name} ({column.student_network}, {column.teacher_network})"
-            for name, column in zip(names, table.columns)
-        ]
+    ]
+    if len(set(names)) == len(names):
+        return names
     return [
-        f"{name}: teacher" if column.quantity == paper.TEACHER else name
+        f"{name} ({column.student_network}, {column.teacher_network})"
         for name, column in zip(names, table.columns)
     ]
 
@@ -107,8 +105,8 @@ def _detail(filled, index, heading):
             ]
         rows.append((*entries, Entry(str(cell.place or _NONE))))
     title = (
-        f"Table {filled.table.number}, {heading}: {column.student_network} "
-        f"taught by {column.teacher} ({column.teacher_network})"
+        f"Table {filled.table.number}, {heading}. Networks: {column.student} "
+        f"{column.student_network}, {column.teacher} {column.teacher_network}"
     )
     return Sheet(title, tuple(header), tuple(rows))
 
@@ -197,7 +195,8 @@ def _legend(filled):
     ]
     if filled.is_comparable:
         notes.append(
-            f"paper: {table.source}; its numbers count as fixed in measured - paper."
+            f"paper: {table.source}. Its numbers count as fixed in measured - "
+            "paper."
         )
         notes += [f"The paper contradicts itself: {x}" for x in table.notes]
     else:
@@ -284,9 +283,9 @@ def _values_of(filled, row, column, cell):
         "label": row.label,
         "quantity": cell.quantity,
         "state": MISSING if measured is None else "measured",
-        **_parts("measured", measured),
+        **summary_values("measured", measured),
         "reference": row.reference if difference else None,
-        **_parts("difference", difference),
+        **summary_values("difference", difference),
         "place": None if cell.place is None else str(cell.place),
     }
     if filled.is_comparable:
@@ -295,14 +294,22 @@ def _values_of(filled, row, column, cell):
             "paper": printed and printed.value,
             "paper_deviation": printed and printed.deviation,
             "paper_difference": cell.printed_difference,
-            **_parts("measured_minus_paper", cell.to_printed),
+            **summary_values("measured_minus_paper", cell.to_printed),
             "source": filled.table.source,
         }
     return values
 
 
-def _parts(name, summary):
-    """Return a summary as values; ends that do not exist are None."""
+def summary_values(name, summary):
+    """Return a summary as values for a CSV file.
+
+    Args:
+        name: String, that of the mean, with which the others begin.
+        summary: `Summary`, or None.
+
+    Returns:
+        Dict of numbers; None for what does not exist.
+    """
     parts = {
         name: "mean",
         f"{name}_deviation": "deviation",

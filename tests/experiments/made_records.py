@@ -1,6 +1,7 @@
 """Records of runs that never were."""
 
 import dataclasses
+import json
 
 from keras_c2kd.experiments import METHOD_ROWS
 from keras_c2kd.experiments import RunFiles
@@ -65,15 +66,13 @@ def made_record(recipe, method, student, seed, score, **changes):
 
 
 def save_records(folder, records):
-    """Write records as the runner does."""
+    """Write records where the runner does; `RunFiles.save` is slower."""
     files = RunFiles(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     for record in records:
-        result = {
-            key: value
-            for key, value in record.items()
-            if key not in ("name", "settings", "network")
-        }
-        files.save(record["name"], record["settings"], result)
+        path = files.path(record["name"], record["settings"])
+        written = {**record, "environment": {}, "finished": "2024-01-01"}
+        path.write_text(json.dumps(written))
 
 
 def spread_scores(recipe, methods=tuple(METHOD_ROWS), seeds=3):

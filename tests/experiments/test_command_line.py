@@ -66,12 +66,17 @@ def test_methods_and_directions_can_be_chosen():
     assert both == parsed("--method", "dkd", "--method", "c2kd").methods
     assert both == ["dkd", "c2kd"]
     assert parsed("--method", "all").methods == list(METHOD_ROWS)
+    others = parsed("--method", "c2kd@cosine=0.2,c2kd@all,kd").methods
+    assert others == ["kd", "c2kd@cosine=0.2", "c2kd@all"]
+    more = parsed("--method", "all,kd@cosine=0.2").methods
+    assert set(more) == {*METHOD_ROWS, "kd@cosine=0.2"}
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--method", "c2dk"], "--method must name some of"),
+        (["--method", "kd@cosin=0.2"], "--method: A selection is"),
         (["--seeds", "0"], "--seeds must be at least 1. Received: 0"),
         (["--batch-size", "-1"], "--batch-size must be at least 1"),
         (["--student", "video"], "invalid choice"),

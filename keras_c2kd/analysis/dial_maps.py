@@ -1,0 +1,177 @@
+"""Maps of numbers over two settings, the dials."""
+
+import importlib
+import math
+import pathlib
+
+import numpy as np
+
+# A loss is the darker of both in grey, too; their number's sign tells anyway.
+_LOSS, _NONE, _GAIN = "#c04a00", "#ffffff", "#56b4e9"
+_CELL_WIDTH, _CELL_HEIGHT = 0.78, 0.56
+
+
+def plot_dial_maps(maps, dials, path, limit=None):
+    """Draw the mean difference of every cell, and if it is more than noise.
+
+    Colour runs from loss over none (white) to gain, the same in all maps.
+    A cell is hatched where the interval of its mean holds 0, its number is
+    bold where it does not, and it has a frame where that also stands after
+    the correction for many comparisons.
+
+    Args:
+        maps: Dict from titles to dicts `(row level, column level)` to an
+            object with `difference` (`Summary` of differences, as of
+            accuracies from 0 to 1) and `stands` (whether it stands after the
+            correction). All maps have the same cells.
+        dials: Names of the rows' and of the columns' setting.
+        path: Where the PNG goes.
+        limit: Float, the difference in points of the strongest colours; None
+            (default) takes the largest mean that a tenth of the cells exceed.
+    """
+    if limit is None:
+        sizes = [
+            abs(100 * cell.difference.mean)
+            for cells in maps.values()
+            for cell in cells.values()
+        ]
+        limit = max(1.0, math.ceil(np.quantile(sizes, 0.9)))
+    colors = importlib.import_module("matplotlib.colors")
+    colour_map = colors.LinearSegmentedColormap.from_list(
+        "gain", [_LOSS, _NONE, _GAIN]
+    )
+    figure, panels = _figure(maps, dials)
+    for panel, (title, cells) in zip(panels, maps.items()):
+        image = _draw(
+            panel,
+            {
+                place: 100 * cell.difference.mean
+                for place, cell in cells.items()
+            },
+            "{:+.1f}",
+            {"cmap": colour_map, "vmin": -limit, "vmax": limit},
+        )
+        panel.set_title(title)
+        _mark(panel, cells)
+    bar = figure.colorbar(image, ax=panels, extend="both", shrink=0.7)
+    bar.set_label("mean paired difference (points)")
+    figure.supxlabel(
+        "hatched: the 95% interval holds 0; bold: it does not; frame: that "
+        "stands after the correction for many comparisons",
+        fontsize=9,
+    )
+    figure.savefig(_prepared(path), dpi=150)
+
+
+def plot_number_maps(maps, dials, path):
+    """Draw numbers from 0 to 1 over the dials, in grey.
+
+    Args:
+        maps: Dict from titles to dicts `(row level, column level)` to a float.
+        dials: Names of the rows' and of the columns' setting.
+        path: Where the PNG goes.
+    """
+    figure, panels = _figure(maps, dials)
+    for panel, (title, numbers) in zip(panels, maps.items()):
+        # The darkest grey is left out: numbers are printed in black.
+        style = {"cmap": "Greys", "vmin": 0, "vmax": 1.6}
+        _draw(panel, numbers, "{:.2f}", style)
+        panel.set_title(title)
+    figure.savefig(_prepared(path), dpi=150)
+
+
+def _figure(maps, dials):
+    """Return a figure with one panel a map, without pyplot's state."""
+    try:
+        module = importlib.import_module("matplotlib.figure")
+    except ImportError as error:
+        raise ImportError(
+            f"Figures are drawn with matplotlib, which cannot be imported "
+            f'({error}). Install it with: pip install "keras_c2kd[experiments]"'
+        ) from error
+    rows, columns = _levels(next(iter(maps.values())))
+    across = min(3, len(maps))
+    down = math.ceil(len(maps) / across)
+    size = (
+        across * (len(columns) * _CELL_WIDTH + 0.7) + 1.0,
+        down * (len(rows) * _CELL_HEIGHT + 0.9) + 0.3,
+    )
+    figure = module.Figure(figsize=size, layout="constrained")
+    panels = list(figure.subplots(down, across, squeeze=False).flat)
+    for number, panel in enumerate(panels):
+        panel.set_visible(number < len(maps))
+        panel.set_xlabel(dials[1])
+        if number % across == 0:
+            panel.set_ylabel(dials[0])
+    return figure, panels
+
+
+def _levels(cells):
+    """Return the levels of rows and columns in order of appearance."""
+    return tuple(list(dict.fromkeys(levels)) for levels in zip(*cells))
+
+
+def _draw(panel, numbers, number_format, style):
+    """Draw coloured cells with their numbers; return the image."""
+    rows, columns = _levels(numbers)
+    values = [[numbers[row, column] for column in columns] for row in rows]
+    image = panel.imshow(values, aspect="auto", **style)
+    panel.set_xticks(range(len(columns)), [f"{level:g}" for level in columns])
+    panel.set_yticks(range(len(rows)), [f"{level:g}" for level in rows])
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+    for (row, column), value in np.ndenumerate(np.array(values)):
+        panel.text(
+            column,
+            row,
+            number_format.format(value),
+            ha="center",
+            va="center",
+            # A thin white rim keeps numbers apart from the hatching.
+            path_effects=[_rim()],
+        )
+    return image
+
+
+def _rim():
+    effects = importlib.import_module("matplotlib.patheffects")
+    return effects.withStroke(linewidth=2.5, foreground="white", alpha=0.85)
+
+
+def _mark(panel, cells):
+    """Hatch what is noise, and frame what stands."""
+    patches = importlib.import_module("matplotlib.patches")
+    rows, columns = _levels(cells)
+    for text in panel.texts:
+        column, row = text.get_position()
+        cell = cells[rows[row], columns[column]]
+        low, high = cell.difference.low, cell.difference.high
+        # NaN, of a single seed, is no interval that leaves 0 out.
+        is_beyond_noise = low > 0 or high < 0
+        corner = column - 0.5, row - 0.5
+        if is_beyond_noise:
+            text.set(fontweight="bold")
+        else:
+            text.set(color="0.35")
+            panel.add_patch(
+                patches.Rectangle(
+                    corner, 1, 1, fill=False, hatch="///", ec="0.75", lw=0
+                )
+            )
+        if cell.stands:
+            panel.add_patch(
+                patches.Rectangle(
+                    (corner[0] + 0.04, corner[1] + 0.05),
+                    0.92,
+                    0.9,
+                    fill=False,
+                    ec="black",
+                    lw=1.2,
+                )
+            )
+
+
+def _prepared(path):
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
