@@ -533,6 +533,23 @@ class CrossModalDistiller(keras.Model):
             keeper.restore()
             raise
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Create all variables before the first step is traced.
+
+        Keras calls this before it trains or evaluates, and on TensorFlow does
+        nothing without a distribution strategy: the first step would create
+        the variables of optimizer and metrics, and TensorFlow would trace it a
+        second time, without creating any.
+        """
+        is_plain = (
+            keras.backend.backend() == "tensorflow"
+            and self._distribute_strategy is None
+        )
+        if is_plain:
+            self._symbolic_build(iterator=iterator, data_batch=data_batch)
+        else:
+            super()._maybe_symbolic_build(iterator, data_batch)
+
     def _checked(
         self, x, y=None, sample_weight=None, batch_size=None, training=False
     ):

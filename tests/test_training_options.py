@@ -97,6 +97,21 @@ def test_jit_compile_gives_the_same_weights():
     assert_same_weights(first, second, tolerance=1e-4)
 
 
+def test_a_compiled_step_is_traced_once(monkeypatch):
+    """All variables are there before; PyTorch runs every step."""
+    distiller, calls = toy_distiller(C2KD()), []
+    step = distiller.train_step
+
+    def counted(*arguments):
+        calls.append(None)
+        return step(*arguments)
+
+    monkeypatch.setattr(distiller, "train_step", counted)
+    fit(distiller, epochs=2)
+    # Two batches an epoch.
+    assert len(calls) == (4 if keras.backend.backend() == "torch" else 1)
+
+
 def test_two_optimizers_step_their_own_side_despite_equal_names():
     distiller = toy_distiller(
         C2KD(),

@@ -27,7 +27,7 @@ def plot_dial_maps(maps, dials, path, limit=None):
         dials: Names of the rows' and of the columns' setting.
         path: Where the PNG goes.
         limit: Float, the difference in points of the strongest colours; None
-            (default) takes the largest mean that a tenth of the cells exceed.
+            (default) takes the mean that a quarter of the cells exceed.
     """
     if limit is None:
         sizes = [
@@ -35,7 +35,7 @@ def plot_dial_maps(maps, dials, path, limit=None):
             for cells in maps.values()
             for cell in cells.values()
         ]
-        limit = max(1.0, math.ceil(np.quantile(sizes, 0.9)))
+        limit = max(1.0, math.ceil(np.quantile(sizes, 0.75)))
     colors = importlib.import_module("matplotlib.colors")
     colour_map = colors.LinearSegmentedColormap.from_list(
         "gain", [_LOSS, _NONE, _GAIN]

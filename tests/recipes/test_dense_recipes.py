@@ -9,6 +9,7 @@ from PIL import Image
 from keras_c2kd.experiments import run_recipe
 from tests.data.nyu_file import write_nyu_depth_v2
 from tests.recipes.loading import load_recipe
+from tests.recipes.trial_tables import check_tables
 
 
 def records(folder):
@@ -45,6 +46,12 @@ def test_the_student_learns_from_depth(trial):
     assert np.mean(list(occur.values())) == pytest.approx(
         found["mean_iou"], abs=1e-6
     )
+
+
+@pytest.mark.xdist_group("nyu_depth_v2")
+def test_the_table_is_made_of_it(trial, tmp_path):
+    folder, _, _ = trial
+    check_tables("nyu_depth_v2", folder / "out", tmp_path, "depth", "c2kd")
 
 
 @pytest.mark.xdist_group("nyu_depth_v2")

@@ -19,6 +19,8 @@ from keras_c2kd.experiments import run_recipe
 from tests.recipes.loading import ROOT
 from tests.recipes.loading import load_recipe
 from tests.recipes.official_layouts import WRITERS
+from tests.recipes.trial_tables import check_figures
+from tests.recipes.trial_tables import check_tables
 
 NAMES = tuple(WRITERS)
 every_recipe = pytest.mark.parametrize("name", NAMES)
@@ -95,6 +97,15 @@ def test_the_student_learns(trial):
     assert len(learned) == 3
     for picture in ("table.png", "dynamics.png"):
         assert (folder / "out" / picture).stat().st_size > 10_000
+
+
+def test_tables_and_figures_are_made_of_it(trial, tmp_path):
+    name, folder, _, _, _ = trial
+    student = first_modality(name)
+    more = ("--cache", str(folder / "caches"), "--largest-share", "0.2")
+    check_tables(name, folder / "out", tmp_path, student, "c2kd")
+    data = folder / "data"
+    check_figures(name, folder / "out", tmp_path, data, student, *more)
 
 
 def test_what_is_left_out_is_in_the_results(trial):
