@@ -6,6 +6,8 @@ import pathlib
 
 import numpy as np
 
+from keras_c2kd.analysis.figures import figure_class
+
 # A loss is the darker of both in grey, too; their number's sign tells anyway.
 _LOSS, _NONE, _GAIN = "#c04a00", "#ffffff", "#56b4e9"
 _CELL_WIDTH, _CELL_HEIGHT = 0.78, 0.56
@@ -81,14 +83,7 @@ def plot_number_maps(maps, dials, path):
 
 
 def _figure(maps, dials):
-    """Return a figure with one panel a map, without pyplot's state."""
-    try:
-        module = importlib.import_module("matplotlib.figure")
-    except ImportError as error:
-        raise ImportError(
-            f"Figures are drawn with matplotlib, which cannot be imported "
-            f'({error}). Install it with: pip install "keras_c2kd[experiments]"'
-        ) from error
+    """Return a figure with one panel a map."""
     rows, columns = _levels(next(iter(maps.values())))
     across = min(3, len(maps))
     down = math.ceil(len(maps) / across)
@@ -96,7 +91,7 @@ def _figure(maps, dials):
         across * (len(columns) * _CELL_WIDTH + 0.7) + 1.0,
         down * (len(rows) * _CELL_HEIGHT + 0.9) + 0.3,
     )
-    figure = module.Figure(figsize=size, layout="constrained")
+    figure = figure_class()(figsize=size, layout="constrained")
     panels = list(figure.subplots(down, across, squeeze=False).flat)
     for number, panel in enumerate(panels):
         panel.set_visible(number < len(maps))

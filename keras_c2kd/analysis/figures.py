@@ -6,6 +6,8 @@ import pathlib
 
 import numpy as np
 
+from keras_c2kd.extras import import_extra
+
 # Told apart by lightness and marker as well as by hue, for grey prints.
 _STYLES = (
     {"color": "#000000", "marker": "o"},
@@ -209,16 +211,16 @@ def _mean_over_runs(runs, key):
     return np.mean([run[key] for run in runs], axis=0)
 
 
+def figure_class():
+    """Return matplotlib's `Figure`, which leaves pyplot's state alone."""
+    return import_extra(
+        "matplotlib.figure", "experiments", "Drawing a figure"
+    ).Figure
+
+
 def _new_figure(columns, rows=1, width=4.0, height=3.0, share_rows=False):
-    """Return a figure and its panels, without touching pyplot's state."""
-    try:
-        module = importlib.import_module("matplotlib.figure")
-    except ImportError as error:
-        raise ImportError(
-            f"Figures are drawn with matplotlib, which cannot be imported "
-            f'({error}). Install it with: pip install "keras_c2kd[experiments]"'
-        ) from error
-    figure = module.Figure(
+    """Return a figure and its panels."""
+    figure = figure_class()(
         figsize=(width * columns, height * rows), layout="constrained"
     )
     panels = figure.subplots(rows, columns, squeeze=False)

@@ -1,9 +1,10 @@
 """The picture of a modality gap."""
 
-import importlib
 import io
 
 import numpy as np
+
+from keras_c2kd.analysis.figures import figure_class
 
 # Black and vermilion differ in lightness too, for grey prints.
 _SIDES = {
@@ -35,7 +36,7 @@ def draw_gap(measures, stages, cka):
     if count > _FEW_CLASSES:
         places = [[name, "classes"] for name in ("scores", "kendall", "cka")]
         size = (13.0, max(11.0, 1.6 + 0.22 * count))
-    figure = _figure_class()(figsize=size, layout="constrained")
+    figure = figure_class()(figsize=size, layout="constrained")
     panels = figure.subplot_mosaic(places)
     figure.suptitle(
         f"Modality gap over {measures.samples} samples\n"
@@ -58,16 +59,6 @@ def draw_gap(measures, stages, cka):
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=150)
     return file.getvalue()
-
-
-def _figure_class():
-    try:
-        return importlib.import_module("matplotlib.figure").Figure
-    except ImportError as error:
-        raise ImportError(
-            f"Figures are drawn with matplotlib, which cannot be imported "
-            f'({error}). Install it with: pip install "keras_c2kd[experiments]"'
-        ) from error
 
 
 def _title(network):

@@ -1,7 +1,6 @@
 """The figures of the modality gap, from the logits of two networks."""
 
 import dataclasses
-import importlib
 import math
 import statistics
 
@@ -9,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_c2kd.analysis.labelled_rows import SIDES
+from keras_c2kd.extras import import_extra
 from keras_c2kd.ops import kendall_rank_correlation
 
 # Up to so many classes, few correlations are possible: the bins are wide.
@@ -401,13 +401,7 @@ def _sign_test(wins, losses):
 
 
 def _scipy_stats():
-    try:
-        return importlib.import_module("scipy.stats")
-    except ImportError as error:
-        raise ImportError(
-            f"Intervals are computed with scipy, which cannot be imported "
-            f'({error}). Install it with: pip install "keras_c2kd[experiments]"'
-        ) from error
+    return import_extra("scipy.stats", "experiments", "An interval")
 
 
 def _kappa(rows):

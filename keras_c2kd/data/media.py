@@ -1,10 +1,11 @@
 """Sound, frames and images from files, with a reason where there are none."""
 
 import contextlib
-import importlib
 import pathlib
 
 import numpy as np
+
+from keras_c2kd.extras import import_extra
 
 _LFS = b"version https://git-lfs"
 # A file is cut off if it is shorter than it says by more than both.
@@ -247,11 +248,4 @@ def reader_module(name):
     Raises:
         ImportError: If it is not installed.
     """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        raise ImportError(
-            f"Reading the data set needs {package}, which is not installed: "
-            'pip install "keras_c2kd[data]"'
-        ) from error
+    return import_extra(name, "data", "Reading the data set")

@@ -1,7 +1,6 @@
 """From the runs of a study over two dials to its maps, tables and texts."""
 
 import dataclasses
-import importlib
 import math
 import statistics
 
@@ -13,6 +12,7 @@ from keras_c2kd.experiments.tables import Summary
 from keras_c2kd.experiments.tables import format_difference
 from keras_c2kd.experiments.tables import format_score
 from keras_c2kd.experiments.tables import summarize
+from keras_c2kd.extras import import_extra
 
 # Two methods that are compared with each other, too, if both were run.
 _PAIR = ("c2kd", "kd")
@@ -179,7 +179,7 @@ def _check_seeds(differences, expected):
 
 def _standing(summaries):
     """Say which differences are not chance, at 5% false discoveries."""
-    stats = importlib.import_module("scipy.stats")
+    stats = import_extra("scipy.stats", "experiments", "The correction")
     corrected = stats.false_discovery_control(
         [_probability(summary, stats) for summary in summaries]
     )

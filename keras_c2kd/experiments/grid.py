@@ -5,13 +5,14 @@ number of processes can share one result folder. A process that dies loses its
 locks, and another one goes on with its run from the last state.
 """
 
-import importlib
 import os
 import subprocess
 import sys
 import time
 
 import keras
+
+from keras_c2kd.extras import import_extra
 
 # How often a process that died is started again.
 RETRIES = 3
@@ -198,13 +199,7 @@ def train_on_ray(script, arguments, runner, plan, gpus_per_run=0.0):
         ImportError: If Ray is not installed (extra `ray`).
         RuntimeError: If a run failed, with what it raised.
     """
-    try:
-        ray = importlib.import_module("ray")
-    except ImportError as error:
-        raise ImportError(
-            "--engine ray needs Ray, which is not installed: "
-            'pip install "keras_c2kd[ray]"'
-        ) from error
+    ray = import_extra("ray", "ray", "--engine ray")
     backend = keras.backend.backend()
     ray.init(
         ignore_reinit_error=True,

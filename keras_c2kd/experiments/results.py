@@ -16,6 +16,7 @@ import warnings
 import keras
 
 from keras_c2kd.atomic_files import write_atomically
+from keras_c2kd.extras import import_extra
 from keras_c2kd.version import __version__
 
 # Ending of the folder with the state of an interrupted run.
@@ -125,14 +126,9 @@ class RunFiles:
         Raises:
             ImportError: If filelock is not installed (extra `experiments`).
         """
-        try:
-            filelock = importlib.import_module("filelock")
-        except ImportError as error:
-            raise ImportError(
-                f"Result folders are shared with filelock, which cannot be "
-                f"imported ({error}). Install it with: pip install "
-                '"keras_c2kd[experiments]"'
-            ) from error
+        filelock = import_extra(
+            "filelock", "experiments", "Sharing a result folder"
+        )
         folder = self.directory / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(

@@ -1,9 +1,10 @@
 """Statistics over seeds, and the table that every recipe prints."""
 
 import dataclasses
-import importlib
 import math
 import statistics
+
+from keras_c2kd.extras import import_extra
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,13 +60,7 @@ def summarize(values, confidence=0.95):
 
 
 def _student_quantile(probability, degrees):
-    try:
-        stats = importlib.import_module("scipy.stats")
-    except ImportError as error:
-        raise ImportError(
-            f"Intervals are computed with scipy, which cannot be imported "
-            f'({error}). Install it with: pip install "keras_c2kd[experiments]"'
-        ) from error
+    stats = import_extra("scipy.stats", "experiments", "An interval")
     return float(stats.t.ppf(probability, degrees))
 
 

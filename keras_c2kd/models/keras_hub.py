@@ -1,5 +1,7 @@
 """KerasHub, imported when it is needed."""
 
+from keras_c2kd.extras import import_extra
+
 
 def keras_hub():
     """Return the module `keras_hub`.
@@ -7,11 +9,4 @@ def keras_hub():
     Raises:
         ImportError: If it is not installed.
     """
-    try:
-        import keras_hub
-    except ImportError as error:
-        raise ImportError(
-            "This network is built on KerasHub, which is not installed: "
-            'pip install "keras_c2kd[hub]"'
-        ) from error
-    return keras_hub
+    return import_extra("keras_hub", "hub", "Building this network")
