@@ -32,6 +32,7 @@ class RankDistortion(keras.callbacks.Callback):
         super().__init__()
         self.dataset = dataset
         self.threshold = threshold
+        self._correlate = {}
 
     def on_epoch_end(self, epoch, logs=None):
         """Add `rank_distorted_share` to the epoch's logs."""
@@ -45,10 +46,31 @@ class RankDistortion(keras.callbacks.Callback):
                     (self.model.student, self.model.student_modality),
                 )
             )
-            correlation = kendall_rank_correlation(teacher, student)
-            distorted.append(
-                keras.ops.convert_to_numpy(correlation) < self.threshold
+            shape = tuple(teacher.shape)
+            if shape not in self._correlate:
+                self._correlate[shape] = _compiled_correlation(shape)
+            correlation = self._correlate[shape].predict_on_batch(
+                [teacher, student]
             )
+            distorted.append(np.asarray(correlation) < self.threshold)
         if logs is not None:
             share = np.concatenate([x.ravel() for x in distorted]).mean()
             logs["rank_distorted_share"] = float(share)
+
+
+def _compiled_correlation(shape):
+    """Return a model from two sets of logits to their correlation.
+
+    Keras compiles models where the backend can; operation by operation,
+    dense logits would take seconds.
+    """
+    inputs = [keras.Input(batch_shape=shape) for _ in range(2)]
+    return keras.Model(inputs, _Correlation()(inputs))
+
+
+class _Correlation(keras.layers.Layer):
+    def call(self, logits):
+        return kendall_rank_correlation(*logits)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape[0])[:-1]

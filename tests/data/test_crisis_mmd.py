@@ -169,7 +169,7 @@ def test_a_text_and_image_pair_is_distilled(root, tmp_path):
         else "auto",
     )
     history = distiller.fit(
-        data.train, epochs=30, validation_data=data.validation, verbose=0
+        data.train, epochs=100, validation_data=data.validation, verbose=0
     ).history
     assert history["teacher_accuracy"][-1] > 0.9
     assert history["val_accuracy"][-1] > 0.5
