@@ -76,7 +76,18 @@ def plot_training_dynamics(records, path, batch_size, metric="accuracy"):
         panel.set_ylabel(f"validation {metric} (%), solid")
         counts.set_ylabel(f"samples with Kendall < 0 in {batch_size}, dotted")
         counts.set_ylim(bottom=0)
-        panel.legend(loc="center right", frameon=False)
+    lines = {
+        label: line
+        for panel in panels
+        for line, label in zip(*panel.get_legend_handles_labels())
+    }
+    figure.legend(
+        lines.values(),
+        lines,
+        loc="outside lower center",
+        ncols=min(8, len(lines)),
+        frameon=False,
+    )
     figure.savefig(_prepared(path), dpi=150)
 
 
