@@ -16,6 +16,10 @@ _STYLES = (
     {"color": "#009e73", "marker": "D"},
     {"color": "#cc79a7", "marker": "v"},
     {"color": "#f0e442", "marker": "P"},
+    {"color": "#0072b2", "marker": "X"},
+    {"color": "#999999", "marker": "*"},
+    {"color": "#882255", "marker": "<"},
+    {"color": "#ddaa77", "marker": ">"},
 )
 
 

@@ -168,7 +168,7 @@ def test_feature_similarity(figures, tmp_path):
 def test_lines_and_bars_are_told_apart_in_grey():
     """By line style, marker or hatch, where the lightness is close."""
     assert len(set(paper_figures._LINES)) == 4
-    assert len({style["marker"] for style in paper_figures._STYLES}) == 6
+    assert len({style["marker"] for style in paper_figures._STYLES}) == 10
     assert len(set(paper_figures._HATCHES)) == 4
 
 
