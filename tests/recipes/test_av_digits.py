@@ -16,6 +16,8 @@ from keras_c2kd.experiments import run_recipe
 from tests.recipes.loading import ROOT
 from tests.recipes.loading import load_recipe
 
+# In one process: what they look at is run once.
+pytestmark = pytest.mark.xdist_group("av_digits")
 WORDS = ["--student", "image", "--seeds", "1", "--epochs", "1"]
 WORDS += ["--pairs", "20", "--validation-pairs", "20", "--test-pairs", "20"]
 WORDS += ["--batch-size", "10"]
@@ -28,7 +30,7 @@ def recipe():
 
 @pytest.fixture(scope="module")
 def finished(recipe, tmp_path_factory):
-    """One seed, one direction, all methods; and the rows of the table."""
+    """One seed, one direction, default methods; and the rows of the table."""
     out = tmp_path_factory.mktemp("av_digits")
     return out, run_recipe(recipe, "", [*WORDS, "--out", str(out)])
 

@@ -17,6 +17,8 @@ from keras_c2kd.experiments.dial_study import run_study
 from tests.recipes.loading import ROOT
 from tests.recipes.loading import load_recipe
 
+# In one process: what they look at is run once.
+pytestmark = pytest.mark.xdist_group("modality_gap_study")
 SCRIPT = str(ROOT / "recipes" / "modality_gap_study.py")
 # One row of the map, at two misalignments.
 WORDS = ["--smoke", "--imbalance", "0.5", "--method", "kd,c2kd"]
