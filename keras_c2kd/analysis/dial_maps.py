@@ -2,11 +2,11 @@
 
 import importlib
 import math
-import pathlib
 
 import numpy as np
 
 from keras_c2kd.analysis.figures import figure_class
+from keras_c2kd.analysis.figures import prepared
 
 # A loss is the darker of both in grey, too; their number's sign tells anyway.
 _LOSS, _NONE, _GAIN = "#c04a00", "#ffffff", "#56b4e9"
@@ -62,7 +62,7 @@ def plot_dial_maps(maps, dials, path, limit=None):
         "stands after the correction for many comparisons",
         fontsize=9,
     )
-    figure.savefig(_prepared(path), dpi=150)
+    figure.savefig(prepared(path), dpi=150)
 
 
 def plot_number_maps(maps, dials, path):
@@ -79,7 +79,7 @@ def plot_number_maps(maps, dials, path):
         style = {"cmap": "Greys", "vmin": 0, "vmax": 1.6}
         _draw(panel, numbers, "{:.2f}", style)
         panel.set_title(title)
-    figure.savefig(_prepared(path), dpi=150)
+    figure.savefig(prepared(path), dpi=150)
 
 
 def _figure(maps, dials):
@@ -164,9 +164,3 @@ def _mark(panel, cells):
                     lw=1.2,
                 )
             )
-
-
-def _prepared(path):
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path

@@ -9,7 +9,7 @@ import numpy as np
 from keras_c2kd.extras import import_extra
 
 # Told apart by lightness and marker as well as by hue, for grey prints.
-_STYLES = (
+STYLES = (
     {"color": "#000000", "marker": "o"},
     {"color": "#d55e00", "marker": "s"},
     {"color": "#56b4e9", "marker": "^"},
@@ -47,7 +47,7 @@ def plot_training_dynamics(records, path, batch_size, metric="accuracy"):
         key = f"{settings['student']} ({settings['student_network']})"
         panel = histories.setdefault(key, {})
         panel.setdefault(settings["method"], []).append(record["history"])
-    figure, panels = _new_figure(len(histories), width=4.8, height=3.6)
+    figure, panels = new_figure(len(histories), width=4.8, height=3.6)
     for panel, (student, methods) in zip(panels, histories.items()):
         counts = panel.twinx()
         for method, runs in methods.items():
@@ -92,7 +92,7 @@ def plot_training_dynamics(records, path, batch_size, metric="accuracy"):
         ncols=min(8, len(lines)),
         frameon=False,
     )
-    figure.savefig(_prepared(path), dpi=150)
+    figure.savefig(prepared(path), dpi=150)
 
 
 def plot_comparison(comparisons, path, metric="accuracy"):
@@ -109,7 +109,7 @@ def plot_comparison(comparisons, path, metric="accuracy"):
     """
     students = list(dict.fromkeys(map(_student_of, comparisons)))
     height = max(2.4, 0.6 + 0.25 * len({row.method for row in comparisons}))
-    figure, panels = _new_figure(
+    figure, panels = new_figure(
         len(students), rows=2, width=4.8, height=height, share_rows=True
     )
     styles = _assign_styles(row.method for row in comparisons)
@@ -146,7 +146,7 @@ def plot_comparison(comparisons, path, metric="accuracy"):
             panel.set_yticks(range(len(methods)), methods)
             panel.set_ylim(len(methods) - 0.5, -0.5)
             panel.grid(axis="x", color="0.9")
-    figure.savefig(_prepared(path), dpi=150)
+    figure.savefig(prepared(path), dpi=150)
 
 
 def plot_segmentation(columns, classes, path):
@@ -163,7 +163,7 @@ def plot_segmentation(columns, classes, path):
     scenes = len(next(iter(columns.values())))
     height, width = next(iter(columns.values())).shape[1:3]
     size = 1.9
-    figure, panels = _new_figure(
+    figure, panels = new_figure(
         len(columns), scenes, width=size, height=size * height / width
     )
     colours = _class_colours(len(classes))
@@ -192,7 +192,7 @@ def plot_segmentation(columns, classes, path):
         fontsize=7,
         frameon=False,
     )
-    figure.savefig(_prepared(path), dpi=150)
+    figure.savefig(prepared(path), dpi=150)
 
 
 def _class_colours(count):
@@ -219,7 +219,7 @@ def _draw_dot(panel, place, middle, low, high, style):
 def _assign_styles(methods):
     """Give each method its look, the same one in all panels."""
     names = dict.fromkeys(methods)
-    return dict(zip(names, itertools.cycle(_STYLES)))
+    return dict(zip(names, itertools.cycle(STYLES)))
 
 
 def _mean_over_runs(runs, key):
@@ -233,7 +233,7 @@ def figure_class():
     ).Figure
 
 
-def _new_figure(columns, rows=1, width=4.0, height=3.0, share_rows=False):
+def new_figure(columns, rows=1, width=4.0, height=3.0, share_rows=False):
     """Return a figure and its panels."""
     figure = figure_class()(
         figsize=(width * columns, height * rows), layout="constrained"
@@ -242,7 +242,8 @@ def _new_figure(columns, rows=1, width=4.0, height=3.0, share_rows=False):
     return figure, list(panels.flat)
 
 
-def _prepared(path):
+def prepared(path):
+    """Return a path whose folder is there."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 
-from keras_c2kd.analysis.figures import _STYLES
-from keras_c2kd.analysis.figures import _new_figure
-from keras_c2kd.analysis.figures import _prepared
+from keras_c2kd.analysis.figures import STYLES
+from keras_c2kd.analysis.figures import new_figure
+from keras_c2kd.analysis.figures import prepared
 
 # Beside their colour and lightness, for grey prints.
 _HATCHES = ("", "//", "..", "xx")
@@ -34,7 +34,7 @@ def plot_modality_gap(alone, correlations, path, score="test accuracy (%)"):
         score: Label of the scores' axis.
     """
     rows = sum(map(len, correlations.values()))
-    figure, panels = _new_figure(3, width=4.2, height=max(3.2, 0.5 * rows))
+    figure, panels = new_figure(3, width=4.2, height=max(3.2, 0.5 * rows))
     modalities = list(
         dict.fromkeys(name for parts in alone.values() for name in parts)
     )
@@ -45,7 +45,7 @@ def plot_modality_gap(alone, correlations, path, score="test accuracy (%)"):
         panel.set_title(title)
     _add_legend(figure, panels[0])
     _draw_correlations(panels[2], correlations)
-    figure.savefig(_prepared(path), dpi=150)
+    figure.savefig(prepared(path), dpi=150)
 
 
 def _draw_alone(panel, alone, modalities, part, scale):
@@ -141,7 +141,7 @@ def plot_sensitivity(panels, path, score="test accuracy (%)"):
         path: Where the PNG goes.
         score: Label of the scores' axis.
     """
-    figure, axes = _new_figure(len(panels), width=4.8, height=3.8)
+    figure, axes = new_figure(len(panels), width=4.8, height=3.8)
     for axis, (title, panel) in zip(axes, panels.items()):
         thresholds = sorted({x for c in panel["curves"].values() for x in c})
         step = min(np.diff(thresholds), default=1.0)
@@ -162,7 +162,7 @@ def plot_sensitivity(panels, path, score="test accuracy (%)"):
         axis.set_xlabel("threshold of the selection")
         _finish(axis, title, score)
     _add_legend(figure, axes[0])
-    figure.savefig(_prepared(path), dpi=150)
+    figure.savefig(prepared(path), dpi=150)
 
 
 def plot_modules(panels, path, score="test accuracy (%)"):
@@ -178,7 +178,7 @@ def plot_modules(panels, path, score="test accuracy (%)"):
         path: Where the PNG goes.
         score: Label of the scores' axis.
     """
-    figure, axes = _new_figure(len(panels), width=4.8, height=3.8)
+    figure, axes = new_figure(len(panels), width=4.8, height=3.8)
     for axis, (title, methods) in zip(axes, panels.items()):
         steps = list(
             dict.fromkeys(step for curve in methods.values() for step in curve)
@@ -191,7 +191,7 @@ def plot_modules(panels, path, score="test accuracy (%)"):
         axis.set_xlim(-0.4, len(steps) - 0.6)
         _finish(axis, title, score)
     _add_legend(figure, axes[0])
-    figure.savefig(_prepared(path), dpi=150)
+    figure.savefig(prepared(path), dpi=150)
 
 
 def _draw_line(axis, places, summaries, name, number):
@@ -205,7 +205,7 @@ def _draw_line(axis, places, summaries, name, number):
         markersize=6,
         capsize=3,
         elinewidth=1,
-        **_STYLES[number % len(_STYLES)],
+        **STYLES[number % len(STYLES)],
     )
 
 
@@ -249,7 +249,7 @@ def plot_feature_similarity(matrices, sides, stages, path):
         stages: Names of the stages, from shallow to deep.
         path: Where the PNG goes.
     """
-    figure, axes = _new_figure(1 + len(matrices), width=3.8, height=3.6)
+    figure, axes = new_figure(1 + len(matrices), width=3.8, height=3.6)
     for number, (name, values) in enumerate(matrices.items()):
         equal = np.diagonal(values, axis1=1, axis2=2)
         shift = 0.06 * (number - (len(matrices) - 1) / 2)
@@ -263,7 +263,7 @@ def plot_feature_similarity(matrices, sides, stages, path):
             markersize=6,
             capsize=3,
             elinewidth=1,
-            **_STYLES[number % len(_STYLES)],
+            **STYLES[number % len(STYLES)],
         )
     axes[0].set_xticks(range(len(stages)), stages)
     axes[0].set_ylim(min(0.0, axes[0].get_ylim()[0]), 1.05)
@@ -277,7 +277,7 @@ def plot_feature_similarity(matrices, sides, stages, path):
         first, second = sides[name]
         axis.set_ylabel(first, parse_math=False)
         axis.set_xlabel(second, parse_math=False)
-    figure.savefig(_prepared(path), dpi=150)
+    figure.savefig(prepared(path), dpi=150)
 
 
 def _draw_matrix(axis, values, stages):

@@ -21,14 +21,14 @@ def summary(mean, deviation=0.01):
 @pytest.fixture
 def figures(monkeypatch):
     """The matplotlib figures that are made."""
-    made, new_figure = [], paper_figures._new_figure
+    made, new_figure = [], paper_figures.new_figure
 
     def note(*args, **kwargs):
         figure, panels = new_figure(*args, **kwargs)
         made.append(figure)
         return figure, panels
 
-    monkeypatch.setattr(paper_figures, "_new_figure", note)
+    monkeypatch.setattr(paper_figures, "new_figure", note)
     return made
 
 
@@ -168,7 +168,7 @@ def test_feature_similarity(figures, tmp_path):
 def test_lines_and_bars_are_told_apart_in_grey():
     """By line style, marker or hatch, where the lightness is close."""
     assert len(set(paper_figures._LINES)) == 4
-    assert len({style["marker"] for style in paper_figures._STYLES}) == 10
+    assert len({style["marker"] for style in paper_figures.STYLES}) == 10
     assert len(set(paper_figures._HATCHES)) == 4
 
 
