@@ -1,10 +1,9 @@
 """Runs all tests on all backends: `python -m tests [pytest arguments]`.
 
 Keras reads KERAS_BACKEND when it is imported, so each backend gets processes
-of its own, one backend after the other. After each backend the benchmarks run
-at a small size, alone, as they measure time. The tests that compare the
-backends with one another, and those of grids of processes, start processes of
-their own and run once, at the end.
+of its own, one backend after the other. The tests that compare the backends
+with one another, and those of grids of processes, start processes of their own
+and run once, at the end.
 """
 
 import os
@@ -16,10 +15,9 @@ BACKENDS = ("tensorflow", "torch", "jax")
 # These start processes of their own, which would disturb one another.
 COMPARISONS = "tests/cross_backend"
 ENGINES = "tests/engines"
-BENCHMARKS = "tests/benchmarks"
 # These need an environment of their own.
 OTHERS = "tests/tensorflow_io"
-APART = (COMPARISONS, ENGINES, BENCHMARKS, OTHERS)
+APART = (COMPARISONS, ENGINES, OTHERS)
 # One test process a core: most tests are small steps that leave a second
 # core idle, and a second thread a process would only spin.
 PARALLEL = ("-n", str(max(1, min(4, os.cpu_count() or 1))))
@@ -33,14 +31,8 @@ ENVIRONMENT = {
 
 def main(arguments):
     """Return 0 if everything passed on every backend."""
-    apart = [
-        f"--ignore={path}"
-        for path in (COMPARISONS, ENGINES, BENCHMARKS, OTHERS)
-    ]
-    runs = []
-    for backend in BACKENDS:
-        runs.append((backend, ["tests", *apart, *PARALLEL]))
-        runs.append((backend, [BENCHMARKS]))
+    apart = [f"--ignore={path}" for path in APART]
+    runs = [(backend, ["tests", *apart, *PARALLEL]) for backend in BACKENDS]
     runs.append(("torch", [COMPARISONS, ENGINES]))
     results = []
     for backend, words in runs:

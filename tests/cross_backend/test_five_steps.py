@@ -14,20 +14,25 @@ METHODS = tuple(CASES)
 @pytest.fixture(scope="module")
 def runs():
     """The logs and weights after five steps, by backend and method."""
-    results = {}
-    for backend in BACKENDS:
-        result = subprocess.run(
+    processes = {
+        backend: subprocess.Popen(
             [sys.executable, "-m", "tests.cross_backend.five_steps", *METHODS],
             env={
                 **os.environ,
                 "KERAS_BACKEND": backend,
                 "TF_CPP_MIN_LOG_LEVEL": "3",
             },
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
-        assert result.returncode == 0, result.stderr[-2000:]
-        results[backend] = json.loads(result.stdout.splitlines()[-1])
+        for backend in BACKENDS
+    }
+    results = {}
+    for backend, process in processes.items():
+        printed, errors = process.communicate()
+        assert process.returncode == 0, errors[-2000:]
+        results[backend] = json.loads(printed.splitlines()[-1])
     return results
 
 
