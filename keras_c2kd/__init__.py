@@ -7,6 +7,7 @@ from keras_c2kd import models
 from keras_c2kd import ops
 from keras_c2kd import selection
 from keras_c2kd.cross_modal_distiller import CrossModalDistiller
+from keras_c2kd.devices import distribute
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import KnowledgeDistillation
 from keras_c2kd.methods import Supervised
@@ -18,6 +19,7 @@ __all__ = [
     "KnowledgeDistillation",
     "Supervised",
     "__version__",
+    "distribute",
     "layers",
     "losses",
     "methods",

@@ -6,7 +6,9 @@ import types
 import keras
 from keras import ops
 
+from keras_c2kd import devices
 from keras_c2kd.data_checks import BatchRules
+from keras_c2kd.data_shares import own_share
 from keras_c2kd.feature_taps import FeatureTaps
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import Targets
@@ -17,6 +19,7 @@ from keras_c2kd.network_checks import check_activation
 from keras_c2kd.network_checks import check_logits
 from keras_c2kd.network_checks import check_pair
 from keras_c2kd.non_finite_loss import StopOnNonFiniteLoss
+from keras_c2kd.normalization_across_devices import NormalizationAcrossDevices
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.teacher_freezing import TeacherFreezing
@@ -66,6 +69,11 @@ class CrossModalDistiller(keras.Model):
         teacher_top_layers: For `teacher_update="top"`: list of layer names or
             shell-style patterns (`["stack3_*", "predictions"]`). Defaults to
             the last two layers with a kernel and the normalisation between.
+        synchronize_batch_norm: Whether on several devices batch normalisation
+            takes its statistics from the rows of all of them, as one device
+            would. Defaults to `True`. `False` saves the exchange: each device
+            normalises its own rows, and the moving statistics are the mean
+            over devices; not on JAX, where a program sees all rows.
         check_data: Whether every batch is checked on the host for missing
             modalities, NaN and infinity, and labels out of range, before it
             is trained on. Defaults to `True`.
@@ -116,6 +124,7 @@ class CrossModalDistiller(keras.Model):
         student_features=None,
         teacher_features=None,
         teacher_top_layers=None,
+        synchronize_batch_norm=True,
         check_data=True,
         name="cross_modal_distiller",
         **kwargs,
@@ -133,6 +142,7 @@ class CrossModalDistiller(keras.Model):
             for modality in (student_modality, teacher_modality)
         )
         self.teacher_top_layers = teacher_top_layers
+        self.synchronize_batch_norm = synchronize_batch_norm
         self.check_data = check_data
         taps = {
             "student": _taps(
@@ -156,6 +166,9 @@ class CrossModalDistiller(keras.Model):
             teacher_top_layers,
             method.update_frozen_statistics,
         )
+        self._normalization = NormalizationAcrossDevices(
+            self._flatten_layers(include_self=False), synchronize_batch_norm
+        )
         self._check_something_trains()
         self._trackers = [
             keras.metrics.Mean(name=name)
@@ -163,6 +176,8 @@ class CrossModalDistiller(keras.Model):
         ]
         self._teacher_metrics = None
         self._evaluating = False
+        # Whether the metrics are of a part of the batches, as in training.
+        self._shares_metrics = False
         self._data_checks = None
         self.built = True
 
@@ -236,7 +251,8 @@ class CrossModalDistiller(keras.Model):
             "heads": {...}}`.
         """
         if training:
-            return self._forward(inputs)
+            with self._normalization.applied():
+                return self._forward(inputs)
         student = self.student(self._student_input(inputs), training=False)
         if not self._evaluating:
             return student
@@ -311,12 +327,36 @@ class CrossModalDistiller(keras.Model):
             return super().compute_loss(x, y, logits, _copy(weights))
         targets = self._targets(y, y_pred, sample_weight)
         losses, diagnostics = self.method.compute_losses(y_pred, targets)
-        size = ops.shape(targets.labels)[0]
-        logged = {**losses, **diagnostics}
+        share, size = devices.share_of_rows(ops.shape(targets.labels)[0])
+        scale = devices.loss_scale()
+        logged = {name: term / scale for name, term in losses.items()}
+        logged |= diagnostics
         for tracker in self._trackers:
-            tracker.update_state(logged[tracker.name], sample_weight=size)
-        terms = [*losses.values(), *self.losses]
-        return sum(ops.sum(full_precision(term)) for term in terms)
+            tracker.update_state(
+                logged[tracker.name] * share, sample_weight=size
+            )
+        terms = [full_precision(term) * share for term in losses.values()]
+        terms += [full_precision(term) * scale for term in self.losses]
+        return sum(ops.sum(term) for term in terms)
+
+    def share_rows(self, outputs, y, sample_weight):
+        """Return the arguments with the rows of all devices, where needed.
+
+        That is, on TensorFlow and PyTorch with several devices, for methods
+        whose losses relate the samples of a batch to each other. Every device
+        then computes the loss of the whole batch.
+
+        Args:
+            outputs: What `call(training=True)` returned.
+            y: Labels.
+            sample_weight: Weights, or None.
+
+        Returns:
+            Tuple of the three.
+        """
+        if not self.method.relates_samples:
+            return outputs, y, sample_weight
+        return devices.gather_rows((outputs, y, sample_weight))
 
     def _targets(self, y, outputs, sample_weight):
         """Bring labels, sample weights and ignored rows into one shape."""
@@ -326,7 +366,7 @@ class CrossModalDistiller(keras.Model):
             is_one_hot = y.shape[-1] == logits.shape[-1]
             labels = ops.argmax(y, -1) if is_one_hot else ops.squeeze(y, -1)
         labels = ops.cast(labels, "int32")
-        valid = None
+        valid = share = None
         ignored = getattr(self.loss, "ignore_class", None)
         if ignored is not None:
             valid = labels != ignored
@@ -334,12 +374,19 @@ class CrossModalDistiller(keras.Model):
         row_weights = weights = _row_weights(sample_weight, logits)
         if valid is not None:
             counted = ops.cast(valid, full_precision_dtype())
-            share = ops.mean(counted)
+            own_share = share = ops.mean(counted)
+            if devices.number() > 1:
+                rows, _ = devices.share_of_rows(ops.shape(counted)[0])
+                share = devices.add_up(share * rows) / devices.number()
             counted = ops.divide_no_nan(counted, share)
             weights = counted if weights is None else weights * counted
 
         def supervised_loss(logits):
-            return self._compile_loss(y, logits, _copy(row_weights))
+            loss = self._compile_loss(y, logits, _copy(row_weights))
+            if valid is None or devices.number() == 1:
+                return loss
+            # Keras takes the mean over the rows that count on this device.
+            return loss * ops.divide_no_nan(own_share, share)
 
         return Targets(
             labels=labels,
@@ -349,13 +396,15 @@ class CrossModalDistiller(keras.Model):
             sample_weights=_mean_of_samples(sample_weight),
             given_labels=y,
             loss=self._compile_loss,
+            valid_share=share,
         )
 
     def track_loss(self, loss, outputs):
         """Add the total loss of one batch to the epoch's mean."""
-        size = ops.shape(outputs["student"]["logits"])[0]
+        rows = ops.shape(outputs["student"]["logits"])[0]
+        _, size = devices.share_of_rows(rows)
         self._loss_tracker.update_state(
-            ops.stop_gradient(loss), sample_weight=size
+            ops.stop_gradient(loss) / devices.loss_scale(), sample_weight=size
         )
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
@@ -374,15 +423,27 @@ class CrossModalDistiller(keras.Model):
             absent |= set(self._teacher_metrics.result())
         return {k: value for k, value in logs.items() if k not in absent}
 
+    def get_metrics_result(self):
+        """Return the metrics; in training those of all processes together.
+
+        In evaluation every process sees all of the data.
+        """
+        if not self._shares_metrics:
+            return super().get_metrics_result()
+        with devices.metrics_of_all(self.metrics_variables):
+            return super().get_metrics_result()
+
     def train_step(self, *arguments):
         """Update student, teacher and heads on one batch.
 
         The step of the backend in use, see `keras_c2kd.train_steps`.
         """
+        self._shares_metrics = True
         return train_step_of_backend()(self, *arguments)
 
     def test_step(self, *arguments):
         """Evaluate the student, and the teacher if its modality is there."""
+        self._shares_metrics = False
         self._evaluating = True
         try:
             return super().test_step(*arguments)
@@ -500,9 +561,14 @@ class CrossModalDistiller(keras.Model):
             FloatingPointError: If a loss term is no longer finite.
         """
         self._assert_compile_called("fit")
-        x = self._checked(
-            x, y, kwargs.get("sample_weight"), batch_size or 32, training=True
-        )
+        self._check_devices()
+        weights = kwargs.get("sample_weight")
+        x = self._checked(x, y, weights, batch_size or 32, training=True)
+        if devices.processes()[1] > 1:
+            shuffle = kwargs.get("shuffle", True)
+            x = own_share(x, y, weights, batch_size or 32, shuffle)
+            kwargs.setdefault("validation_batch_size", batch_size)
+            y = batch_size = kwargs["sample_weight"] = None
         validation = kwargs.get("validation_data")
         if isinstance(validation, (tuple, list)):
             self._checked(*validation, training=False)
@@ -532,6 +598,15 @@ class CrossModalDistiller(keras.Model):
         except BaseException:
             keeper.restore()
             raise
+
+    def _check_devices(self):
+        if not self.synchronize_batch_norm and devices.sees_whole_batch():
+            raise ValueError(
+                "On JAX batch normalisation takes its statistics from the "
+                "rows of all devices: a program sees the whole batch. "
+                "Received: synchronize_batch_norm=False. Leave it at True, "
+                "or use TensorFlow or PyTorch."
+            )
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Create all variables before the first step is traced.
@@ -644,6 +719,7 @@ class CrossModalDistiller(keras.Model):
             "student_modality": self.student_modality,
             "teacher_modality": self.teacher_modality,
             "teacher_top_layers": self.teacher_top_layers,
+            "synchronize_batch_norm": self.synchronize_batch_norm,
             "check_data": self.check_data,
         }
         for side, taps in vars(self._networks).items():

@@ -1,9 +1,10 @@
 """Which variables of the teacher are trained, without touching its flags."""
 
-import contextlib
 import fnmatch
 
 import keras
+
+from keras_c2kd.devices import SharedContext
 
 
 class TeacherFreezing:
@@ -33,8 +34,7 @@ class TeacherFreezing:
     """
 
     def __init__(self, teacher, teacher_update, top_layers, update_statistics):
-        self.update_statistics = update_statistics
-        self._variables, self._normalizations = [], []
+        self._variables, normalizations = [], []
         if teacher is not None and teacher_update != "all":
             trained = []
             if teacher_update == "top":
@@ -45,34 +45,35 @@ class TeacherFreezing:
                 for variable in teacher.variables
                 if id(variable) not in kept
             ]
-            self._normalizations = [
+            normalizations = [
                 layer
                 for layer in _leaves(teacher)
                 if isinstance(layer, keras.layers.BatchNormalization)
                 and not any(id(v) in kept for v in layer.variables)
             ]
+        # A layer's flag sets those of its variables: theirs come after it.
+        layers = [] if update_statistics else normalizations
+        self._flagged = [*layers, *self._variables]
+        self._applied = SharedContext(self._freeze, self._thaw)
         self.variable_ids = {id(variable) for variable in self._variables}
         self.runs_in_training_mode = update_statistics or (
             teacher_update != "none"
         )
 
-    @contextlib.contextmanager
     def applied(self):
-        """Within this context the frozen part is flagged as frozen."""
-        layers = [] if self.update_statistics else self._normalizations
-        layer_flags = [layer.trainable for layer in layers]
-        flags = [variable.trainable for variable in self._variables]
-        try:
-            for layer in layers:
-                layer.trainable = False
-            for variable in self._variables:
-                variable.trainable = False
-            yield
-        finally:
-            for layer, flag in zip(layers, layer_flags):
-                layer.trainable = flag
-            for variable, flag in zip(self._variables, flags):
-                variable.trainable = flag
+        """Return a context in which the frozen part is flagged as frozen."""
+        return self._applied
+
+    def _freeze(self):
+        """Flag all that is frozen; return the flags as they were."""
+        flags = [thing.trainable for thing in self._flagged]
+        for thing in self._flagged:
+            thing.trainable = False
+        return flags
+
+    def _thaw(self, flags):
+        for thing, flag in zip(self._flagged, flags):
+            thing.trainable = flag
 
 
 def _leaves(model):

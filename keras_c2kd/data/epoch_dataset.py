@@ -5,6 +5,8 @@ import copy
 import keras
 import numpy as np
 
+from keras_c2kd.data_shares import rows_of
+
 
 class EpochDataset(keras.utils.PyDataset):
     """Batches of indexed samples, drawn anew in each epoch of training.
@@ -85,12 +87,31 @@ class EpochDataset(keras.utils.PyDataset):
         return -(-len(self._order()) // self.batch_size)
 
     def __getitem__(self, index):
+        return self.batch(self._indices(index))
+
+    def share(self, index, process, processes):
+        """Return the rows of one of several processes of a batch.
+
+        Args:
+            index: Integer, the batch's.
+            process: Integer, the process'.
+            processes: Integer, their number.
+
+        Raises:
+            ValueError: If there are fewer samples than processes.
+        """
+        indices = self._indices(index)
+        rows = rows_of(len(indices), process, processes, index)
+        return self.batch(indices[rows])
+
+    def _indices(self, index):
+        """Return the samples of a batch."""
         order = self._order()
         if self.training:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(
                 order
             )
-        return self.batch(order[index * self.batch_size :][: self.batch_size])
+        return order[index * self.batch_size :][: self.batch_size]
 
     def random_of(self, *numbers):
         """Return a generator for a part of the current epoch; or None.

@@ -32,6 +32,8 @@ class RelationalLoss(keras.losses.Loss):
         sample_weight: Optional non-negative weights of the rows.
     """
 
+    relates_samples = True
+
     def __init__(self, reduction="sum_over_batch_size", name=None, dtype=None):
         if reduction not in ("sum_over_batch_size", "mean"):
             raise ValueError(

@@ -74,6 +74,7 @@ class CIRKD(DistillationMethod):
 
     student_features = ("features",)
     teacher_features = ("features",)
+    relates_samples = True
     loss_names = (
         "student_supervised",
         "distillation",
@@ -325,9 +326,10 @@ class CIRKD(DistillationMethod):
             for vectors in (teacher, student)
         )
         divergence = kl_divergence(target, learner)
-        return safe_divide(
+        mean = safe_divide(
             ops.sum(divergence * valid * weights), ops.sum(valid)
         )
+        return self.reduce_rows(ops.reshape(mean, (1,)))
 
     def get_config(self):
         """Return the constructor's arguments."""

@@ -27,6 +27,8 @@ class Targets:
             all rows is the weighted mean over the rows that count.
         valid: Boolean tensor of the shape of `labels`, or None if no row is
             ignored.
+        valid_share: Scalar, the share of valid rows in the batch; on several
+            devices in that of all of them. None for `valid`'s own.
         supervised_loss: Function from logits to the scalar loss given to
             `compile()`, sample weights included.
         sample_weights: Float tensor `(batch,)`, or None: one weight a
@@ -43,13 +45,17 @@ class Targets:
     sample_weights: Any = None
     given_labels: Any = None
     loss: Callable | None = None
+    valid_share: Any = None
 
     def mean(self, values):
         """Mean over the rows that are not ignored, without sample weights."""
         if self.valid is None:
             return ops.mean(values)
         valid = ops.cast(self.valid, values.dtype)
-        return ops.divide_no_nan(ops.sum(values * valid), ops.sum(valid))
+        share = ops.mean(valid)
+        if self.valid_share is not None:
+            share = ops.cast(self.valid_share, values.dtype)
+        return ops.divide_no_nan(ops.mean(values * valid), share)
 
 
 class DistillationMethod(keras.layers.Layer):
@@ -72,6 +78,10 @@ class DistillationMethod(keras.layers.Layer):
         teacher_features: The same for the teacher.
         least_batch_size: The smallest batch that the method can learn from;
             smaller ones are refused before training (but may come last).
+        relates_samples: Whether a sample's loss depends on the other samples
+            of its batch, so that it must be computed on the whole batch where
+            several devices hold parts of it. By default that is asked of the
+            method's losses and selections.
         loss_names: Names of the terms that `compute_losses` returns.
         diagnostic_names: Names of the further figures it returns.
 
@@ -129,6 +139,13 @@ class DistillationMethod(keras.layers.Layer):
                 trainable=False,
                 name="step",
             )
+
+    @property
+    def relates_samples(self):
+        """Whether the loss of a sample depends on the rest of its batch."""
+        layers = self._flatten_layers(include_self=False, recursive=False)
+        parts = [*vars(self).values(), *layers]
+        return any(getattr(part, "relates_samples", False) for part in parts)
 
     def attach(self, student, teacher):
         """Look at the networks before `build`; nothing to do by default.

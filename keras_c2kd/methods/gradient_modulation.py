@@ -52,6 +52,8 @@ class OGM(keras.layers.Layer):
 
     taps = {"first_vector": "first_vector", "second_vector": "second_vector"}
 
+    relates_samples = True
+
     def __init__(self, alpha=0.1, noise=False, steps=None, seed=None, **kwargs):
         super().__init__(autocast=False, **kwargs)
         if alpha < 0 or (steps is not None and steps < 0):

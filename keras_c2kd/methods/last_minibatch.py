@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_c2kd import devices
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.ops import full_precision
@@ -31,7 +32,8 @@ class DLB(DistillationMethod):
     0: they count in no loss, only in batch statistics.
 
     Args:
-        batch_size: Integer, size of the largest batch.
+        batch_size: Integer, size of the largest batch; on several devices
+            that of all of them, a multiple of their number.
         temperature: Positive float, `T`. Defaults to `3.0`.
         distillation_weight: Float, `w`. Defaults to `1.0`.
         second_view: Key of the batch's inputs that holds a second augmented
@@ -51,6 +53,7 @@ class DLB(DistillationMethod):
     """
 
     needs_teacher = False
+    relates_samples = True
     loss_names = ("student_supervised", "distillation")
 
     def __init__(
@@ -135,15 +138,26 @@ class DLB(DistillationMethod):
                 )
             second = inputs[self.second_view]
         student_input, second = map(self._as_built, (student_input, second))
+        if self.batch_size % devices.number():
+            raise ValueError(
+                "DLB gives each device an equal part of the last batch: its "
+                "`batch_size` must be a multiple of their number. Received: "
+                f"batch_size={self.batch_size} for {devices.number()} devices"
+            )
+        rows = self.batch_size // devices.number()
         leaves = [
-            self._filled(ops.cast(leaf, memory.dtype))
+            ops.cast(leaf, memory.dtype)
             for leaf, memory in zip(
                 keras.tree.flatten(second), self.last_inputs
             )
         ]
         exists = ops.any(ops.convert_to_tensor(self.last_counted) > 0)
         last = [
-            ops.where(exists, ops.convert_to_tensor(memory), leaf)
+            ops.where(
+                exists,
+                devices.own_rows(ops.convert_to_tensor(memory)),
+                self._filled(leaf, rows),
+            )
             for memory, leaf in zip(self.last_inputs, leaves)
         ]
         both = [
@@ -153,7 +167,6 @@ class DLB(DistillationMethod):
         outputs = network(
             keras.tree.pack_sequence_as(student_input, both), training=True
         )
-        rows = self.batch_size
         return {
             **{name: tensor[rows:] for name, tensor in outputs.items()},
             "last_logits": outputs["logits"][:rows],
@@ -167,15 +180,16 @@ class DLB(DistillationMethod):
         own = {name: tensors[name] for name in self._input_names}
         return own if self._reads_dict else list(own.values())
 
-    def _filled(self, tensor):
-        """Repeat the rows of a batch until it fills the memory."""
-        if tensor.shape[0] is not None and tensor.shape[0] > self.batch_size:
+    def _filled(self, tensor, size=None):
+        """Repeat the rows of a batch until they are so many."""
+        size = self.batch_size if size is None else size
+        if tensor.shape[0] is not None and tensor.shape[0] > size:
             raise ValueError(
                 f"DLB keeps batches of up to batch_size={self.batch_size} "
                 f"samples. Received: a batch of {tensor.shape[0]}. Create "
                 "DLB with the batch size of fit()."
             )
-        rows = ops.arange(self.batch_size, dtype="int32")
+        rows = ops.arange(size, dtype="int32")
         return ops.take(tensor, rows % ops.shape(tensor)[0], axis=0)
 
     def compute_losses(self, outputs, targets):
@@ -219,7 +233,7 @@ class DLB(DistillationMethod):
         """Overwrite the memory with this batch."""
         logits = ops.stop_gradient(full_precision(outputs["logits"]))
         for memory, leaf in zip(self.last_inputs, outputs["second_view"]):
-            memory.assign(leaf)
+            memory.assign(self._filled(leaf))
         labels = targets.given_labels
         if not is_one_hot:
             labels = ops.one_hot(

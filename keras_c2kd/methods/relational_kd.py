@@ -38,6 +38,7 @@ class RKD(DistillationMethod):
 
     student_features = ("features",)
     teacher_features = ("features",)
+    relates_samples = True
 
     def __init__(self, distance_weight=25.0, angle_weight=50.0, **kwargs):
         super().__init__(**kwargs)

@@ -54,6 +54,7 @@ class USKD(DistillationMethod):
 
     needs_teacher = False
     student_features = ("features",)
+    relates_samples = True
     loss_names = ("student_supervised", "target", "non_target", "weak")
 
     def __init__(

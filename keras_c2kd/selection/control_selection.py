@@ -38,6 +38,8 @@ class RandomSelection(SampleSelection):
     Reference: Huo et al., CVPR 2024, Table 2 ("+Random").
     """
 
+    relates_samples = True
+
     def __init__(self, like=None, seed=0, **kwargs):
         like = KendallSelection() if like is None else like
         if isinstance(like, dict):

@@ -41,6 +41,9 @@ class SampleSelection(keras.layers.Layer):
         and the score.
     """
 
+    # Whether it looks at several samples at once.
+    relates_samples = False
+
     def __init__(self, threshold=0.0, on="proxy", **kwargs):
         super().__init__(autocast=False, **kwargs)
         if on not in ("proxy", "main"):

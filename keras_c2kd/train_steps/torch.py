@@ -3,6 +3,8 @@
 import keras
 import torch
 
+from keras_c2kd.train_steps import torch_devices
+
 
 def train_step(distiller, data):
     """Update teacher, student and heads on one batch; return the logs."""
@@ -11,16 +13,23 @@ def train_step(distiller, data):
     # forgets one of two encoders whose layers have equal names.
     for variable in distiller.variables:
         variable.value.grad = None
-    outputs = distiller(x, training=True)
-    loss = distiller.compute_loss(x, y, outputs, sample_weight, training=True)
+    if torch_devices.number() > 1:
+        outputs = torch_devices.forward(distiller)(x)
+    else:
+        outputs = distiller(x, training=True)
+    shared = distiller.share_rows(outputs, y, sample_weight)
+    shared_outputs, shared_y, shared_weight = shared
+    loss = distiller.compute_loss(
+        x, shared_y, shared_outputs, shared_weight, training=True
+    )
     distiller.optimizer.scale_loss(loss).backward()
     variables = distiller.trainable_variables
     with torch.no_grad():
         gradients = distiller.method.modify_gradients(
             [variable.value.grad for variable in variables],
             variables,
-            outputs,
-            y,
+            shared_outputs,
+            shared_y,
         )
         distiller.optimizer.apply(gradients, variables)
         distiller.track_loss(loss, outputs)

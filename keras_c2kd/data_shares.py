@@ -1,0 +1,138 @@
+"""The rows of each batch that one of several processes trains on."""
+
+import hashlib
+
+import keras
+import numpy as np
+
+from keras_c2kd import devices
+
+
+def own_share(x, y=None, sample_weight=None, batch_size=32, shuffle=True):
+    """Return this process' share of the data given to `fit`.
+
+    Every batch of the whole is divided among the processes in its order, so
+    that together they train on what one process would, each sample once.
+
+    Args:
+        x: Arrays, a `PyDataset` or a torch `DataLoader`.
+        y: Labels of arrays.
+        sample_weight: Weights of arrays, or None.
+        batch_size: Integer, of arrays: that of all processes together.
+        shuffle: Whether arrays are shuffled, anew in each epoch.
+
+    Returns:
+        The data source, as it is with one process.
+
+    Raises:
+        ValueError: If the source cannot be divided; if it is not the same in
+            all processes; by a batch with fewer samples than processes.
+    """
+    index, count = devices.processes()
+    if count == 1:
+        return x
+    if y is not None:
+        x = _ArrayBatches(x, y, sample_weight, batch_size, shuffle)
+    if isinstance(x, keras.utils.PyDataset):
+        devices.check_equal(
+            _digest(x[0]) if len(x) else "empty",
+            "Each process takes its rows of the same batches. Give the data "
+            "set the same seed in every process.",
+        )
+        return _OwnRows(x, index, count)
+    sampler = getattr(x, "sampler", None)
+    if type(sampler).__name__ == "DistributedSampler":
+        return x
+    raise ValueError(
+        "With several processes each trains on its share of the data: give "
+        "arrays, a PyDataset, or a torch DataLoader with a "
+        "DistributedSampler (whose batches are those of one process). "
+        f"Received: {type(x).__name__}"
+    )
+
+
+class _ArrayBatches(keras.utils.PyDataset):
+    """Batches of arrays, shuffled in the same way in every process."""
+
+    def __init__(self, x, y, sample_weight, batch_size, shuffle):
+        super().__init__()
+        given = (x, y) if sample_weight is None else (x, y, sample_weight)
+        self._arrays = keras.tree.map_structure(np.asarray, given)
+        self._size = len(keras.tree.flatten(self._arrays)[0])
+        self._batch_size = batch_size
+        self._shuffle = shuffle
+        # What `keras.utils.set_random_seed` set, equal in all processes.
+        self._random = np.random.default_rng(np.random.randint(2**31))
+        self._order = np.arange(self._size)
+        self.on_epoch_end()
+
+    def __len__(self):
+        return -(-self._size // self._batch_size)
+
+    def __getitem__(self, index):
+        rows = self._order[index * self._batch_size :][: self._batch_size]
+        return keras.tree.map_structure(lambda a: a[rows], self._arrays)
+
+    def on_epoch_end(self):
+        if self._shuffle:
+            self._order = self._random.permutation(self._size)
+
+
+class _OwnRows(keras.utils.PyDataset):
+    """The rows of one process of the batches of a data set."""
+
+    def __init__(self, dataset, index, count):
+        super().__init__(
+            workers=dataset.workers,
+            use_multiprocessing=dataset.use_multiprocessing,
+            max_queue_size=dataset.max_queue_size,
+        )
+        self._dataset = dataset
+        self._index, self._count = index, count
+
+    @property
+    def num_batches(self):
+        return self._dataset.num_batches
+
+    def __len__(self):
+        return len(self._dataset)
+
+    def __getitem__(self, batch):
+        if hasattr(self._dataset, "share"):
+            return self._dataset.share(batch, self._index, self._count)
+        whole = self._dataset[batch]
+        size = len(keras.tree.flatten(whole)[0])
+        rows = rows_of(size, self._index, self._count, batch)
+        return keras.tree.map_structure(lambda array: array[rows], whole)
+
+    def on_epoch_begin(self):
+        self._dataset.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._dataset.on_epoch_end()
+
+
+def rows_of(size, index, count, batch):
+    """Return the slice of one process of a batch of so many samples.
+
+    Raises:
+        ValueError: If there are fewer samples than processes.
+    """
+    if size < count:
+        raise ValueError(
+            "Every batch must have at least a sample for each process. "
+            f"Received: batch {batch} of {size} samples for {count} "
+            "processes. Choose another batch size."
+        )
+    begin, end = (size * number // count for number in (index, index + 1))
+    return slice(begin, end)
+
+
+def _digest(batch):
+    """Return a short string that another batch would not have."""
+    digest = hashlib.sha256()
+    for leaf in keras.tree.flatten(batch):
+        if leaf is not None:
+            array = keras.ops.convert_to_numpy(leaf)
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,89 @@
+"""Batch normalisation on several devices that each see a part of the rows."""
+
+import contextlib
+import functools
+
+import keras
+from keras import ops
+
+from keras_c2kd import devices
+
+
+class NormalizationAcrossDevices:
+    """What batch normalisation knows of the other devices in a training step.
+
+    Keras synchronises it on TensorFlow only, and only in layers that are
+    created for it, which no other backend can load. Here the layers of the
+    user's networks stay as they are.
+
+    Args:
+        layers: Iterable of layers.
+        synchronize: Whether the statistics of a batch are those of the rows
+            of all devices. If not, each device normalises its own rows, and
+            the moving statistics are the mean over devices.
+    """
+
+    def __init__(self, layers, synchronize):
+        self.synchronize = synchronize
+        self._layers = [
+            layer
+            for layer in layers
+            if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        self._synchronized = devices.SharedContext(self._enter, self._leave)
+
+    @contextlib.contextmanager
+    def applied(self):
+        """Within this context the layers are those of several devices."""
+        if devices.number() == 1 or not self._layers:
+            yield
+        elif self.synchronize:
+            with self._synchronized:
+                yield
+        else:
+            yield
+            _average(
+                [
+                    variable
+                    for layer in self._layers
+                    for variable in (layer.moving_mean, layer.moving_variance)
+                ]
+            )
+
+    def _enter(self):
+        for layer in self._layers:
+            # Past Keras' tracking of attributes.
+            vars(layer)["_moments"] = functools.partial(_moments, layer)
+
+    def _leave(self, _):
+        for layer in self._layers:
+            del vars(layer)["_moments"]
+
+
+def _moments(layer, inputs, mask):
+    """Return mean and variance of the rows of all devices, `(channels,)`."""
+    axes = layer._reduction_axes
+    if mask is None:
+        weights = ops.ones_like(ops.take(inputs, [0], axis=layer.axis))
+    else:
+        weights = ops.cast(ops.expand_dims(mask, layer.axis), inputs.dtype)
+    count = devices.add_up(ops.sum(weights))
+    mean = devices.add_up(ops.sum(inputs * weights, axis=axes)) / count
+    shape = [1] * len(inputs.shape)
+    shape[layer.axis] = -1
+    distances = inputs - ops.reshape(mean, shape)
+    squares = ops.sum(ops.square(distances) * weights, axis=axes)
+    return mean, devices.add_up(squares) / count
+
+
+def _average(variables):
+    """Give each device the mean over devices, in one exchange."""
+    flat = ops.concatenate(
+        [ops.reshape(ops.cast(v, "float32"), (-1,)) for v in variables]
+    )
+    flat = ops.stop_gradient(devices.add_up(flat)) / devices.number()
+    begin = 0
+    for variable in variables:
+        size = variable.shape[0]
+        variable.assign(flat[begin : begin + size])
+        begin += size

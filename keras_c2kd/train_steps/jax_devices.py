@@ -1,0 +1,107 @@
+"""Several devices on JAX, by `keras.distribution`."""
+
+import contextlib
+
+import jax
+import keras
+import numpy as np
+from jax.experimental import multihost_utils
+
+
+class _DataParallel(keras.distribution.DataParallel):
+    """Keras' data parallelism, also for batches that do not divide evenly."""
+
+    def get_data_layout(self, data_shape):
+        """Return the layout: rows divided, or the whole on each device."""
+        layout = super().get_data_layout(data_shape)
+        local = self.device_mesh.devices.size // jax.process_count()
+        if data_shape[0] % local == 0:
+            return layout
+        if jax.process_count() > 1:
+            raise ValueError(
+                "On several hosts every batch is divided evenly among all "
+                "devices, the last one too. Received on this host: a batch of "
+                f"{data_shape[0]} samples for {local} devices. Choose another "
+                "batch size."
+            )
+        return keras.distribution.TensorLayout(
+            [None] * len(data_shape), self.device_mesh
+        )
+
+
+@contextlib.contextmanager
+def distribute(devices):
+    """Divide each batch among the devices of all hosts."""
+    if devices is not None:
+        _divide_cpu(devices)
+    found = jax.devices()
+    if devices is None and found[0].platform == "cpu":
+        devices = 1
+    wanted = len(found) if devices is None else devices * jax.process_count()
+    if wanted > len(found):
+        raise ValueError(
+            f"There must be {wanted} devices. Received: JAX has {len(found)}, "
+            f"{found[0].platform}. A CPU is divided before anything has run "
+            "on it only."
+        )
+    names = [f"{device.platform}:{device.id}" for device in found[:wanted]]
+    before = keras.distribution.distribution()
+    keras.distribution.set_distribution(
+        _DataParallel(devices=names, auto_shard_dataset=False)
+    )
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(before)
+
+
+def _divide_cpu(devices):
+    """Make a CPU look like several devices, if nothing has run on it yet."""
+    # It says so of a CPU that was used already.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", devices)
+
+
+def number():
+    """Return 1: the program sees the rows of all devices."""
+    return 1
+
+
+def sees_whole_batch():
+    """Return whether several devices hold the rows of a batch."""
+    distribution = keras.distribution.distribution()
+    return distribution is not None and (
+        distribution.device_mesh.devices.size > 1
+    )
+
+
+def processes():
+    """Return the index of this host's process and their number."""
+    return jax.process_index(), jax.process_count()
+
+
+def is_first_process():
+    """Return whether this is the first host."""
+    return jax.process_index() == 0
+
+
+def wait_for_all():
+    """Wait for all hosts."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("keras_c2kd")
+
+
+def all_strings(text):
+    """Return the string of each process, of up to 64 characters."""
+    if jax.process_count() == 1:
+        return [text]
+    own = np.zeros(64, "uint8")
+    codes = np.frombuffer(text.encode()[:64], "uint8")
+    own[: len(codes)] = codes
+    rows = np.asarray(multihost_utils.process_allgather(own))
+    return [bytes(row).rstrip(b"\0").decode() for row in rows]
+
+
+def loss_scale():
+    """Return 1: there is one loss, of all rows."""
+    return 1.0

@@ -1,0 +1,114 @@
+"""Several devices on TensorFlow, by `tf.distribute` strategies."""
+
+import contextlib
+import os
+
+import tensorflow as tf
+
+
+@contextlib.contextmanager
+def distribute(devices):
+    """Mirror the variables on all devices, and divide each batch."""
+    if "TF_CONFIG" in os.environ:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    else:
+        strategy = tf.distribute.MirroredStrategy(_devices(devices))
+    with strategy.scope():
+        yield
+
+
+def _devices(devices):
+    """Return the names of so many devices of this machine."""
+    gpus = tf.config.list_physical_devices("GPU")
+    kind = "GPU" if gpus else "CPU"
+    if not gpus and devices is not None and devices > 1:
+        _divide_cpu(devices)
+    found = [d.name for d in tf.config.list_logical_devices(kind)]
+    wanted = devices or (len(found) if gpus else 1)
+    if wanted > len(found):
+        raise ValueError(
+            f"There must be {wanted} devices. Received: TensorFlow has "
+            f"{len(found)}, {kind}. A CPU is divided before anything has run "
+            "on it only."
+        )
+    return found[:wanted]
+
+
+def _divide_cpu(devices):
+    """Make a CPU look like several devices, if nothing has run on it yet."""
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration()] * devices,
+        )
+
+
+def _replica():
+    """Return the context of the device whose step this is, or None."""
+    return tf.distribute.get_replica_context()
+
+
+def number():
+    """Return the number of replicas; 1 outside of a step."""
+    replica = _replica()
+    return 1 if replica is None else replica.num_replicas_in_sync
+
+
+def index():
+    """Return which replica this is."""
+    return _replica().replica_id_in_sync_group
+
+
+def add_up(tensor):
+    """Return the sum over replicas."""
+    return _replica().all_reduce(tf.distribute.ReduceOp.SUM, tensor)
+
+
+def gather_rows(tensors):
+    """Return the rows of all replicas, of each tensor."""
+    return [
+        # It forgets the shape.
+        tf.ensure_shape(
+            _replica().all_gather(tensor, axis=0), [None, *tensor.shape[1:]]
+        )
+        for tensor in tensors
+    ]
+
+
+def sees_whole_batch():
+    """Return False: each device sees its own rows."""
+    return False
+
+
+def processes():
+    """Return 0 and 1: a strategy divides the batches itself."""
+    return 0, 1
+
+
+def is_first_process():
+    """Return whether this is the first worker, or the only one."""
+    resolver = tf.distribute.get_strategy().cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return True
+    return resolver.task_type in ("chief", "worker") and resolver.task_id == 0
+
+
+def wait_for_all():
+    """Wait for all workers."""
+    strategy = tf.distribute.get_strategy()
+    if strategy.cluster_resolver is not None:
+        strategy.run(
+            lambda: _replica().all_reduce(
+                tf.distribute.ReduceOp.SUM, tf.constant(0.0)
+            )
+        )
+
+
+def all_strings(text):
+    """Return the string alone: nothing is divided by hand."""
+    return [text]
+
+
+def loss_scale():
+    """Return one over the number of replicas, as Keras' losses have it."""
+    return 1.0 / tf.distribute.get_strategy().num_replicas_in_sync

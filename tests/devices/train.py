@@ -1,0 +1,85 @@
+"""Trains toy pairs on several devices; prints the logs as JSON.
+
+KERAS_BACKEND=jax python -m tests.devices.train 4 c2kd kd
+KERAS_BACKEND=torch torchrun --nproc-per-node 2 -m tests.devices.train 2 kd
+"""
+
+import json
+import os
+import sys
+
+import keras
+
+import keras_c2kd
+from keras_c2kd import devices
+from keras_c2kd.methods import C2KD
+from keras_c2kd.methods import CIRKD
+from keras_c2kd.methods import DLB
+from tests.method_contract import contract_cases
+from tests.toys import numpy_weights
+from tests.toys import toy_data
+from tests.toys import toy_distiller
+
+BATCH_SIZE = 16
+# The last batch has 11, which divides by no number of devices.
+SAMPLES = 2 * BATCH_SIZE + 11
+
+
+CASES = {
+    **contract_cases,
+    # Drawn as a whole, from memories that the data fill.
+    "cirkd_whole": lambda: CIRKD(
+        pixel_memory=400,
+        region_memory=100,
+        contrast_pixels=1600,
+        contrast_regions=400,
+    ),
+    "dlb": lambda: DLB(batch_size=BATCH_SIZE),
+    "c2kd_ignored": C2KD,
+    "c2kd_own_statistics": C2KD,
+}
+
+
+def train(name, number):
+    """Return the history of two epochs and the weights."""
+    keras.utils.set_random_seed(0)
+    loss = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True,
+        ignore_class=3 if name == "c2kd_ignored" else None,
+    )
+    distiller = toy_distiller(
+        CASES[name](),
+        synchronize_batch_norm=name != "c2kd_own_statistics",
+        compile={
+            "optimizer": keras.optimizers.SGD(0.02, momentum=0.9),
+            "loss": loss,
+        },
+    )
+    inputs, labels = toy_data(SAMPLES)
+    history = distiller.fit(
+        inputs,
+        labels,
+        batch_size=BATCH_SIZE,
+        epochs=2,
+        shuffle=False,
+        verbose=0,
+        validation_data=toy_data(20, seed=1),
+    ).history
+    weights = [w.ravel().tolist() for w in numpy_weights(distiller)]
+    return {"history": history, "weights": weights}
+
+
+def main(number, names):
+    """Train each case inside of the backend's own engine."""
+    results = {}
+    with keras_c2kd.distribute(int(number)):
+        for name in names:
+            results[name] = train(name, int(number))
+        if devices.is_first_process():
+            print(json.dumps(results), flush=True)
+        devices.wait_for_all()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    main(sys.argv[1], sys.argv[2:])
