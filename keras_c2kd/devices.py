@@ -10,11 +10,15 @@ of it does nothing.
 
 import contextlib
 import importlib
+import os
 
 import keras
 from keras import ops
 
 from keras_c2kd.ops import full_precision_dtype
+
+_ENVIRONMENT = ("TORCHELASTIC_RUN_ID", "TF_CONFIG")
+_ENVIRONMENT += ("KERAS_DISTRIBUTION_NUM_PROCESSES",)
 
 
 def _engine():
@@ -38,8 +42,9 @@ def distribute(devices=None):
     The batch size is that of all devices together, and a batch need not be a
     multiple of their number.
 
-    - JAX: `keras.distribution.DataParallel`. Several hosts: call
-      `keras.distribution.initialize` first.
+    - JAX: `keras.distribution.DataParallel`. Several hosts:
+      `keras.distribution.initialize`, which is called if its environment
+      variables (`KERAS_DISTRIBUTION_NUM_PROCESSES`, ...) are set.
     - TensorFlow: `tf.distribute.MirroredStrategy`, or with `TF_CONFIG` in
       the environment `MultiWorkerMirroredStrategy`.
     - PyTorch: `DistributedDataParallel` of the processes that `torchrun`
@@ -66,12 +71,25 @@ def distribute(devices=None):
     return _engine().distribute(devices)
 
 
+def is_asked_for():
+    """Return whether the environment asks for several processes.
+
+    `torchrun`, `TF_CONFIG` and `KERAS_DISTRIBUTION_NUM_PROCESSES` do.
+    """
+    return any(name in os.environ for name in _ENVIRONMENT)
+
+
 def number():
     """Return how many devices share the rows of this step.
 
     Always 1 on JAX, whose programs see all rows.
     """
     return _engine().number()
+
+
+def in_use():
+    """Return the number of devices that a training runs on."""
+    return _engine().in_use()
 
 
 def sees_whole_batch():

@@ -1,13 +1,18 @@
 """The command line that every recipe has."""
 
 import argparse
+import contextlib
 import dataclasses
 import pathlib
 import sys
 
+import keras
+
+from keras_c2kd import devices
 from keras_c2kd.experiments.grid import train_all
 from keras_c2kd.experiments.grid import train_in_processes
 from keras_c2kd.experiments.grid import train_on_ray
+from keras_c2kd.experiments.grid import train_under_torchrun
 from keras_c2kd.experiments.method_rows import BASELINE
 from keras_c2kd.experiments.method_rows import base_row
 from keras_c2kd.experiments.method_rows import method_row
@@ -31,8 +36,18 @@ def run_recipe(recipe, description, arguments=None):
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = parse(recipe, description, words)
+    together = contextlib.nullcontext()
+    if _trains_together(options) and not _starts_processes(options):
+        together = devices.distribute(options.devices)
+    with together:
+        return _run(options, words)
+
+
+def _run(options, words):
+    """Do what the options say, in one of perhaps several processes."""
     recipe = options.recipe
     keep_compiled_programs()
+    is_first = devices.is_first_process()
     runner = Runner(
         recipe,
         options.settings,
@@ -42,7 +57,7 @@ def run_recipe(recipe, description, arguments=None):
         largest_share=options.largest_share,
         workers=options.workers,
         resume=options.resume,
-        verbose=options.verbose,
+        verbose=options.verbose if is_first else 0,
         least_seconds=options.state_seconds,
     )
     plan = plan_runs(
@@ -53,12 +68,13 @@ def run_recipe(recipe, description, arguments=None):
         options.student_network,
         options.teacher_network,
     )
-    if not options.worker:
-        show_data(runner.splits(plan[0].seed).provenance)
+    splits = runner.splits(plan[0].seed)
+    if is_first and not options.worker:
+        show_data(splits.provenance)
     if options.prepare:
         return None
     records = _train(runner, plan, options, words)
-    if options.worker:
+    if options.worker or not is_first:
         return None
     directory = pathlib.Path(options.out)
     comparisons = report(recipe, records, directory, options.students)
@@ -67,12 +83,27 @@ def run_recipe(recipe, description, arguments=None):
     return comparisons
 
 
+def _trains_together(options):
+    """Return whether several devices train each run."""
+    return devices.is_asked_for() or (options.devices or 1) > 1
+
+
+def _starts_processes(options):
+    """Return whether PyTorch's processes are still to be started."""
+    is_torch = keras.backend.backend() == "torch"
+    is_started = devices.is_asked_for()
+    return is_torch and _trains_together(options) and not is_started
+
+
 def _train(runner, plan, options, words):
     """Train what is not finished, where the options say."""
     script = runner.recipe.script
     if options.only_run is not None:
         plan = [run for run in plan if run.name == options.only_run]
-    elsewhere = options.engine == "ray" or options.processes > 1
+    starts_processes = _starts_processes(options)
+    elsewhere = (
+        options.engine == "ray" or options.processes > 1 or starts_processes
+    )
     if elsewhere and not options.resume:
         # The processes share a folder, from which nothing may be taken that
         # was there before.
@@ -82,6 +113,8 @@ def _train(runner, plan, options, words):
         train_on_ray(script, words, runner, plan, options.gpus_per_run)
     elif options.processes > 1:
         train_in_processes(script, words, options.processes)
+    elif starts_processes:
+        train_under_torchrun(script, words, options.devices)
     if elsewhere:
         runner.resume = True
     return train_all(runner, plan)
@@ -132,7 +165,8 @@ def parse(recipe, description, arguments=None):
         _add_setting(group, field, getattr(recipe.settings, field.name))
     options = parser.parse_args(arguments)
     recipe = options.recipe = recipe.trial() if options.smoke else recipe
-    for name in ("seeds", "epochs", "batch_size", "workers", "processes"):
+    numbers = ("seeds", "epochs", "batch_size", "workers", "processes")
+    for name in (*numbers, "devices"):
         number = getattr(options, name)
         if number is not None and number < 1:
             word = name.replace("_", "-")
@@ -149,6 +183,12 @@ def parse(recipe, description, arguments=None):
     if options.verbose is None:
         options.verbose = recipe.verbose
     elsewhere = options.engine == "ray" or options.processes > 1
+    if elsewhere and _trains_together(options):
+        parser.error(
+            "--devices train each run together, --processes and --engine "
+            "share the runs: choose one of them"
+        )
+    elsewhere |= _starts_processes(options)
     if elsewhere and recipe.script is None:
         parser.error("several processes need a recipe that names its script")
     return options
@@ -266,6 +306,12 @@ def _add_engine(parser):
         type=float,
         default=0.0,
         help="GPUs, or the share of one, that Ray gives to a run",
+    )
+    parser.add_argument(
+        "--devices",
+        type=int,
+        help="devices of this machine that train each run together; all that "
+        "there are under torchrun or TF_CONFIG, else 1",
     )
     # What the processes of a grid are started with.
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)

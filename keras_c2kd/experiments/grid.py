@@ -12,6 +12,7 @@ import time
 
 import keras
 
+from keras_c2kd import devices
 from keras_c2kd.extras import import_extra
 
 # How often a process that died is started again.
@@ -58,7 +59,7 @@ def _train_if_free(runner, run, progress):
     """Train a run unless another process does, or it cannot begin yet."""
     with runner.files.claim(*runner.identify(run)) as is_mine:
         if not is_mine:
-            if runner.resume:
+            if runner.resume and devices.processes()[1] == 1:
                 return None
             raise ValueError(
                 "Another process is training in this folder. Received: "
@@ -90,11 +91,13 @@ class Progress:
         self.done = 0
         self.seconds = []
         self.start = time.monotonic()
-        print(
-            f"{total} runs of {runner.settings.epochs} epochs on "
-            f"{keras.backend.backend()}, results in {runner.files.directory}",
-            flush=True,
-        )
+        if devices.is_first_process():
+            print(
+                f"{total} runs of {runner.settings.epochs} epochs on "
+                f"{keras.backend.backend()}, results in "
+                f"{runner.files.directory}",
+                flush=True,
+            )
 
     def begin(self, run):
         """Say that a run begins."""
@@ -117,6 +120,8 @@ class Progress:
         )
 
     def _print(self, number, text):
+        if not devices.is_first_process():
+            return
         print(f"[{number:3d}/{self.total}] {text}", flush=True)
 
 
@@ -139,13 +144,13 @@ def train_in_processes(script, arguments, processes):
     command = [sys.executable, script, *arguments]
     # The last word counts where an option is given twice.
     command += ["--processes", "1", "--resume", "--worker"]
-    devices = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
 
     def start(number):
         environment = dict(os.environ)
-        if len(devices) > 1:
-            device = devices[number % len(devices)]
-            environment["CUDA_VISIBLE_DEVICES"] = device
+        if len(gpus) > 1:
+            gpu = gpus[number % len(gpus)]
+            environment["CUDA_VISIBLE_DEVICES"] = gpu
         return subprocess.Popen(command, env=environment)
 
     workers = {number: start(number) for number in range(processes)}
@@ -177,6 +182,32 @@ def train_in_processes(script, arguments, processes):
         for worker in workers.values():
             worker.terminate()
             worker.wait()
+
+
+def train_under_torchrun(script, arguments, number):
+    """Let so many processes train each run of a recipe together.
+
+    `torchrun` starts them on this machine, and all of them anew, up to three
+    times, if one dies.
+
+    Args:
+        script: Path of the recipe.
+        arguments: List of the recipe's command-line words.
+        number: Integer, processes, a device each.
+
+    Raises:
+        RuntimeError: If they failed once more.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", str(number)]
+    command += ["--max-restarts", str(RETRIES)]
+    command += [script, *arguments, "--resume", "--worker"]
+    status = subprocess.call(command)
+    if status:
+        raise RuntimeError(
+            f"torchrun ended with status {status}. What it printed says why; "
+            "finished runs are kept."
+        )
 
 
 def train_on_ray(script, arguments, runner, plan, gpus_per_run=0.0):

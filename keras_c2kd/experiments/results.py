@@ -15,6 +15,7 @@ import warnings
 
 import keras
 
+from keras_c2kd import devices
 from keras_c2kd.atomic_files import write_atomically
 from keras_c2kd.extras import import_extra
 from keras_c2kd.version import __version__
@@ -82,6 +83,8 @@ class RunFiles:
     def save(self, name, settings, result, network=None):
         """Store a finished run and return its record.
 
+        Of several processes that train together the first one writes.
+
         Args:
             name: String, the readable part of the file name.
             settings: Dict of plain values.
@@ -104,12 +107,14 @@ class RunFiles:
             ),
         }
         text = json.dumps(record, indent=1)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        if network is not None:
-            temporary = network_path.with_suffix(f".{os.getpid()}.keras")
-            network.save(temporary)
-            os.replace(temporary, network_path)
-        write_atomically(self.path(name, settings), text)
+        if devices.is_first_process():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            if network is not None:
+                temporary = network_path.with_suffix(f".{os.getpid()}.keras")
+                network.save(temporary)
+                os.replace(temporary, network_path)
+            write_atomically(self.path(name, settings), text)
+        devices.wait_for_all()
         return json.loads(text)
 
     @contextlib.contextmanager
@@ -129,6 +134,9 @@ class RunFiles:
         filelock = import_extra(
             "filelock", "experiments", "Sharing a result folder"
         )
+        if not devices.is_first_process():
+            yield True  # The first process holds it for all.
+            return
         folder = self.directory / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(
@@ -177,9 +185,9 @@ def environment():
     """Return what a number may depend on besides the settings.
 
     Returns:
-        Dict of strings: backend, versions of the packages, Python, platform,
-        and the commit of the checkout that the package runs from (None for
-        an installed one).
+        Dict: backend, versions of the packages, number of devices, Python,
+        platform, and the commit of the checkout that the package runs from
+        (None for an installed one).
     """
     backend = keras.backend.backend()
     versions = {"keras_c2kd": __version__, "keras": keras.__version__}
@@ -194,6 +202,7 @@ def environment():
     return {
         "backend": backend,
         **versions,
+        "devices": devices.in_use(),
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",

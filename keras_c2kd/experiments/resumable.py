@@ -7,6 +7,7 @@ import time
 
 import keras
 
+from keras_c2kd import devices
 from keras_c2kd.experiments.results import write_atomically
 
 
@@ -21,7 +22,9 @@ class ResumableTraining(keras.callbacks.Callback):
     weights, but neither history nor best epoch, and its two files can belong
     to different epochs.)
 
-    Put it last among the callbacks, so that it sees what the others log.
+    Put it last among the callbacks, so that it sees what the others log. Of
+    several processes that train together the first one writes, and all go on
+    from what it wrote.
 
     Args:
         distiller: `CrossModalDistiller`, compiled.
@@ -88,15 +91,20 @@ class ResumableTraining(keras.callbacks.Callback):
 
     def finish(self):
         """Give the distiller the weights that count, after training."""
+        devices.wait_for_all()
         if self.monitor is not None:
             self._load(self._files["best"])
 
     def remove(self):
         """Remove the state: the result is stored."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        devices.wait_for_all()
+        if devices.is_first_process():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _keep(self):
         """Write the state, and remove what it does not name."""
+        if not devices.is_first_process():
+            return
         self._files = {**self._files, "last": self._save("last")}
         state = {
             "epoch": self.epoch,
@@ -112,9 +120,10 @@ class ResumableTraining(keras.callbacks.Callback):
 
     def _save(self, what):
         """Write the weights of this epoch; return the file's name."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         name = f"{what}_{self.epoch}.weights.h5"
-        self.distiller.save_weights(self.folder / name, overwrite=True)
+        if devices.is_first_process():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.distiller.save_weights(self.folder / name, overwrite=True)
         return name
 
     def _load(self, name):

@@ -6,6 +6,7 @@ import time
 
 import keras
 
+from keras_c2kd import devices
 from keras_c2kd.analysis import RankDistortion
 from keras_c2kd.cross_modal_distiller import CrossModalDistiller
 from keras_c2kd.data.epoch_dataset import FollowEpochs
@@ -59,7 +60,11 @@ class Runner:
         @functools.lru_cache(maxsize=1)
         def load(seed):
             splits = recipe.load(settings, seed, data, cache)
-            splits.prepare(largest_share, verbose=int(bool(verbose)))
+            # Of several processes the first one fills the cache.
+            for turn in (True, False):
+                if devices.is_first_process() == turn:
+                    splits.prepare(largest_share, verbose=int(bool(verbose)))
+                devices.wait_for_all()
             return splits
 
         self._load = load
@@ -126,7 +131,8 @@ class Runner:
     def train(self, run):
         """Train and test one network, store the result, return its record.
 
-        An interrupted run goes on where it was, if the runner resumes.
+        An interrupted run goes on where it was, if the runner resumes. On
+        several devices (`keras_c2kd.distribute`) they train together.
 
         Raises:
             ValueError: If the networks that it starts from are not there, or

@@ -1,6 +1,7 @@
 """Several devices on JAX, by `keras.distribution`."""
 
 import contextlib
+import os
 
 import jax
 import keras
@@ -32,6 +33,9 @@ class _DataParallel(keras.distribution.DataParallel):
 @contextlib.contextmanager
 def distribute(devices):
     """Divide each batch among the devices of all hosts."""
+    if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
+        if not jax.distributed.is_initialized():
+            keras.distribution.initialize()
     if devices is not None:
         _divide_cpu(devices)
     found = jax.devices()
@@ -67,12 +71,15 @@ def number():
     return 1
 
 
+def in_use():
+    """Return the number of devices of the distribution."""
+    distribution = keras.distribution.distribution()
+    return 1 if distribution is None else distribution.device_mesh.devices.size
+
+
 def sees_whole_batch():
     """Return whether several devices hold the rows of a batch."""
-    distribution = keras.distribution.distribution()
-    return distribution is not None and (
-        distribution.device_mesh.devices.size > 1
-    )
+    return in_use() > 1
 
 
 def processes():

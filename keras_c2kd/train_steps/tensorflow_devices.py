@@ -75,6 +75,11 @@ def gather_rows(tensors):
     ]
 
 
+def in_use():
+    """Return the number of replicas of the strategy."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
 def sees_whole_batch():
     """Return False: each device sees its own rows."""
     return False
