@@ -563,12 +563,15 @@ class CrossModalDistiller(keras.Model):
         self._assert_compile_called("fit")
         self._check_devices()
         weights = kwargs.get("sample_weight")
-        x = self._checked(x, y, weights, batch_size or 32, training=True)
+        if y is not None:
+            self._checked(x, y, weights, batch_size or 32, training=True)
         if devices.processes()[1] > 1:
             shuffle = kwargs.get("shuffle", True)
             x = own_share(x, y, weights, batch_size or 32, shuffle)
             kwargs.setdefault("validation_batch_size", batch_size)
             y = batch_size = kwargs["sample_weight"] = None
+        if y is None:
+            x = self._checked(x, training=True)
         validation = kwargs.get("validation_data")
         if isinstance(validation, (tuple, list)):
             self._checked(*validation, training=False)
@@ -646,6 +649,8 @@ class CrossModalDistiller(keras.Model):
             bare=len(needed) == 1,
             least_batch_size=self.method.least_batch_size if training else 1,
         )
+        if y is None and devices.processes()[1] > 1:
+            rules.least_batch_size = 1  # Of a share of the batch.
         if y is not None:
             size = rules.check(x, y, sample_weight)
             if training:

@@ -9,6 +9,7 @@ from keras_c2kd.models.image_classifiers import SmallConvNet
 from keras_c2kd.models.text_classifiers import BertBase
 from keras_c2kd.models.text_classifiers import BertTokens
 from keras_c2kd.models.text_classifiers import SmallTextNet
+from keras_c2kd.models.text_classifiers import bert_layout_map
 from keras_c2kd.models.text_classifiers import word_vocabulary
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "SmallConvNet",
     "SmallSegmenter",
     "SmallTextNet",
+    "bert_layout_map",
     "word_vocabulary",
 ]

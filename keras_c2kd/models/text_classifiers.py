@@ -56,6 +56,55 @@ def BertBase(num_classes, weights=None, dropout=0.1, name="bert_base"):
     return _classifier(network, num_classes, dropout, name)
 
 
+def bert_layout_map(device_mesh, model_axis="model"):
+    """Return how `BertBase` is divided among devices, on JAX.
+
+    For networks that do not fit on one device. As in Megatron-LM: attention
+    by heads, the feed-forward layers by their inner width, embeddings by
+    their width; everything else is on each device.
+
+    Args:
+        device_mesh: `keras.distribution.DeviceMesh`. Heads and widths must be
+            multiples of its size along `model_axis`.
+        model_axis: Name of its axis along which the network is divided.
+            Defaults to `"model"`.
+
+    Returns:
+        `keras.distribution.LayoutMap`.
+
+    Raises:
+        ValueError: If the mesh has no such axis.
+
+    Example, for two parts of the batch and two of the network:
+    ```python
+    mesh = keras.distribution.DeviceMesh((2, 2), ("batch", "model"))
+    keras.distribution.set_distribution(
+        keras.distribution.ModelParallel(
+            layout_map=models.bert_layout_map(mesh), batch_dim_name="batch"
+        )
+    )
+    # Networks and distiller are built after it.
+    ```
+
+    Reference: Shoeybi et al., "Megatron-LM", 2019, section 3.
+    """
+    if model_axis not in device_mesh.axis_names:
+        raise ValueError(
+            "The network is divided along an axis of the mesh. Received: "
+            f"model_axis={model_axis!r}, and a mesh with the axes "
+            f"{list(device_mesh.axis_names)}"
+        )
+    layouts = keras.distribution.LayoutMap(device_mesh)
+    layouts[".*_embedding/embeddings"] = (None, model_axis)
+    layouts[".*/(query|key|value)/kernel"] = (None, model_axis, None)
+    layouts[".*/(query|key|value)/bias"] = (model_axis, None)
+    layouts[".*/attention_output/kernel"] = (model_axis, None, None)
+    layouts[".*/feedforward_intermediate_dense/kernel"] = (None, model_axis)
+    layouts[".*/feedforward_intermediate_dense/bias"] = (model_axis,)
+    layouts[".*/feedforward_output_dense/kernel"] = (model_axis, None)
+    return layouts
+
+
 def SmallTextNet(num_classes, width=32, name="small_text_net"):
     """Embedded tokens and four convolutions over them; for trials on a CPU.
 

@@ -7,27 +7,39 @@ import jax
 import keras
 import numpy as np
 from jax.experimental import multihost_utils
+from keras.src.backend.jax import distribution_lib
 
 
-class _DataParallel(keras.distribution.DataParallel):
-    """Keras' data parallelism, also for batches that do not divide evenly."""
+@contextlib.contextmanager
+def _any_batch_size():
+    """Within this context Keras places batches of any size.
 
-    def get_data_layout(self, data_shape):
-        """Return the layout: rows divided, or the whole on each device."""
-        layout = super().get_data_layout(data_shape)
-        local = self.device_mesh.devices.size // jax.process_count()
-        if data_shape[0] % local == 0:
-            return layout
-        if jax.process_count() > 1:
-            raise ValueError(
-                "On several hosts every batch is divided evenly among all "
-                "devices, the last one too. Received on this host: a batch of "
-                f"{data_shape[0]} samples for {local} devices. Choose another "
-                "batch size."
-            )
-        return keras.distribution.TensorLayout(
-            [None] * len(data_shape), self.device_mesh
-        )
+    It divides every batch as it did the first one, which fails for a last
+    batch that is no multiple of the number of devices: such a one lies on
+    each device as a whole.
+    """
+    divide = distribution_lib.distribute_data_input
+
+    def place(batch, layout, batch_dim_name):
+        layout = getattr(layout, "backend_layout", layout)
+        local = layout.mesh.size // jax.process_count()
+        if batch.shape[0] % local:
+            if jax.process_count() > 1:
+                raise ValueError(
+                    "On several hosts every batch is divided evenly among "
+                    "all devices, the last one too. Received on this host: a "
+                    f"batch of {batch.shape[0]} samples for {local} devices. "
+                    "Choose another batch size."
+                )
+            whole = jax.sharding.PartitionSpec()
+            layout = jax.sharding.NamedSharding(layout.mesh, whole)
+        return divide(batch, layout, batch_dim_name)
+
+    distribution_lib.distribute_data_input = place
+    try:
+        yield
+    finally:
+        distribution_lib.distribute_data_input = divide
 
 
 @contextlib.contextmanager
@@ -49,14 +61,11 @@ def distribute(devices):
             "on it only."
         )
     names = [f"{device.platform}:{device.id}" for device in found[:wanted]]
-    before = keras.distribution.distribution()
-    keras.distribution.set_distribution(
-        _DataParallel(devices=names, auto_shard_dataset=False)
+    distribution = keras.distribution.DataParallel(
+        devices=names, auto_shard_dataset=False
     )
-    try:
+    with distribution.scope(), _any_batch_size():
         yield
-    finally:
-        keras.distribution.set_distribution(before)
 
 
 def _divide_cpu(devices):

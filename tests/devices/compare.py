@@ -1,0 +1,38 @@
+"""Compares every method on several devices with one device; prints a table.
+
+python -m tests.devices.compare torch
+python -m tests.devices.compare tensorflow c2kd dlb
+"""
+
+import sys
+
+from tests.devices.test_several_devices import DEVICES
+from tests.devices.test_several_devices import printed
+from tests.devices.test_several_devices import start
+from tests.devices.train import CASES
+
+
+def largest_difference(one, several):
+    """Return the largest difference of logs, relative above 1."""
+    return max(
+        abs(mine - others) / max(1.0, abs(mine))
+        for name, values in one["history"].items()
+        for mine, others in zip(values, several["history"][name], strict=True)
+    )
+
+
+def main(backend, names):
+    """Print the largest difference of each case."""
+    names = names or list(CASES)
+    number = DEVICES[backend]
+    one, several = (
+        printed(start(backend, count, "train", *names)) for count in (1, number)
+    )
+    print(f"{backend}, {number} devices against 1, two epochs")
+    for name in names:
+        difference = largest_difference(one[name], several[name])
+        print(f"{name:24s} {difference:.1e}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

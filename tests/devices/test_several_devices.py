@@ -1,0 +1,115 @@
+"""Training on several devices is training on one."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+# Processes of torch.distributed, replicas of a strategy, devices of a mesh.
+DEVICES = {"torch": 2, "tensorflow": 2, "jax": 4}
+# Each takes another way: rows alone, rows related, a part of the teacher
+# frozen, state and random draws, ignored labels. All methods of the contract
+# are compared by `python -m tests.devices.compare`.
+CASES = (
+    "c2kd",
+    "c2kd_top",
+    "c2kd_dist",
+    "kd_random",
+    "dlb",
+    "cirkd_whole",
+    "c2kd_ignored",
+)
+
+
+def start(backend, number, module, *words):
+    """Start a module on so many devices."""
+    command = [sys.executable]
+    if backend == "torch" and number > 1:
+        command += ["-m", "torch.distributed.run", "--standalone"]
+        command += ["--nproc-per-node", str(number), "--max-restarts", "1"]
+    command += ["-m", f"tests.devices.{module}", str(number), *words]
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "OMP_NUM_THREADS": "1",
+        "JAX_THREEFRY_PARTITIONABLE": "0",
+    }
+    if backend == "jax":
+        environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def printed(process):
+    """Wait for a process; return what it printed as JSON."""
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors[-3000:]
+    return json.loads(output.splitlines()[-1])
+
+
+@pytest.fixture(scope="module", params=DEVICES)
+def runs(request):
+    """The cases on one device and on several of a backend."""
+    backend = request.param
+    processes = [
+        start(backend, number, "train", *CASES)
+        for number in (1, DEVICES[backend])
+    ]
+    return [printed(process) for process in processes]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_several_devices_train_as_one_does(runs, case):
+    one, several = (run[case] for run in runs)
+    for name, values in one["history"].items():
+        assert several["history"][name] == pytest.approx(
+            values, rel=1e-5, abs=1e-5
+        ), name
+    for mine, others in zip(one["weights"], several["weights"], strict=True):
+        assert others == pytest.approx(mine, rel=1e-5, abs=1e-5)
+
+
+def test_a_divided_network_trains_as_a_whole_one():
+    whole, divided = (
+        printed(start("jax", how, "divide_bert")) for how in (1, 4)
+    )
+    for name, values in whole["history"].items():
+        assert divided["history"][name] == pytest.approx(
+            values, rel=1e-5, abs=1e-5
+        ), name
+    parts = divided["parts"]
+    assert all(shape == part for shape, part in whole["parts"].values())
+    shape, part = parts["transformer_layer_0/self_attention_layer/query/kernel"]
+    assert (shape, part) == ([16, 4, 4], [16, 2, 4])
+    assert sum(shape != part for shape, part in parts.values()) == 2 * 10 + 3
+
+
+@pytest.mark.parametrize("backend", DEVICES)
+def test_a_killed_training_ends_as_an_uninterrupted_one(backend, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+    number = DEVICES[backend]
+    uninterrupted = start(backend, number, "interrupted", str(whole))
+    dying = start(backend, number, "interrupted", str(killed), "die")
+    expected = printed(uninterrupted)
+    if backend == "torch":
+        # torchrun starts all of its processes again.
+        result = printed(dying)
+    else:
+        assert dying.wait() == -9
+        result = printed(
+            start(backend, number, "interrupted", str(killed), "die")
+        )
+    assert (killed / "died").exists()
+    assert (expected["began"], result["began"]) == (0, 2)
+    assert result["history"] == expected["history"]
+    assert result["weights"] == expected["weights"]

@@ -1,0 +1,74 @@
+import keras
+import pytest
+
+import keras_c2kd
+from keras_c2kd import devices
+from keras_c2kd.devices import SharedContext
+from keras_c2kd.methods import C2KD
+from keras_c2kd.methods import DLB
+from keras_c2kd.methods import KnowledgeDistillation
+from keras_c2kd.selection import RandomSelection
+from tests.toys import toy_data
+from tests.toys import toy_distiller
+
+
+def test_a_shared_context_lasts_from_the_first_to_the_last():
+    seen = []
+    context = SharedContext(lambda: seen.append("in") or 7, seen.append)
+    with context:
+        with context:
+            assert seen == ["in"]
+        assert seen == ["in"]
+    assert seen == ["in", 7]
+    with pytest.raises(KeyError), context:
+        raise KeyError
+    assert seen == ["in", 7, "in", 7]
+
+
+def test_there_must_be_a_device():
+    with pytest.raises(ValueError, match="at least one device.*devices=0"):
+        keras_c2kd.distribute(0)
+
+
+def test_more_devices_than_there_are_are_refused():
+    with pytest.raises(ValueError, match="(?s)Received.*(99|has 1)"):
+        with keras_c2kd.distribute(99):
+            raise AssertionError("There are not so many.")
+
+
+def test_one_device_trains_as_without_engine():
+    inputs, labels = toy_data(16)
+
+    def train():
+        keras.utils.set_random_seed(0)
+        distiller = toy_distiller(C2KD())
+        return distiller.fit(inputs, labels, verbose=0).history
+
+    plain = train()
+    with keras_c2kd.distribute(1):
+        inside = train()
+    assert inside == plain
+
+
+def test_losses_that_relate_samples_are_known():
+    assert not C2KD().relates_samples
+    assert not KnowledgeDistillation().relates_samples
+    assert C2KD(selection=RandomSelection()).relates_samples
+    assert C2KD(divergence=keras_c2kd.losses.DIST()).relates_samples
+    assert DLB(batch_size=4).relates_samples
+
+
+def test_jax_normalises_the_batch_as_a_whole(monkeypatch):
+    monkeypatch.setattr(devices, "sees_whole_batch", lambda: True)
+    inputs, labels = toy_data(16)
+    distiller = toy_distiller(C2KD(), synchronize_batch_norm=False)
+    with pytest.raises(ValueError, match="synchronize_batch_norm=False"):
+        distiller.fit(inputs, labels, verbose=0)
+    assert distiller.get_config()["synchronize_batch_norm"] is False
+
+
+def test_dlb_needs_equal_parts(monkeypatch):
+    distiller = toy_distiller(DLB(batch_size=6))
+    monkeypatch.setattr(devices, "number", lambda: 4)
+    with pytest.raises(ValueError, match="batch_size=6 for 4 devices"):
+        distiller.method.run_student(None, toy_data(4)[0]["visual"], {})
