@@ -439,14 +439,14 @@ class CrossModalDistiller(keras.Model):
         The step of the backend in use, see `keras_c2kd.train_steps`.
         """
         self._shares_metrics = True
-        return train_step_of_backend()(self, *arguments)
+        return devices.as_logs(train_step_of_backend()(self, *arguments))
 
     def test_step(self, *arguments):
         """Evaluate the student, and the teacher if its modality is there."""
         self._shares_metrics = False
         self._evaluating = True
         try:
-            return super().test_step(*arguments)
+            return devices.as_logs(super().test_step(*arguments))
         finally:
             self._evaluating = False
 
@@ -617,16 +617,16 @@ class CrossModalDistiller(keras.Model):
         Keras calls this before it trains or evaluates, and on TensorFlow does
         nothing without a distribution strategy: the first step would create
         the variables of optimizer and metrics, and TensorFlow would trace it a
-        second time, without creating any.
+        second time, without creating any. With a strategy of several workers
+        it fails for batches that are dicts.
         """
-        is_plain = (
-            keras.backend.backend() == "tensorflow"
-            and self._distribute_strategy is None
-        )
-        if is_plain:
-            self._symbolic_build(iterator=iterator, data_batch=data_batch)
-        else:
+        if keras.backend.backend() != "tensorflow":
             super()._maybe_symbolic_build(iterator, data_batch)
+            return
+        if iterator is not None:
+            data_batch = devices.first_batch(iterator)
+        with self.distribute_strategy.scope():
+            self._symbolic_build(data_batch=data_batch)
 
     def _checked(
         self, x, y=None, sample_weight=None, batch_size=None, training=False

@@ -106,6 +106,16 @@ def processes():
     return _engine().processes()
 
 
+def first_batch(iterator):
+    """Return the first batch of a Keras iterator, of one device."""
+    return _engine().first_batch(iterator)
+
+
+def as_logs(step):
+    """Return what a step returns in the form in which Keras takes it."""
+    return _engine().as_logs(step)
+
+
 def is_first_process():
     """Return whether this is the process that writes files."""
     return _engine().is_first_process()

@@ -61,7 +61,7 @@ def index():
 
 def add_up(tensor):
     """Return the sum over replicas."""
-    return _replica().all_reduce(tf.distribute.ReduceOp.SUM, tensor)
+    return _replica().all_reduce(tf.distribute.ReduceOp.SUM, _placed(tensor))
 
 
 def gather_rows(tensors):
@@ -69,10 +69,20 @@ def gather_rows(tensors):
     return [
         # It forgets the shape.
         tf.ensure_shape(
-            _replica().all_gather(tensor, axis=0), [None, *tensor.shape[1:]]
+            _replica().all_gather(_placed(tensor), axis=0),
+            [None, *tensor.shape[1:]],
         )
         for tensor in tensors
     ]
+
+
+def _placed(tensor):
+    """Return a tensor that knows its device, as a worker with one asks."""
+    local = tf.distribute.get_strategy().extended.worker_devices
+    if len(local) > 1:
+        return tensor
+    with tf.device(local[0]):
+        return tf.identity(tensor)
 
 
 def in_use():
@@ -83,6 +93,26 @@ def in_use():
 def sees_whole_batch():
     """Return False: each device sees its own rows."""
     return False
+
+
+def first_batch(iterator):
+    """Return the rows of the first batch that the first device here has."""
+    for _, _, batches in iterator:
+        return tf.nest.map_structure(
+            lambda value: (
+                tf.distribute.get_strategy().experimental_local_results(value)
+            )[0],
+            next(iter(batches)),
+        )
+    return None
+
+
+def as_logs(step):
+    """Return logs that Keras can average over workers, along an axis."""
+    strategy = tf.distribute.get_strategy()
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return {name: tf.reshape(value, (1,)) for name, value in step.items()}
+    return step
 
 
 def processes():
