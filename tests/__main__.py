@@ -2,8 +2,8 @@
 
 Keras reads KERAS_BACKEND when it is imported, so each backend gets processes
 of its own, one backend after the other. The tests that compare the backends
-with one another, and those of grids of processes, start processes of their own
-and run once, at the end.
+with one another, and those of grids of processes and of several devices, start
+processes of their own and run once, at the end.
 """
 
 import os
@@ -15,9 +15,10 @@ BACKENDS = ("tensorflow", "torch", "jax")
 # These start processes of their own, which would disturb one another.
 COMPARISONS = "tests/cross_backend"
 ENGINES = "tests/engines"
+DEVICES = "tests/devices"
 # These need an environment of their own.
 OTHERS = "tests/tensorflow_io"
-APART = (COMPARISONS, ENGINES, OTHERS)
+APART = (COMPARISONS, ENGINES, DEVICES, OTHERS)
 # One test process a core: most tests are small steps that leave a second
 # core idle, and a second thread a process would only spin.
 PARALLEL = ("-n", str(max(1, min(4, os.cpu_count() or 1))))
@@ -33,7 +34,7 @@ def main(arguments):
     """Return 0 if everything passed on every backend."""
     apart = [f"--ignore={path}" for path in APART]
     runs = [(backend, ["tests", *apart, *PARALLEL]) for backend in BACKENDS]
-    runs.append(("torch", [COMPARISONS, ENGINES]))
+    runs.append(("torch", [COMPARISONS, ENGINES, DEVICES]))
     results = []
     for backend, words in runs:
         title = f"{words[0]} on {backend}"

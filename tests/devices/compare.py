@@ -7,18 +7,10 @@ python -m tests.devices.compare tensorflow c2kd dlb
 import sys
 
 from tests.devices.test_several_devices import DEVICES
+from tests.devices.test_several_devices import largest_difference
 from tests.devices.test_several_devices import printed
 from tests.devices.test_several_devices import start
 from tests.devices.train import CASES
-
-
-def largest_difference(one, several):
-    """Return the largest difference of logs, relative above 1."""
-    return max(
-        abs(mine - others) / max(1.0, abs(mine))
-        for name, values in one["history"].items()
-        for mine, others in zip(values, several["history"][name], strict=True)
-    )
 
 
 def main(backend, names):
