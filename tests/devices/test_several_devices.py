@@ -22,6 +22,7 @@ CASES = (
     "cirkd_whole",
     "c2kd_ignored",
 )
+OWN_STATISTICS = "c2kd_own_statistics"
 
 
 def _tensorflow_host(index, ports):
@@ -101,8 +102,9 @@ def largest_difference(one, several):
 def runs(request):
     """The cases on one device and on several of a backend."""
     backend = request.param
+    cases = [*CASES, *([OWN_STATISTICS] if backend == "torch" else [])]
     processes = [
-        start(backend, number, "train", *CASES)
+        start(backend, number, "train", *cases)
         for number in (1, DEVICES[backend])
     ]
     return [printed(process) for process in processes]
@@ -113,6 +115,13 @@ def test_several_devices_train_as_one_does(runs, case):
     one, several = (run[case] for run in runs)
     assert one["history"].keys() == several["history"].keys()
     assert largest_difference(one, several) < 1e-5
+
+
+@pytest.mark.parametrize("runs", ["torch"], indirect=True)
+def test_devices_may_keep_their_own_statistics(runs):
+    one, several = (run[OWN_STATISTICS] for run in runs)
+    # Smaller batches are normalised: close to it, and not equal.
+    assert 1e-3 < largest_difference(one, several) < 0.5
 
 
 @pytest.mark.parametrize(
