@@ -33,10 +33,14 @@ def run_recipe(recipe, description, arguments=None):
     options = parse(recipe, description, words)
     recipe = options.recipe
     keep_compiled_programs()
+    files = RunFiles(options.out)
+    if not options.prepare:
+        # Not after hours of decoding and training.
+        files.check_writable()
     runner = Runner(
         recipe,
         options.settings,
-        RunFiles(options.out),
+        files,
         data=options.data,
         cache=options.cache,
         largest_share=options.largest_share,

@@ -15,6 +15,9 @@ import warnings
 
 import keras
 
+from keras_c2kd.atomic_files import check_writable
+from keras_c2kd.atomic_files import disk_errors
+from keras_c2kd.atomic_files import move_durably
 from keras_c2kd.atomic_files import write_atomically
 from keras_c2kd.extras import import_extra
 from keras_c2kd.version import __version__
@@ -36,7 +39,11 @@ class RunFiles:
 
     - `.json`: `name`, `settings`, what the caller stored, `network` (file
       name or None), `environment` and `finished` (UTC);
-    - `.keras`: the trained network, if the caller kept it.
+    - `.keras`: the trained network, if the caller kept it;
+    - `.partial`: a folder with what is not finished, gone when it is.
+
+    Files may come from others: a record names no file but its own network,
+    and a network is loaded without running code that it brings.
 
     Args:
         directory: The folder; it is made when the first run is saved.
@@ -53,8 +60,21 @@ class RunFiles:
     def __init__(self, directory):
         self.directory = pathlib.Path(directory)
 
+    def check_writable(self):
+        """Raise an OSError now if nothing can be saved; nothing is made."""
+        check_writable(self.directory)
+
     def path(self, name, settings, suffix=".json"):
-        """Return the path of one of the run's files."""
+        """Return the path of one of the run's files.
+
+        Raises:
+            ValueError: If the name is a path.
+        """
+        if pathlib.PurePath(name).name != name:
+            raise ValueError(
+                "The name of a run begins the names of its files. Received: "
+                f"name={name!r}, which is a path. Leave the folders out."
+            )
         text = json.dumps(settings, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         return self.directory / f"{name}-{digest}{suffix}"
@@ -91,8 +111,13 @@ class RunFiles:
 
         Returns:
             The record, as `load` returns it later.
+
+        Raises:
+            OSError: If the disk is full or cannot be written to. What was
+                there stays, the state of the run too.
         """
         network_path = self.path(name, settings, ".keras")
+        partial = self.path(name, settings, PARTIAL)
         record = {
             "name": name,
             "settings": settings,
@@ -104,13 +129,24 @@ class RunFiles:
             ),
         }
         text = json.dumps(record, indent=1)
-        self.directory.mkdir(parents=True, exist_ok=True)
         if network is not None:
-            temporary = network_path.with_suffix(f".{os.getpid()}.keras")
-            network.save(temporary)
-            os.replace(temporary, network_path)
+            # Among what goes when the run is finished.
+            unfinished = partial / "network.keras"
+            with disk_errors(network_path):
+                partial.mkdir(parents=True, exist_ok=True)
+                network.save(unfinished)
+                move_durably(unfinished, network_path)
         write_atomically(self.path(name, settings), text)
+        shutil.rmtree(partial, ignore_errors=True)
         return json.loads(text)
+
+    def tidy(self, name, settings):
+        """Remove what a kill left of a finished run: its state."""
+        partial = self.path(name, settings, PARTIAL)
+        if partial.exists():
+            with self.claim(name, settings) as is_mine:
+                if is_mine:
+                    shutil.rmtree(partial, ignore_errors=True)
 
     @contextlib.contextmanager
     def claim(self, name, settings):
@@ -159,10 +195,9 @@ class RunFiles:
     def _read(self, path):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(record, dict) or not _KEYS <= set(record):
-                raise ValueError(f"a record has the keys {sorted(_KEYS)}")
+            _check_record(record)
             return record
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             aside = _free_path(path.with_name(path.name + ".corrupt"))
             os.replace(path, aside)
             warnings.warn(
@@ -171,6 +206,22 @@ class RunFiles:
                 stacklevel=3,
             )
             return None
+
+
+def _check_record(record):
+    """Raise a ValueError for what `RunFiles` never writes."""
+    if not isinstance(record, dict) or not _KEYS <= set(record):
+        raise ValueError(f"a record has the keys {sorted(_KEYS)}")
+    for key, kind in (("name", str), ("settings", dict)):
+        if not isinstance(record[key], kind):
+            raise ValueError(f"{key!r} is {record[key]!r}")
+    network = record["network"]
+    if network is None:
+        return
+    name = str(network)
+    # A file beside the record; a path would lead elsewhere.
+    if pathlib.PurePath(name).name != network or not name.endswith(".keras"):
+        raise ValueError(f"its network is {network!r}, which is no file name")
 
 
 def environment():
