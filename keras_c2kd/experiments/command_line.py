@@ -15,6 +15,7 @@ from keras_c2kd.experiments.recipe import plan_runs
 from keras_c2kd.experiments.report import report
 from keras_c2kd.experiments.results import RunFiles
 from keras_c2kd.experiments.runner import Runner
+from keras_c2kd.experiments.sheets import one_line
 from keras_c2kd.train_steps import keep_compiled_programs
 
 
@@ -101,7 +102,9 @@ def show_data(provenance):
         entries = provenance[kind]
         for entry in entries[:MOST_NAMED]:
             what = f"{entry['modality']} " if "modality" in entry else ""
-            print(f"  {kind}: {entry['name']}: {what}{entry['reason']}")
+            # Names of files may have characters that steer a terminal.
+            text = f"{kind}: {entry['name']}: {what}{entry['reason']}"
+            print(f"  {one_line(text)}")
         if len(entries) > MOST_NAMED:
             print(f"  {kind}: {len(entries) - MOST_NAMED} more")
 

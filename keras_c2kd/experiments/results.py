@@ -75,7 +75,7 @@ class RunFiles:
                 "The name of a run begins the names of its files. Received: "
                 f"name={name!r}, which is a path. Leave the folders out."
             )
-        text = json.dumps(settings, sort_keys=True)
+        text = _as_text(settings)
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         return self.directory / f"{name}-{digest}{suffix}"
 
@@ -83,11 +83,11 @@ class RunFiles:
         """Return the record of a finished run, or None.
 
         A run whose network was kept and is gone counts as not finished. A file
-        that cannot be read as a record is kept under the ending
+        that cannot be read as a record of this run is kept under the ending
         `.corrupt`, with a warning that names it.
         """
         path = self.path(name, settings)
-        record = self._read(path) if path.exists() else None
+        record = self._read(path, settings) if path.exists() else None
         if record is None or record["network"] is None:
             return record
         network = self.directory / record["network"]
@@ -192,10 +192,14 @@ class RunFiles:
         path = self.path(name, settings, ".keras")
         return keras.saving.load_model(path, compile=False)
 
-    def _read(self, path):
+    def _read(self, path, settings=None):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             _check_record(record)
+            if settings is not None and _as_text(settings) != _as_text(
+                record["settings"]
+            ):
+                raise ValueError("its settings are those of another run")
             return record
         except (ValueError, RecursionError) as error:
             aside = _free_path(path.with_name(path.name + ".corrupt"))
@@ -206,6 +210,10 @@ class RunFiles:
                 stacklevel=3,
             )
             return None
+
+
+def _as_text(settings):
+    return json.dumps(settings, sort_keys=True)
 
 
 def _check_record(record):
