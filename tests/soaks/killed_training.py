@@ -43,6 +43,7 @@ from keras_c2kd.atomic_files import write_atomically
 from keras_c2kd.data import EpochDataset
 from keras_c2kd.data import load_av_digits
 from keras_c2kd.experiments import run_recipe
+from keras_c2kd.methods import Supervised
 from tests.benchmarks.measure import describe_machine
 from tests.recipes.loading import load_recipe
 
@@ -89,6 +90,8 @@ def _import_everything():
     load_av_digits(pairs=20)
     importlib.import_module("matplotlib.backends.backend_agg")
     importlib.import_module("scipy.stats")
+    # Keras imports TensorFlow to write any configuration, if it is there.
+    Supervised().get_config()
     # No garbage, however often a process collects it.
     gc.freeze()
 
