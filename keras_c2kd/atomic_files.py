@@ -7,6 +7,8 @@ import pathlib
 import tempfile
 import uuid
 
+_PIECE = 1 << 20  # Bytes that are written at a time.
+
 
 def write_atomically(path, content):
     """Write a file that is either the old one or the whole new one.
@@ -97,9 +99,6 @@ def reserve(folder, size):
                 file.write(bytes(min(_PIECE, size - start)))
 
 
-_PIECE = 1 << 20
-
-
 @contextlib.contextmanager
 def disk_errors(path):
     """Tell which file an error of the disk is about, and what to do.
@@ -116,7 +115,7 @@ def disk_errors(path):
         reason = os.strerror(error.errno) if error.errno else error
         raise OSError(
             error.errno or errno.EIO,
-            "Results need a folder that can be written to, with space left. "
+            "Files need a folder that can be written to, with space left. "
             f"Received: {path}, which cannot be written ({reason}). What was "
             "written before is whole. Free space or name another folder; "
             "recipes go on with --resume",
