@@ -192,8 +192,8 @@ def contents(folder):
             found[name] = "folder"
         elif path.suffix == ".json":
             record = json.loads(path.read_text())
-            del record["seconds"], record["finished"]
-            found[name] = record
+            times = ("seconds", "finished")
+            found[name] = {k: v for k, v in record.items() if k not in times}
         elif path.suffix == ".keras":
             found |= {f"{name} {k}": v for k, v in _network(path).items()}
         else:
