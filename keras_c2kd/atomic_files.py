@@ -1,26 +1,122 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and stay so."""
 
+import contextlib
+import errno
 import os
 import pathlib
+import tempfile
+import uuid
+
+_PIECE = 1 << 20  # Bytes that are written at a time.
 
 
 def write_atomically(path, content):
     """Write a file that is either the old one or the whole new one.
 
+    That holds for a kill, a full disk and a power cut.
+
     Args:
         path: Where the file goes; its folder is made.
         content: String, written as UTF-8, or bytes.
+
+    Raises:
+        OSError: If the file cannot be written. What was there stays.
     """
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     if isinstance(content, str):
         content = content.encode("utf-8")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            move_durably(temporary, path)
+        finally:
+            # Where nothing could be written, there is nothing to remove.
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def move_durably(source, path):
+    """Give a finished file its name, so that a power cut cannot empty it.
+
+    Args:
+        source: Path of the file, on the same disk.
+        path: Path that it takes, from another file if there is one.
+    """
+    sync(source)
+    os.replace(source, path)
+    _sync_folder(pathlib.Path(path).parent)
+
+
+def sync(path):
+    """Wait until a file and its name are on the disk."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+    _sync_folder(pathlib.Path(path).parent)
+
+
+def _sync_folder(folder):
+    if os.name == "nt":  # Windows cannot, and keeps names by itself.
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.fsync(descriptor)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def check_writable(folder):
+    """Raise now what writing into a folder would raise in the end.
+
+    Args:
+        folder: Path of the folder; it need not exist and is not made.
+
+    Raises:
+        OSError: If it cannot be made, or no file can be written there.
+    """
+    nearest = pathlib.Path(folder).absolute()
+    while not os.path.lexists(nearest):
+        nearest = nearest.parent
+    with disk_errors(folder):
+        reserve(nearest, 1)
+
+
+def reserve(folder, size):
+    """Raise at once what the disk would say to a file of this size.
+
+    For writers that do not survive it: HDF5 takes the process down.
+
+    Args:
+        folder: Path of the folder.
+        size: Integer, bytes.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            for start in range(0, size, _PIECE):
+                file.write(bytes(min(_PIECE, size - start)))
+
+
+@contextlib.contextmanager
+def disk_errors(path):
+    """Tell which file an error of the disk is about, and what to do.
+
+    Args:
+        path: Path of what is written.
+
+    Raises:
+        OSError: Of the same kind, for that within.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise OSError(
+            error.errno or errno.EIO,
+            "Files need a folder that can be written to, with space left. "
+            f"Received: {path}, which cannot be written ({reason}). What was "
+            "written before is whole. Free space or name another folder; "
+            "recipes go on with --resume",
+        ) from error

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from keras_c2kd.analysis.figures import figure_class
-from keras_c2kd.analysis.figures import prepared
+from keras_c2kd.analysis.figures import save_figure
 
 # A loss is the darker of both in grey, too; their number's sign tells anyway.
 _LOSS, _NONE, _GAIN = "#c04a00", "#ffffff", "#56b4e9"
@@ -62,7 +62,7 @@ def plot_dial_maps(maps, dials, path, limit=None):
         "stands after the correction for many comparisons",
         fontsize=9,
     )
-    figure.savefig(prepared(path), dpi=150)
+    save_figure(figure, path)
 
 
 def plot_number_maps(maps, dials, path):
@@ -79,7 +79,7 @@ def plot_number_maps(maps, dials, path):
         style = {"cmap": "Greys", "vmin": 0, "vmax": 1.6}
         _draw(panel, numbers, "{:.2f}", style)
         panel.set_title(title)
-    figure.savefig(prepared(path), dpi=150)
+    save_figure(figure, path)
 
 
 def _figure(maps, dials):

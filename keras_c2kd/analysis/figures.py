@@ -1,11 +1,12 @@
 """Figures of an experiment, in the forms of the paper."""
 
 import importlib
+import io
 import itertools
-import pathlib
 
 import numpy as np
 
+from keras_c2kd.atomic_files import write_atomically
 from keras_c2kd.extras import import_extra
 
 # Told apart by lightness and marker as well as by hue, for grey prints.
@@ -92,7 +93,7 @@ def plot_training_dynamics(records, path, batch_size, metric="accuracy"):
         ncols=min(8, len(lines)),
         frameon=False,
     )
-    figure.savefig(prepared(path), dpi=150)
+    save_figure(figure, path)
 
 
 def plot_comparison(comparisons, path, metric="accuracy"):
@@ -146,7 +147,7 @@ def plot_comparison(comparisons, path, metric="accuracy"):
             panel.set_yticks(range(len(methods)), methods)
             panel.set_ylim(len(methods) - 0.5, -0.5)
             panel.grid(axis="x", color="0.9")
-    figure.savefig(prepared(path), dpi=150)
+    save_figure(figure, path)
 
 
 def plot_segmentation(columns, classes, path):
@@ -192,7 +193,7 @@ def plot_segmentation(columns, classes, path):
         fontsize=7,
         frameon=False,
     )
-    figure.savefig(prepared(path), dpi=150)
+    save_figure(figure, path)
 
 
 def _class_colours(count):
@@ -242,8 +243,13 @@ def new_figure(columns, rows=1, width=4.0, height=3.0, share_rows=False):
     return figure, list(panels.flat)
 
 
-def prepared(path):
-    """Return a path whose folder is there."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+def save_figure(figure, path):
+    """Write a figure as a PNG file."""
+    write_atomically(path, as_png(figure))
+
+
+def as_png(figure):
+    """Return a figure as the bytes of a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=150)
+    return file.getvalue()

@@ -1,9 +1,8 @@
 """The picture of a modality gap."""
 
-import io
-
 import numpy as np
 
+from keras_c2kd.analysis.figures import as_png
 from keras_c2kd.analysis.figures import figure_class
 
 # Black and vermilion differ in lightness too, for grey prints.
@@ -56,9 +55,7 @@ def draw_gap(measures, stages, cka):
         ncols=3,
         frameon=False,
     )
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=150)
-    return file.getvalue()
+    return as_png(figure)
 
 
 def _title(network):

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_c2kd.analysis.figures import STYLES
 from keras_c2kd.analysis.figures import new_figure
-from keras_c2kd.analysis.figures import prepared
+from keras_c2kd.analysis.figures import save_figure
 
 # Beside their colour and lightness, for grey prints.
 _HATCHES = ("", "//", "..", "xx")
@@ -45,7 +45,7 @@ def plot_modality_gap(alone, correlations, path, score="test accuracy (%)"):
         panel.set_title(title)
     _add_legend(figure, panels[0])
     _draw_correlations(panels[2], correlations)
-    figure.savefig(prepared(path), dpi=150)
+    save_figure(figure, path)
 
 
 def _draw_alone(panel, alone, modalities, part, scale):
@@ -162,7 +162,7 @@ def plot_sensitivity(panels, path, score="test accuracy (%)"):
         axis.set_xlabel("threshold of the selection")
         _finish(axis, title, score)
     _add_legend(figure, axes[0])
-    figure.savefig(prepared(path), dpi=150)
+    save_figure(figure, path)
 
 
 def plot_modules(panels, path, score="test accuracy (%)"):
@@ -191,7 +191,7 @@ def plot_modules(panels, path, score="test accuracy (%)"):
         axis.set_xlim(-0.4, len(steps) - 0.6)
         _finish(axis, title, score)
     _add_legend(figure, axes[0])
-    figure.savefig(prepared(path), dpi=150)
+    save_figure(figure, path)
 
 
 def _draw_line(axis, places, summaries, name, number):
@@ -277,7 +277,7 @@ def plot_feature_similarity(matrices, sides, stages, path):
         first, second = sides[name]
         axis.set_ylabel(first, parse_math=False)
         axis.set_xlabel(second, parse_math=False)
-    figure.savefig(prepared(path), dpi=150)
+    save_figure(figure, path)
 
 
 def _draw_matrix(axis, values, stages):

@@ -1,12 +1,13 @@
 """Prepared arrays on disk, safe to interrupt and to share."""
 
 import hashlib
+import io
 import json
-import os
 import pathlib
-import uuid
 
 import numpy as np
+
+from keras_c2kd.atomic_files import write_atomically
 
 
 class ArrayCache:
@@ -37,22 +38,17 @@ class ArrayCache:
             Numpy array; of one that is there, only what is used is read.
 
         Raises:
-            OSError: If the source is missing. Errors of `compute` are passed
-                on and nothing is kept.
+            OSError: If the source is missing, or the array cannot be written.
+                Errors of `compute` are passed on and nothing is kept.
         """
         path = self.path_of(source, settings)
         found = self._read(path)
         if found is not None:
             return found
         array = np.asarray(compute())
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}")
-        try:
-            with partial.open("wb") as file:
-                np.save(file, array, allow_pickle=False)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        file = io.BytesIO()
+        np.save(file, array, allow_pickle=False)
+        write_atomically(path, file.getbuffer())
         return array
 
     def has(self, source, settings):
@@ -63,7 +59,7 @@ class ArrayCache:
         try:
             return np.load(path, mmap_mode="r", allow_pickle=False)
         except (FileNotFoundError, ValueError, EOFError):
-            return None  # Not there, or damaged by a full disk.
+            return None  # Not there, or damaged.
 
     def path_of(self, source, settings):
         """Return where the array is, or would be."""

@@ -7,6 +7,7 @@ from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
 from keras_c2kd.data.paired_splits import paired_splits
+from keras_c2kd.data.paired_splits import path_in
 from keras_c2kd.data.spectrogram import LogSpectrogram
 
 # 10 seconds at 16,000 Hz, power density, standardised: (257, 1004, 1).
@@ -61,7 +62,8 @@ def load_ave(
 
     Raises:
         ValueError: If a list or all videos are missing, or a row is not one
-            of the form above or names an unknown class.
+            of the form above, names an unknown class or leads out of the
+            folder.
 
     Reference: Tian et al., ECCV 2018; no licence is stated.
     """
@@ -75,7 +77,7 @@ def load_ave(
     for part, listed in rows.items():
         parts[part], seen = [], set()
         for category, video, start, end in listed:
-            path = root / "AVE" / f"{video}.mp4"
+            path = path_in(root / "AVE", f"{video}.mp4")
             reason = None
             shared += part == "train" and video in elsewhere
             if category not in classes:

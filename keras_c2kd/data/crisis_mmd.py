@@ -9,6 +9,7 @@ from keras_c2kd.data.modality_readers import TextReader
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
 from keras_c2kd.data.paired_splits import paired_splits
+from keras_c2kd.data.paired_splits import path_in
 
 # In alphabetical order, as the data set's card has them.
 CATEGORIES = (
@@ -75,7 +76,8 @@ def load_crisis_mmd(
 
     Raises:
         ValueError: If `annotations` is another, a list is missing or lacks a
-            column, or a row has an unknown category.
+            column, or a row has an unknown category or an image outside of
+            the folder.
 
     Reference: Alam et al., ICWSM 2018; CC BY-NC-SA 4.0.
     """
@@ -94,7 +96,7 @@ def load_crisis_mmd(
     ):
         parts[part] = []
         for row in _read_list(root / folder / pattern.format(name), label):
-            path = root / row["image"]
+            path = path_in(root, row["image"])
             if not path.is_file():
                 entry = {"name": row["image_id"], "reason": "has no image file"}
                 missing.append(entry)

@@ -11,6 +11,8 @@ _LFS = b"version https://git-lfs"
 # A file is cut off if it is shorter than it says by more than both.
 _MISSING_SECONDS = 0.5
 _MISSING_SHARE = 0.1
+# Pillow reads more; of EPS, by running it as a program.
+_PHOTOGRAPHS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP")
 
 
 class MediaError(Exception):
@@ -117,8 +119,8 @@ def read_image(path):
     """Read a photograph, upright as its camera says.
 
     Args:
-        path: Path of the image, in any format that Pillow reads. It is only
-            read.
+        path: Path of the image: JPEG, PNG, GIF, WebP, TIFF or BMP, whatever
+            its name says. It is only read.
 
     Returns:
         Uint8 array `(height, width, 3)`.
@@ -130,7 +132,7 @@ def read_image(path):
     _check_file(path)
     image = reader_module("PIL.Image")
     operations = reader_module("PIL.ImageOps")
-    with _damage_named(path), image.open(path) as file:
+    with _damage_named(path), image.open(path, formats=_PHOTOGRAPHS) as file:
         upright = operations.exif_transpose(file)
         return np.array(upright.convert("RGB"))
 
@@ -168,11 +170,20 @@ def _damage_named(path):
 
 @contextlib.contextmanager
 def _opened(path):
-    """Open a container; its metadata need not be text."""
+    """Open a container; its metadata need not be text.
+
+    FFmpeg takes playlists for containers, whatever their name says. They
+    name other files and addresses, of which none is opened.
+    """
     av = reader_module("av")
     with (
         _damage_named(path),
-        av.open(str(path), metadata_errors="ignore") as container,
+        open(path, "rb") as file,
+        av.open(
+            file,
+            metadata_errors="ignore",
+            container_options={"protocol_whitelist": "none"},
+        ) as container,
     ):
         yield container
 

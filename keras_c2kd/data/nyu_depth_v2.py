@@ -247,7 +247,7 @@ class _Frames:
         number = int(source.start)
         try:
             with reader_module("h5py").File(source.path, "r") as file:
-                frame = file[self.key][number]
+                frame = _array(file, self.key)[number]
         # What h5py raises of a damaged file depends on the damage.
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise MediaError(
@@ -284,13 +284,13 @@ def _read_index(path, depth_source):
                     f"{_FRAMES} needs {needed}. Received: {path} without "
                     f"{absent}. Download it again."
                 )
-            shapes = [file[key].shape for key in needed[:3]]
+            shapes = [_array(file, key).shape for key in needed[:3]]
             # Cells are references to arrays of characters.
             scenes = [
-                "".join(map(chr, file[cell][()].ravel()))
-                for cell in file["scenes"][()].ravel()
+                "".join(map(chr, _own(file[cell])[()].ravel()))
+                for cell in _array(file, "scenes")[()].ravel()
             ]
-            num_labels = file["names"].size
+            num_labels = _array(file, "names").size
     except OSError as error:
         raise ValueError(
             f"{_FRAMES} must be a whole MATLAB 7.3 file. Received: {path}, "
@@ -310,6 +310,33 @@ def _read_index(path, depth_source):
             f"{len(scenes)} scenes for {frames[0]} frames in {path}"
         )
     return scenes, num_labels
+
+
+def _array(file, key):
+    """Return an array of an HDF5 file; a link leads to another file."""
+    link = file.get(key, getlink=True)
+    if not isinstance(link, reader_module("h5py").HardLink):
+        raise OSError(f"{key!r} is a link, not an array of the file")
+    return _own(file[key])
+
+
+def _own(array):
+    """Return an array of an HDF5 file if all it says is in that file."""
+    if not isinstance(array, reader_module("h5py").Dataset):
+        raise OSError(f"{array.name!r} is no array")
+    if array.external or array.is_virtual:
+        raise OSError(f"{array.name!r} is read from other files")
+    stored = array.id.get_storage_size()
+    if array.nbytes > max(_SMALL, _MOST_COMPRESSED * stored):
+        raise OSError(
+            f"{array.name!r} says that it has {array.nbytes:,} bytes and has "
+            f"{stored:,}, compressed"
+        )
+    return array
+
+
+# Bytes that are read whatever a file has of them, and what gzip makes of one.
+_SMALL, _MOST_COMPRESSED = 1 << 28, 1032
 
 
 def _read_mapping(path, num_labels):
@@ -351,10 +378,13 @@ def _read_mat(path, key):
     try:
         if reader_module("h5py").is_hdf5(path):
             with reader_module("h5py").File(path, "r") as file:
-                return file[key][()].T
-        return reader_module("scipy.io").loadmat(path, variable_names=[key])[
-            key
-        ]
+                array = _array(file, key)[()].T
+        else:
+            loadmat = reader_module("scipy.io").loadmat
+            array = loadmat(path, variable_names=[key])[key]
+        if array.dtype.kind not in "iuf":
+            raise ValueError(f"{key!r} has no numbers")
+        return array
     except ImportError:
         raise
     # Readers answer broken bytes with any exception.

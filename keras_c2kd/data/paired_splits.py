@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import pathlib
 
 from keras_c2kd.data.epoch_dataset import EpochDataset
 from keras_c2kd.data.paired_dataset import PairedDataset
@@ -127,6 +128,25 @@ def paired_splits(
         for part, samples in parts.items()
     }
     return PairedSplits(**datasets, provenance=provenance)
+
+
+def path_in(root, name):
+    """Return the path of a file that a list names, in the data set's folder.
+
+    Args:
+        root: `pathlib.Path` of the folder.
+        name: String from the list.
+
+    Raises:
+        ValueError: If it leads out of the folder.
+    """
+    path = pathlib.PurePath(name)
+    if path.anchor or ".." in path.parts:
+        raise ValueError(
+            "A list names files in the folder of its data set. Received: "
+            f"{name!r}, which leads out of {root}. Nothing is read from there."
+        )
+    return root / path
 
 
 def split_off(names, share, seed=2024):

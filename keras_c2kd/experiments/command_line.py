@@ -20,6 +20,7 @@ from keras_c2kd.experiments.recipe import plan_runs
 from keras_c2kd.experiments.report import report
 from keras_c2kd.experiments.results import RunFiles
 from keras_c2kd.experiments.runner import Runner
+from keras_c2kd.experiments.sheets import one_line
 from keras_c2kd.train_steps import keep_compiled_programs
 
 
@@ -48,10 +49,14 @@ def _run(options, words):
     recipe = options.recipe
     keep_compiled_programs()
     is_first = devices.is_first_process()
+    files = RunFiles(options.out)
+    if not options.prepare:
+        # Not after hours of decoding and training.
+        files.check_writable()
     runner = Runner(
         recipe,
         options.settings,
-        RunFiles(options.out),
+        files,
         data=options.data,
         cache=options.cache,
         largest_share=options.largest_share,
@@ -130,7 +135,9 @@ def show_data(provenance):
         entries = provenance[kind]
         for entry in entries[:MOST_NAMED]:
             what = f"{entry['modality']} " if "modality" in entry else ""
-            print(f"  {kind}: {entry['name']}: {what}{entry['reason']}")
+            # Names of files may have characters that steer a terminal.
+            text = f"{kind}: {entry['name']}: {what}{entry['reason']}"
+            print(f"  {one_line(text)}")
         if len(entries) > MOST_NAMED:
             print(f"  {kind}: {len(entries) - MOST_NAMED} more")
 

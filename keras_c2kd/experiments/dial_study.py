@@ -129,6 +129,7 @@ def run_study(study, description, arguments=None):
         ValueError: If another student is asked for.
     """
     processes, options = _parse(study, description, arguments)
+    RunFiles(options.out).check_writable()
     levels = [_levels(dial, options) for dial in study.dials]
     cells = plan_cells(study, options, levels)
     rows = _train(cells, processes)
@@ -216,6 +217,8 @@ def train_cell(cell):
             for part in (splits.train, splits.validation, splits.test)
         ]
         kept = runner.record(run) if cell.resume else None
+        if kept is not None:
+            runner.files.tidy(*runner.identify(run))
         record = runner.train(run) if kept is None else kept
         scores, history = record["scores"], record["history"]
         rows.append(

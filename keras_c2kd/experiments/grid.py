@@ -44,6 +44,7 @@ def train_all(runner, plan):
                 continue
             record = runner.record(run) if runner.resume else None
             if record is not None:
+                runner.files.tidy(*runner.identify(run))
                 progress.show(run, record, is_kept=True)
             else:
                 record = _train_if_free(runner, run, progress)

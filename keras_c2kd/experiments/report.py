@@ -4,6 +4,7 @@ from keras_c2kd.analysis import plot_comparison
 from keras_c2kd.analysis import plot_training_dynamics
 from keras_c2kd.experiments.method_rows import BASELINE
 from keras_c2kd.experiments.results import write_atomically
+from keras_c2kd.experiments.sheets import markdown_text
 from keras_c2kd.experiments.tables import compare_methods
 from keras_c2kd.experiments.tables import format_difference
 from keras_c2kd.experiments.tables import format_score
@@ -108,7 +109,8 @@ def describe_protocol(recipe, records):
         len(data[kind]) for kind in ("missing", "unreadable", "excluded")
     )
     return (
-        f"{data['data_set']}, split: {data['split']}; {sizes['train']} "
+        f"{markdown_text(data['data_set'])}, split: "
+        f"{markdown_text(data['split'])}; {sizes['train']} "
         f"training, {sizes['validation']} validation and {sizes['test']} test "
         f"samples, {left_out} left out. Test {recipe.metric_name} in percent "
         f"{chosen}, mean +- standard deviation over {len(seeds)} seeds. "

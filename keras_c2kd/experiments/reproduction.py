@@ -177,6 +177,7 @@ class Reproduction:
         recipe = self.in_use(name)
         if self.run and self.can_train(name):
             keep_compiled_programs()
+            RunFiles(self.results / name).check_writable()
             plan = list(dict.fromkeys(plan))
             # Teachers first, as they are in a plan of one call.
             plan.sort(key=lambda run: (run.seed, run.teacher is not None))

@@ -16,6 +16,9 @@ import warnings
 import keras
 
 from keras_c2kd import devices
+from keras_c2kd.atomic_files import check_writable
+from keras_c2kd.atomic_files import disk_errors
+from keras_c2kd.atomic_files import move_durably
 from keras_c2kd.atomic_files import write_atomically
 from keras_c2kd.extras import import_extra
 from keras_c2kd.version import __version__
@@ -37,7 +40,11 @@ class RunFiles:
 
     - `.json`: `name`, `settings`, what the caller stored, `network` (file
       name or None), `environment` and `finished` (UTC);
-    - `.keras`: the trained network, if the caller kept it.
+    - `.keras`: the trained network, if the caller kept it;
+    - `.partial`: a folder with what is not finished, gone when it is.
+
+    Files may come from others: a record names no file but its own network,
+    and a network is loaded without running code that it brings.
 
     Args:
         directory: The folder; it is made when the first run is saved.
@@ -54,9 +61,22 @@ class RunFiles:
     def __init__(self, directory):
         self.directory = pathlib.Path(directory)
 
+    def check_writable(self):
+        """Raise an OSError now if nothing can be saved; nothing is made."""
+        check_writable(self.directory)
+
     def path(self, name, settings, suffix=".json"):
-        """Return the path of one of the run's files."""
-        text = json.dumps(settings, sort_keys=True)
+        """Return the path of one of the run's files.
+
+        Raises:
+            ValueError: If the name is a path.
+        """
+        if pathlib.PurePath(name).name != name:
+            raise ValueError(
+                "The name of a run begins the names of its files. Received: "
+                f"name={name!r}, which is a path. Leave the folders out."
+            )
+        text = _as_text(settings)
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         return self.directory / f"{name}-{digest}{suffix}"
 
@@ -64,11 +84,11 @@ class RunFiles:
         """Return the record of a finished run, or None.
 
         A run whose network was kept and is gone counts as not finished. A file
-        that cannot be read as a record is kept under the ending
+        that cannot be read as a record of this run is kept under the ending
         `.corrupt`, with a warning that names it.
         """
         path = self.path(name, settings)
-        record = self._read(path) if path.exists() else None
+        record = self._read(path, settings) if path.exists() else None
         if record is None or record["network"] is None:
             return record
         network = self.directory / record["network"]
@@ -94,6 +114,10 @@ class RunFiles:
 
         Returns:
             The record, as `load` returns it later.
+
+        Raises:
+            OSError: If the disk is full or cannot be written to. What was
+                there stays, the state of the run too.
         """
         network_path = self.path(name, settings, ".keras")
         record = {
@@ -107,15 +131,34 @@ class RunFiles:
             ),
         }
         text = json.dumps(record, indent=1)
+        # Nobody reads the state any more.
+        devices.wait_for_all()
         if devices.is_first_process():
-            self.directory.mkdir(parents=True, exist_ok=True)
-            if network is not None:
-                temporary = network_path.with_suffix(f".{os.getpid()}.keras")
-                network.save(temporary)
-                os.replace(temporary, network_path)
-            write_atomically(self.path(name, settings), text)
+            self._write(name, settings, text, network)
         devices.wait_for_all()
         return json.loads(text)
+
+    def _write(self, name, settings, text, network):
+        """Write the network and the record, and remove the state."""
+        partial = self.path(name, settings, PARTIAL)
+        if network is not None:
+            path = self.path(name, settings, ".keras")
+            # Among what goes when the run is finished.
+            unfinished = partial / "network.keras"
+            with disk_errors(path):
+                partial.mkdir(parents=True, exist_ok=True)
+                network.save(unfinished)
+                move_durably(unfinished, path)
+        write_atomically(self.path(name, settings), text)
+        shutil.rmtree(partial, ignore_errors=True)
+
+    def tidy(self, name, settings):
+        """Remove what a kill left of a finished run: its state."""
+        partial = self.path(name, settings, PARTIAL)
+        if partial.exists():
+            with self.claim(name, settings) as is_mine:
+                if is_mine:
+                    shutil.rmtree(partial, ignore_errors=True)
 
     @contextlib.contextmanager
     def claim(self, name, settings):
@@ -164,13 +207,16 @@ class RunFiles:
         path = self.path(name, settings, ".keras")
         return keras.saving.load_model(path, compile=False)
 
-    def _read(self, path):
+    def _read(self, path, settings=None):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(record, dict) or not _KEYS <= set(record):
-                raise ValueError(f"a record has the keys {sorted(_KEYS)}")
+            _check_record(record)
+            if settings is not None and _as_text(settings) != _as_text(
+                record["settings"]
+            ):
+                raise ValueError("its settings are those of another run")
             return record
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             aside = _free_path(path.with_name(path.name + ".corrupt"))
             os.replace(path, aside)
             warnings.warn(
@@ -179,6 +225,26 @@ class RunFiles:
                 stacklevel=3,
             )
             return None
+
+
+def _as_text(settings):
+    return json.dumps(settings, sort_keys=True)
+
+
+def _check_record(record):
+    """Raise a ValueError for what `RunFiles` never writes."""
+    if not isinstance(record, dict) or not _KEYS <= set(record):
+        raise ValueError(f"a record has the keys {sorted(_KEYS)}")
+    for key, kind in (("name", str), ("settings", dict)):
+        if not isinstance(record[key], kind):
+            raise ValueError(f"{key!r} is {record[key]!r}")
+    network = record["network"]
+    if network is None:
+        return
+    name = str(network)
+    # A file beside the record; a path would lead elsewhere.
+    if pathlib.PurePath(name).name != network or not name.endswith(".keras"):
+        raise ValueError(f"its network is {network!r}, which is no file name")
 
 
 def environment():

@@ -1,13 +1,19 @@
 """A training that goes on after a kill as if nothing had happened."""
 
 import json
+import math
 import pathlib
+import re
 import shutil
 import time
 
 import keras
+import numpy as np
 
 from keras_c2kd import devices
+from keras_c2kd.atomic_files import disk_errors
+from keras_c2kd.atomic_files import reserve
+from keras_c2kd.atomic_files import sync
 from keras_c2kd.experiments.results import write_atomically
 
 
@@ -17,10 +23,10 @@ class ResumableTraining(keras.callbacks.Callback):
     That is: the weights, the optimizer's and all random state; the history of
     the epochs so far; and with `monitor` the weights of the best epoch. They
     belong to one point in time: `state.json`, which is replaced whole, names
-    the files, and older ones are removed after. A kill at any moment leaves
-    the last state or the new one. (Keras' `BackupAndRestore` keeps the
-    weights, but neither history nor best epoch, and its two files can belong
-    to different epochs.)
+    the files, and older ones are removed after. A kill at any moment, a power
+    cut or a full disk leaves the last state or the new one. (Keras'
+    `BackupAndRestore` keeps the weights, but neither history nor best epoch,
+    and its two files can belong to different epochs.)
 
     Put it last among the callbacks, so that it sees what the others log. Of
     several processes that train together the first one writes, and all go on
@@ -56,18 +62,21 @@ class ResumableTraining(keras.callbacks.Callback):
         """Bring the distiller to where the run was, if it was anywhere.
 
         Raises:
-            ValueError: If the state is damaged, which a kill cannot do.
+            ValueError: If the state is damaged, which a kill cannot do, or
+                that of other networks.
         """
         path = self.folder / "state.json"
         if not path.exists():
             return
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
+            _check_state(state, self.monitor)
             self._load(state["files"]["last"])
-        except (ValueError, KeyError, OSError) as error:
+        # Readers answer a damaged file with any exception.
+        except Exception as error:
             raise ValueError(
                 "An interrupted run goes on from its state. Received: "
-                f"{self.folder}, which cannot be read ({error}). Delete the "
+                f"{self.folder}, which cannot be read ({error!r}). Delete the "
                 "folder to begin the run anew."
             ) from error
         self.epoch, self.history = state["epoch"], state["history"]
@@ -121,12 +130,50 @@ class ResumableTraining(keras.callbacks.Callback):
     def _save(self, what):
         """Write the weights of this epoch; return the file's name."""
         name = f"{what}_{self.epoch}.weights.h5"
-        if devices.is_first_process():
+        if not devices.is_first_process():
+            return name
+        variables = [
+            *self.distiller.variables,
+            *self.distiller.optimizer.variables,
+        ]
+        with disk_errors(self.folder / name):
             self.folder.mkdir(parents=True, exist_ok=True)
+            reserve(self.folder, sum(map(_size_of, variables)))
             self.distiller.save_weights(self.folder / name, overwrite=True)
+            sync(self.folder / name)
         return name
 
     def _load(self, name):
         # The optimizer's state can only be put where it exists.
         self.distiller.optimizer.build(self.distiller.trainable_variables)
         self.distiller.load_weights(self.folder / name)
+
+
+# Bytes at most that HDF5 adds to a variable for its name and its place.
+_BESIDES = 8192
+_FILE_NAME = re.compile(r"(best|last)_\d+\.weights\.h5")
+
+
+def _size_of(variable):
+    """Return how many bytes a variable takes in a file, at most."""
+    item = np.dtype(keras.backend.standardize_dtype(variable.dtype)).itemsize
+    return math.prod(variable.shape) * item + _BESIDES
+
+
+def _check_state(state, monitor):
+    """Raise a ValueError for what `ResumableTraining` never writes."""
+    epoch, history, files = state["epoch"], state["history"], state["files"]
+    needed = {"last"} if monitor is None else {"last", "best"}
+    if not needed <= set(files):
+        raise ValueError(f"it needs {sorted(needed)} and has {sorted(files)}")
+    for name in files.values():
+        # Those beside it; a path would lead elsewhere.
+        if not _FILE_NAME.fullmatch(name):
+            raise ValueError(f"it names {name!r}, which is no file of its own")
+    for name, values in history.items():
+        if len(values) != epoch:
+            raise ValueError(
+                f"it has {len(values)} of {epoch} values of {name}"
+            )
+    if needed == {"last", "best"} and not isinstance(state["best"], float):
+        raise ValueError(f"its best value is {state['best']!r}")

@@ -193,7 +193,7 @@ class Runner:
         scores["student"] = tested[self.recipe.metric]
         if run.teacher is not None:
             scores["teacher_after"] = tested[f"teacher_{self.recipe.metric}"]
-        record = self.files.save(
+        return self.files.save(
             name,
             identity,
             {
@@ -205,8 +205,6 @@ class Runner:
             },
             network=distiller.student,
         )
-        state.remove()
-        return record
 
     def _seen(self, run):
         """Return the modalities that the networks of a run read."""

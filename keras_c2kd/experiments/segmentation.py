@@ -8,6 +8,7 @@ from keras_c2kd.data.modality_readers import IMAGENET_DEVIATION
 from keras_c2kd.data.modality_readers import IMAGENET_MEAN
 from keras_c2kd.experiments.method_rows import BASELINE
 from keras_c2kd.experiments.results import write_atomically
+from keras_c2kd.experiments.sheets import markdown_text
 
 MOST_PREDICTIONS = 6
 # What is looked for first in the pictures, in both directions.
@@ -31,7 +32,7 @@ def illustrate_segmentation(runner, records, directory):
     told_by = data.provenance.get("told_by")
     if told_by:
         text += "\n\n" + "\n".join(
-            f"- {name}: told by {' and '.join(modalities)}"
+            f"- {markdown_text(name)}: told by {' and '.join(modalities)}"
             for name, modalities in told_by.items()
         )
     print(f"\n{text}")
@@ -85,7 +86,7 @@ def class_table(records, classes):
         values = [record["test"][name] for name in names]
         cells.setdefault((key, settings["method"]), []).append(values)
     lines = [
-        f"| student | method | {' | '.join(classes)} |",
+        f"| student | method | {' | '.join(map(markdown_text, classes))} |",
         "|---|---|" + "---:|" * len(classes),
     ]
     for (student, method), runs in cells.items():

@@ -47,10 +47,10 @@ def as_terminal(sheets):
     """
     blocks = []
     for sheet in sheets:
-        rows = [[_line(text) for text in sheet.header]]
+        rows = [[one_line(text) for text in sheet.header]]
         marks = {BEST: " (1)", SECOND: " (2)"}
         rows += [
-            [_line(entry.text) + marks.get(entry.style, "") for entry in row]
+            [one_line(entry.text) + marks.get(entry.style, "") for entry in row]
             for row in sheet.rows
         ]
         widths = [max(map(len, column)) for column in zip(*rows)]
@@ -59,8 +59,8 @@ def as_terminal(sheets):
         ]
         lines.insert(1, "  ".join("-" * width for width in widths))
         for note in sheet.notes:
-            lines += textwrap.wrap(_line(note), 79, subsequent_indent="  ")
-        blocks.append("\n".join([_line(sheet.title), *lines]))
+            lines += textwrap.wrap(one_line(note), 79, subsequent_indent="  ")
+        blocks.append("\n".join([one_line(sheet.title), *lines]))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -73,19 +73,21 @@ def as_markdown(sheets):
     marks = {BEST: "**{}**", SECOND: "<u>{}</u>"}
     blocks = []
     for sheet in sheets:
-        rows = [list(map(_markdown, sheet.header))]
+        rows = [list(map(markdown_text, sheet.header))]
         rows += [
             [
-                marks.get(entry.style, "{}").format(_markdown(entry.text))
+                marks.get(entry.style, "{}").format(markdown_text(entry.text))
                 for entry in row
             ]
             for row in sheet.rows
         ]
         lines = [f"| {' | '.join(row)} |" for row in rows]
         lines.insert(1, "|---" * len(sheet.header) + "|")
-        blocks.append(f"### {_markdown(sheet.title)}\n\n" + "\n".join(lines))
+        blocks.append(
+            f"### {markdown_text(sheet.title)}\n\n" + "\n".join(lines)
+        )
         if sheet.notes:
-            notes = [f"- {_markdown(note)}" for note in sheet.notes]
+            notes = [f"- {markdown_text(note)}" for note in sheet.notes]
             blocks.append("\n".join(notes))
     return "\n\n".join(blocks) + "\n"
 
@@ -146,7 +148,7 @@ def _plain(value):
     """Return a text that no spreadsheet takes for a formula."""
     if not isinstance(value, str):
         return value
-    text = _line(value)
+    text = one_line(value)
     try:
         float(text)
     except ValueError:
@@ -155,15 +157,15 @@ def _plain(value):
     return text
 
 
-def _line(text):
+def one_line(text):
     """Return printable text on one line."""
     printable = (c if c.isprintable() else " " for c in str(text))
     return " ".join("".join(printable).split())
 
 
-def _markdown(text):
+def markdown_text(text):
     """Return text that Markdown shows as it is."""
-    text = _line(text)
+    text = one_line(text)
     for character in "\\`*_[]|~":
         text = text.replace(character, "\\" + character)
     return text.replace("<", "&lt;").replace(">", "&gt;")
@@ -192,7 +194,7 @@ _LATEX = {
 
 def _latex(text):
     """Return text that LaTeX shows as it is."""
-    escaped = "".join(_LATEX.get(c, c) for c in _line(text))
+    escaped = "".join(_LATEX.get(c, c) for c in one_line(text))
     escaped = escaped.replace("+-", r"$\pm$")
     # Minus signs, not hyphens and not what stands between two numbers.
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", escaped)

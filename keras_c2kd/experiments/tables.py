@@ -50,9 +50,10 @@ def summarize(values, confidence=0.95):
             "At least one value is needed for a mean. Received none: did the "
             "runs of this cell finish?"
         )
+    mean = sum(values) / len(values)
+    if len(values) == 1 or not math.isfinite(mean):
+        return Summary(mean, math.nan, math.nan, math.nan, len(values))
     mean = statistics.fmean(values)
-    if len(values) == 1:
-        return Summary(mean, math.nan, math.nan, math.nan, 1)
     deviation = statistics.stdev(values)
     quantile = _student_quantile(0.5 + confidence / 2, len(values) - 1)
     half = quantile * deviation / math.sqrt(len(values))

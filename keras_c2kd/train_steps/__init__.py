@@ -33,7 +33,8 @@ def keep_compiled_programs(folder=None):
     Args:
         folder: Path of the folder. Defaults to what the environment's
             `JAX_COMPILATION_CACHE_DIR` says, or else `keras_c2kd/compiled` in
-            the user's cache folder.
+            the user's cache folder, which is closed to others; if it cannot
+            be, a warning says so and nothing is kept.
     """
     if keras.backend.backend() == "jax":
         module = importlib.import_module("keras_c2kd.train_steps.jax")

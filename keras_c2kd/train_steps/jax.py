@@ -1,6 +1,7 @@
 """The training step on JAX: stateless, all state goes in and comes out."""
 
 import pathlib
+import warnings
 
 import jax
 import keras
@@ -10,6 +11,18 @@ def keep_compiled_programs(folder=None):
     """Keep every compiled program on disk, and use what is there."""
     if folder is None and jax.config.jax_compilation_cache_dir is None:
         folder = pathlib.Path.home() / ".cache" / "keras_c2kd" / "compiled"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # What lies there is executed; only its owner can do this.
+            folder.chmod(0o700)
+        except OSError as error:
+            warnings.warn(
+                "Compiled programs are kept in a folder of your own. "
+                f"Received: {folder} ({error}); nothing is kept. Name another "
+                "one in JAX_COMPILATION_CACHE_DIR.",
+                stacklevel=3,
+            )
+            return
     if folder is not None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

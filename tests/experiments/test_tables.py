@@ -151,3 +151,11 @@ def test_a_single_seed_is_printed_without_spread():
     assert " 88.0 " in text
     assert " -2.0 " in text
     assert "nan" not in text
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_score_that_is_no_number_has_no_interval(value):
+    summary = summarize([0.5, value])
+    assert summary.count == 2
+    assert not math.isfinite(summary.mean)
+    assert math.isnan(summary.deviation) and math.isnan(summary.low)
