@@ -22,6 +22,7 @@ from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.teacher_freezing import TeacherFreezing
 from keras_c2kd.teacher_metrics import TeacherMetrics
 from keras_c2kd.train_steps import KeepVariables
+from keras_c2kd.train_steps import named_scope
 from keras_c2kd.train_steps import train_step_of_backend
 
 _SIDES = ("student", "teacher")
@@ -249,11 +250,11 @@ class CrossModalDistiller(keras.Model):
         return outputs
 
     def _forward(self, inputs):
-        outputs = {
-            "student": self.method.run_student(
+        outputs = {}
+        with named_scope("student"):
+            outputs["student"] = self.method.run_student(
                 self._networks.student, self._student_input(inputs), inputs
             )
-        }
         if self.teacher is not None:
             if not self._has_teacher_input(inputs):
                 raise ValueError(
@@ -261,7 +262,7 @@ class CrossModalDistiller(keras.Model):
                     f"teacher_modality={self.teacher_modality!r}. Received: "
                     f"{_describe(inputs)}"
                 )
-            with self._freezing.applied():
+            with named_scope("teacher"), self._freezing.applied():
                 outputs["teacher"] = self._networks.teacher(
                     modality_input(inputs, self.teacher_modality),
                     training=self._freezing.runs_in_training_mode,
@@ -270,7 +271,8 @@ class CrossModalDistiller(keras.Model):
                 outputs["teacher"] = keras.tree.map_structure(
                     ops.stop_gradient, outputs["teacher"]
                 )
-        outputs["heads"] = self.method(outputs, training=True)
+        with named_scope("heads"):
+            outputs["heads"] = self.method(outputs, training=True)
         return outputs
 
     def _student_input(self, inputs):
@@ -311,7 +313,8 @@ class CrossModalDistiller(keras.Model):
             weights = _row_weights(sample_weight, logits)
             return super().compute_loss(x, y, logits, _copy(weights))
         targets = self._targets(y, y_pred, sample_weight)
-        losses, diagnostics = self.method.compute_losses(y_pred, targets)
+        with named_scope("losses"):
+            losses, diagnostics = self.method.compute_losses(y_pred, targets)
         size = ops.shape(targets.labels)[0]
         logged = {**losses, **diagnostics}
         for tracker in self._trackers:
