@@ -57,6 +57,11 @@ def keep_compiled_programs(folder=None):
     programs are the same. Call it before anything is compiled. Only you may
     be able to write to the folder: what lies there is executed.
 
+    On TensorFlow, XLA keeps its programs if it is told so in the environment
+    before TensorFlow is loaded:
+    `TF_XLA_FLAGS=--tf_xla_persistent_cache_directory=FOLDER`. PyTorch runs the
+    operations of a step one by one and has nothing to keep.
+
     Args:
         folder: Path of the folder. Defaults to what the environment's
             `JAX_COMPILATION_CACHE_DIR` says, or else `keras_c2kd/compiled` in
