@@ -180,6 +180,7 @@ def test_a_corrupt_record_is_set_aside_and_run_again(
     assert after["history"] == before["history"]
 
 
+@pytest.mark.backend_free
 def test_the_recipe_is_a_script(tmp_path):
     done = subprocess.run(
         [sys.executable, str(ROOT / "recipes" / "av_digits.py"), "--help"],
