@@ -118,7 +118,7 @@ def check_learns(create):
     teacher = None
     if method.needs_teacher and not isinstance(method, MultimodalTeacher):
         teacher = trained_teacher()
-    # Compiled as by default, which is with XLA where the backend has it.
+    # Compiled as by default: with XLA on JAX, on TensorFlow only with a GPU.
     distiller = toy_distiller(
         method, teacher=teacher, compile={"jit_compile": "auto"}
     )

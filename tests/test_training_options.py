@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_c2kd import C2KD
+from keras_c2kd.methods import DLB
 from tests.toys import assert_same_history
 from tests.toys import assert_same_weights
 from tests.toys import numpy_weights
@@ -10,10 +11,10 @@ from tests.toys import toy_data
 from tests.toys import toy_distiller
 
 
-def pair(first_compile=None, second_compile=None):
+def pair(first_compile=None, second_compile=None, create=C2KD):
     """Two distillers with equal weights."""
-    first = toy_distiller(C2KD(), compile=first_compile or {})
-    second = toy_distiller(C2KD(), compile=second_compile or {})
+    first = toy_distiller(create(), compile=first_compile or {})
+    second = toy_distiller(create(), compile=second_compile or {})
     second.set_weights(first.get_weights())
     return first, second
 
@@ -87,8 +88,10 @@ def test_eager_and_compiled_steps_agree():
     keras.backend.backend() == "torch",
     reason="torch.compile of a Keras step recompiles for minutes",
 )
-def test_jit_compile_gives_the_same_weights():
-    first, second = pair({"jit_compile": True}, {"jit_compile": False})
+@pytest.mark.parametrize("create", [C2KD, lambda: DLB(16)], ids=["c2kd", "dlb"])
+def test_jit_compile_gives_the_same_weights(create):
+    """Also of DLB, which keeps state."""
+    first, second = pair({"jit_compile": True}, {"jit_compile": False}, create)
     assert first.jit_compile and not second.jit_compile
     assert_same_history(fit(first), fit(second))
     assert_same_weights(first, second, tolerance=1e-4)
