@@ -11,12 +11,14 @@ from keras_c2kd.devices import distribute
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import KnowledgeDistillation
 from keras_c2kd.methods import Supervised
+from keras_c2kd.profile_steps import ProfileSteps
 from keras_c2kd.version import __version__
 
 __all__ = [
     "C2KD",
     "CrossModalDistiller",
     "KnowledgeDistillation",
+    "ProfileSteps",
     "Supervised",
     "__version__",
     "distribute",

@@ -25,6 +25,7 @@ from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.teacher_freezing import TeacherFreezing
 from keras_c2kd.teacher_metrics import TeacherMetrics
 from keras_c2kd.train_steps import KeepVariables
+from keras_c2kd.train_steps import named_scope
 from keras_c2kd.train_steps import train_step_of_backend
 
 _SIDES = ("student", "teacher")
@@ -78,8 +79,9 @@ class CrossModalDistiller(keras.Model):
             modalities, NaN and infinity, and labels out of range, before it
             is trained on. Defaults to `True`.
         name: Name of the model.
-        **kwargs: As for every Keras model. `dtype` defaults to the student's
-            policy, which decides on loss scaling.
+        **kwargs: As for every Keras model. `dtype` decides on loss scaling
+            and defaults to the student's policy; to the teacher's if that one
+            is trained in float16 and the student is not.
 
     Raises:
         ValueError: If the networks are not built, are the same object, share
@@ -129,9 +131,9 @@ class CrossModalDistiller(keras.Model):
         name="cross_modal_distiller",
         **kwargs,
     ):
-        kwargs.setdefault("dtype", getattr(student, "dtype_policy", None))
-        super().__init__(name=name, autocast=False, **kwargs)
         method = C2KD() if method is None else method
+        kwargs.setdefault("dtype", _dtype_policy(student, teacher, method))
+        super().__init__(name=name, autocast=False, **kwargs)
         check_pair(student, teacher, teacher_modality, method)
         self.student = student
         self.teacher = teacher
@@ -264,11 +266,11 @@ class CrossModalDistiller(keras.Model):
         return outputs
 
     def _forward(self, inputs):
-        outputs = {
-            "student": self.method.run_student(
+        outputs = {}
+        with named_scope("student"):
+            outputs["student"] = self.method.run_student(
                 self._networks.student, self._student_input(inputs), inputs
             )
-        }
         if self.teacher is not None:
             if not self._has_teacher_input(inputs):
                 raise ValueError(
@@ -276,7 +278,7 @@ class CrossModalDistiller(keras.Model):
                     f"teacher_modality={self.teacher_modality!r}. Received: "
                     f"{_describe(inputs)}"
                 )
-            with self._freezing.applied():
+            with named_scope("teacher"), self._freezing.applied():
                 outputs["teacher"] = self._networks.teacher(
                     modality_input(inputs, self.teacher_modality),
                     training=self._freezing.runs_in_training_mode,
@@ -285,7 +287,8 @@ class CrossModalDistiller(keras.Model):
                 outputs["teacher"] = keras.tree.map_structure(
                     ops.stop_gradient, outputs["teacher"]
                 )
-        outputs["heads"] = self.method(outputs, training=True)
+        with named_scope("heads"):
+            outputs["heads"] = self.method(outputs, training=True)
         return outputs
 
     def _student_input(self, inputs):
@@ -326,7 +329,8 @@ class CrossModalDistiller(keras.Model):
             weights = _row_weights(sample_weight, logits)
             return super().compute_loss(x, y, logits, _copy(weights))
         targets = self._targets(y, y_pred, sample_weight)
-        losses, diagnostics = self.method.compute_losses(y_pred, targets)
+        with named_scope("losses"):
+            losses, diagnostics = self.method.compute_losses(y_pred, targets)
         share, size = devices.share_of_rows(ops.shape(targets.labels)[0])
         scale = devices.loss_scale()
         logged = {name: term / scale for name, term in losses.items()}
@@ -462,6 +466,15 @@ class CrossModalDistiller(keras.Model):
     ):
         """Choose optimizer, supervised loss and metrics.
 
+        Under `mixed_float16` the optimizer is wrapped in Keras'
+        `LossScaleOptimizer`. A step in which any scaled gradient overflows is
+        skipped as a whole: no weight of student, teacher or heads and no
+        momentum changes, the scale is halved. What only looks at the batch
+        stays: running statistics, the method's memories and its warm-up step,
+        the logged losses. Those come from a forward pass that was finite, and
+        at the default scale of 2 ** 15 a few steps of a run are skipped. A
+        loss that is itself not finite stops training.
+
         Args:
             optimizer: As in Keras. Updates everything that is trained, or
                 everything but the teacher's side with `teacher_optimizer`.
@@ -469,14 +482,14 @@ class CrossModalDistiller(keras.Model):
                 method trains it. Needed. Integer or one-hot labels;
                 `ignore_class` is respected by all terms.
             teacher_optimizer: Optional second optimizer for the teacher and
-                the heads on its side.
+                the heads on its side. Both share one loss scale.
             **kwargs: As in Keras (`metrics`, `weighted_metrics`,
                 `run_eagerly`, `jit_compile`, `steps_per_execution`, ...).
 
         Raises:
-            ValueError: If there is no loss, or if one network ends in a
-                softmax while the loss (or the method) takes logits, or the
-                reverse.
+            ValueError: If there is no loss, if one network ends in a softmax
+                while the loss (or the method) takes logits, or the reverse,
+                or if one of two optimizers scales the loss on its own.
         """
         if loss is None:
             raise ValueError(
@@ -519,6 +532,14 @@ class CrossModalDistiller(keras.Model):
                 "`teacher_optimizer` must be another object than `optimizer`:"
                 " each keeps its own state. Received the same one twice."
             )
+        for one in (optimizer, teacher_optimizer):
+            if isinstance(one, keras.optimizers.LossScaleOptimizer):
+                raise ValueError(
+                    "Two optimizers share one loss scale: there is one loss, "
+                    "and an overflow on either side skips the step of both. "
+                    f"Received: {one.name!r}, a LossScaleOptimizer. Pass its "
+                    "inner optimizer; under mixed_float16 the loss is scaled."
+                )
         side = [*self.teacher.variables]
         for layer in self.method._flatten_layers(include_self=False):
             if layer.name.startswith("teacher_"):
@@ -756,6 +777,15 @@ class _OptimizerOfSide(keras.optimizers.OptimizerMap):
     def __call__(self, variable):
         side = id(variable) in self._teacher_side
         return self["teacher"] if side else self.default_optimizer
+
+
+def _dtype_policy(student, teacher, method):
+    """Return the policy that decides whether the loss is scaled."""
+    policy = getattr(student, "dtype_policy", None)
+    if method.teacher_update != "none":
+        other = getattr(teacher, "dtype_policy", policy)
+        return other if other.compute_dtype == "float16" else policy
+    return policy
 
 
 def _taps(model, features, defaults, side):

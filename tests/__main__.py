@@ -4,6 +4,12 @@ Keras reads KERAS_BACKEND when it is imported, so each backend gets processes
 of its own, one backend after the other. The tests that compare the backends
 with one another, and those of grids of processes and of several devices, start
 processes of their own and run once, at the end.
+
+A test marked `backend_free` reads files, arrays, records, texts or pictures
+that NumPy, SciPy or Matplotlib made: whatever the backend, it runs the same
+code. Such tests run on PyTorch alone, where the others are fastest. Most are
+marked by the module; `every_backend` marks the exceptions there, which train or
+look at the backend. What is not marked runs on every backend.
 """
 
 import os
@@ -23,6 +29,9 @@ APART = (COMPARISONS, ENGINES, DEVICES, OTHERS)
 # core idle, and a second thread a process would only spin.
 PARALLEL = ("-n", str(max(1, min(4, os.cpu_count() or 1))))
 PARALLEL += ("--dist", "loadgroup")
+# Where the tests run that need no backend, and what selects all others.
+FREE_ON = "torch"
+NOT_FREE = ("-m", "not backend_free or every_backend")
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "MPLBACKEND": "Agg",
@@ -33,7 +42,10 @@ ENVIRONMENT = {
 def main(arguments):
     """Return 0 if everything passed on every backend."""
     apart = [f"--ignore={path}" for path in APART]
-    runs = [(backend, ["tests", *apart, *PARALLEL]) for backend in BACKENDS]
+    runs = []
+    for backend in BACKENDS:
+        chosen = () if backend == FREE_ON else NOT_FREE
+        runs.append((backend, ["tests", *apart, *PARALLEL, *chosen]))
     runs.append(("torch", [COMPARISONS, ENGINES, DEVICES]))
     results = []
     for backend, words in runs:

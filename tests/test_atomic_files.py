@@ -4,6 +4,8 @@ import pytest
 
 from keras_c2kd.atomic_files import write_atomically
 
+pytestmark = pytest.mark.backend_free
+
 
 def test_text_is_utf_8_and_bytes_are_bytes(tmp_path):
     write_atomically(tmp_path / "new" / "text", "grün\n")

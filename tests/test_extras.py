@@ -5,6 +5,8 @@ import pytest
 
 from keras_c2kd.extras import import_extra
 
+pytestmark = pytest.mark.backend_free
+
 
 def test_a_module_that_is_there():
     assert import_extra("math", "data", "Counting") is math

@@ -6,6 +6,8 @@ import pytest
 
 import keras_c2kd
 
+pytestmark = pytest.mark.backend_free
+
 MODULES = [
     keras_c2kd,
     keras_c2kd.layers,

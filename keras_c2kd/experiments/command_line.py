@@ -64,6 +64,7 @@ def _run(options, words):
         resume=options.resume,
         verbose=options.verbose if is_first else 0,
         least_seconds=options.state_seconds,
+        profile=options.profile,
     )
     plan = plan_runs(
         recipe,
@@ -286,6 +287,12 @@ def _add_folders(parser, recipe):
         type=float,
         default=60.0,
         help="pause between two states from which --resume goes on",
+    )
+    parser.add_argument(
+        "--profile",
+        metavar="FOLDER",
+        help="write the backend's trace of three training steps of each run "
+        "into a folder of its name in here",
     )
     parser.add_argument(
         "--verbose",

@@ -260,6 +260,11 @@ def _parse(study, description, arguments):
             "At least one process trains. Received: "
             f"--processes {own.processes}"
         )
+    if options.profile is not None:
+        raise ValueError(
+            "A study has hundreds of runs, of the same names in each cell. "
+            f"Received: --profile {options.profile}. Trace a run of a recipe."
+        )
     if options.student not in ("both", study.student):
         raise ValueError(
             f"The student of this study is {study.student!r}: the dials "

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 import time
 
 import keras
@@ -16,6 +17,7 @@ from keras_c2kd.experiments.recipe import baseline_run
 from keras_c2kd.experiments.results import PARTIAL
 from keras_c2kd.experiments.resumable import ResumableTraining
 from keras_c2kd.methods import fuse
+from keras_c2kd.profile_steps import ProfileSteps
 
 
 class Runner:
@@ -34,6 +36,8 @@ class Runner:
             Defaults to `True`.
         verbose: As in Keras' `fit`. Defaults to `0`.
         least_seconds: As for `ResumableTraining`. Defaults to `60.0`.
+        profile: Folder for a trace of some training steps of each run, in a
+            folder of the run's name; None (default) for none.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Runner:
         resume=True,
         verbose=0,
         least_seconds=60.0,
+        profile=None,
     ):
         self.recipe = recipe
         self.settings = settings
@@ -56,6 +61,7 @@ class Runner:
         self.workers = workers
         self.verbose = verbose
         self.least_seconds = least_seconds
+        self.profile = None if profile is None else pathlib.Path(profile)
 
         @functools.lru_cache(maxsize=1)
         def load(seed):
@@ -172,6 +178,8 @@ class Runner:
             ranked = splits.train.select(seen)
             ranked = ranked.evaluation(self.recipe.ranked_pairs)
             callbacks.append(RankDistortion(ranked))
+        if self.profile is not None:
+            callbacks.append(ProfileSteps(self.profile / run.name))
         if state.epoch < self.settings.epochs:
             distiller.fit(
                 train,

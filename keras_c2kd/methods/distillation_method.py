@@ -11,6 +11,7 @@ from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.ops import kendall_rank_correlation
 from keras_c2kd.ops import map_shape
 from keras_c2kd.selection import KendallSelection
+from keras_c2kd.train_steps import named_scope
 
 TEACHER_UPDATES = ("all", "top", "none")
 
@@ -356,11 +357,12 @@ class DistillationMethod(keras.layers.Layer):
             The weight of each row, selection and sample weight in one, shape
             `(...)`; and the diagnostics `selected_share` and `kendall`.
         """
-        selected, score = selection(
-            teacher, student, targets.labels, valid=targets.valid
-        )
-        if not isinstance(selection, KendallSelection):
-            score = kendall_rank_correlation(teacher, student)
+        with named_scope("selection"):
+            selected, score = selection(
+                teacher, student, targets.labels, valid=targets.valid
+            )
+            if not isinstance(selection, KendallSelection):
+                score = kendall_rank_correlation(teacher, student)
         weights = selected
         if targets.weights is not None:
             weights = selected * ops.cast(targets.weights, selected.dtype)

@@ -5,6 +5,17 @@ import importlib
 import keras
 
 
+def _module():
+    """Return the module of the backend that is in use."""
+    backend = keras.backend.backend()
+    if backend not in ("tensorflow", "torch", "jax"):
+        raise ValueError(
+            "Training needs the tensorflow, torch or jax backend. Received: "
+            f"KERAS_BACKEND={backend}"
+        )
+    return importlib.import_module(f"keras_c2kd.train_steps.{backend}")
+
+
 def train_step_of_backend():
     """Return the `train_step` function of the backend that is in use.
 
@@ -12,15 +23,31 @@ def train_step_of_backend():
         ValueError: If Keras runs on another backend than TensorFlow, PyTorch
             or JAX.
     """
-    backend = keras.backend.backend()
-    if backend not in ("tensorflow", "torch", "jax"):
-        raise ValueError(
-            "Training needs the tensorflow, torch or jax backend. Received: "
-            f"KERAS_BACKEND={backend}"
-        )
-    return importlib.import_module(
-        f"keras_c2kd.train_steps.{backend}"
-    ).train_step
+    return _module().train_step
+
+
+def trace(folder):
+    """Return a context that writes the backend's trace of what runs in it.
+
+    Args:
+        folder: Path of a folder that exists.
+    """
+    return _module().trace(folder)
+
+
+def traced_step(number):
+    """Return a context that marks a training step, `train`, in a trace."""
+    return _module().traced_step(number)
+
+
+def named_scope(name):
+    """Return a context that names what is computed in it in a trace.
+
+    Keras' own does so on TensorFlow and JAX, and nothing on PyTorch.
+    """
+    if keras.backend.backend() == "torch":
+        return _module().named_scope(name)
+    return keras.name_scope(name)
 
 
 def keep_compiled_programs(folder=None):
@@ -30,6 +57,11 @@ def keep_compiled_programs(folder=None):
     programs are the same. Call it before anything is compiled. Only you may
     be able to write to the folder: what lies there is executed.
 
+    On TensorFlow, XLA keeps its programs if it is told so in the environment
+    before TensorFlow is loaded:
+    `TF_XLA_FLAGS=--tf_xla_persistent_cache_directory=FOLDER`. PyTorch runs the
+    operations of a step one by one and has nothing to keep.
+
     Args:
         folder: Path of the folder. Defaults to what the environment's
             `JAX_COMPILATION_CACHE_DIR` says, or else `keras_c2kd/compiled` in
@@ -37,8 +69,7 @@ def keep_compiled_programs(folder=None):
             be, a warning says so and nothing is kept.
     """
     if keras.backend.backend() == "jax":
-        module = importlib.import_module("keras_c2kd.train_steps.jax")
-        module.keep_compiled_programs(folder)
+        _module().keep_compiled_programs(folder)
 
 
 class KeepVariables(keras.callbacks.Callback):

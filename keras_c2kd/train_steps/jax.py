@@ -28,6 +28,16 @@ def keep_compiled_programs(folder=None):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+def trace(folder):
+    """Write a trace of what runs in this context."""
+    return jax.profiler.trace(str(folder))
+
+
+def traced_step(number):
+    """Mark a training step in the trace."""
+    return jax.profiler.StepTraceAnnotation("train", step_num=number)
+
+
 def train_step(distiller, state, data):
     """Update teacher, student and heads on one batch; return logs, state."""
     trainable, non_trainable, optimizer_state, metrics = state
@@ -55,9 +65,10 @@ def train_step(distiller, state, data):
     non_trainable = [
         scope.get_current_value(variable) for variable in fixed_variables
     ]
-    trainable, optimizer_state = distiller.optimizer.stateless_apply(
-        optimizer_state, gradients, trainable
-    )
+    with keras.name_scope("update"):
+        trainable, optimizer_state = distiller.optimizer.stateless_apply(
+            optimizer_state, gradients, trainable
+        )
     metrics_variables = distiller.metrics_variables
     with keras.StatelessScope(zip(metrics_variables, metrics)) as scope:
         distiller.track_loss(loss, outputs)

@@ -4,6 +4,16 @@ import keras
 import tensorflow as tf
 
 
+def trace(folder):
+    """Write a trace of what runs in this context."""
+    return tf.profiler.experimental.Profile(str(folder))
+
+
+def traced_step(number):
+    """Mark a training step in the trace."""
+    return tf.profiler.experimental.Trace("train", step_num=number, _r=1)
+
+
 def train_step(distiller, data):
     """Update teacher, student and heads on one batch; return the logs."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -22,6 +32,7 @@ def train_step(distiller, data):
         shared_outputs,
         shared_y,
     )
-    distiller.optimizer.apply_gradients(zip(gradients, variables))
+    with keras.name_scope("update"):
+        distiller.optimizer.apply_gradients(zip(gradients, variables))
     distiller.track_loss(loss, outputs)
     return distiller.compute_metrics(x, y, outputs, sample_weight)

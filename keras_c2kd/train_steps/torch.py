@@ -1,9 +1,26 @@
 """The training step on PyTorch."""
 
+import contextlib
+
 import keras
 import torch
 
 from keras_c2kd.train_steps import torch_devices
+
+named_scope = torch.profiler.record_function
+
+
+@contextlib.contextmanager
+def trace(folder):
+    """Write a trace of what runs in this context."""
+    with torch.profiler.profile() as profile:
+        yield
+    profile.export_chrome_trace(str(folder / "trace.json"))
+
+
+def traced_step(number):
+    """Mark a training step in the trace."""
+    return named_scope(f"train {number}")
 
 
 def train_step(distiller, data):
@@ -31,6 +48,7 @@ def train_step(distiller, data):
             shared_outputs,
             shared_y,
         )
-        distiller.optimizer.apply(gradients, variables)
+        with named_scope("update"):
+            distiller.optimizer.apply(gradients, variables)
         distiller.track_loss(loss, outputs)
         return distiller.compute_metrics(x, y, outputs, sample_weight)

@@ -10,6 +10,8 @@ from keras_c2kd.analysis import plot_dial_maps
 from keras_c2kd.analysis import plot_number_maps
 from keras_c2kd.experiments import summarize
 
+pytestmark = pytest.mark.backend_free
+
 figure_module = pytest.importorskip("matplotlib.figure")
 colors = pytest.importorskip("matplotlib.colors")
 

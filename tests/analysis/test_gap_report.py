@@ -17,6 +17,8 @@ from tests.analysis.gap_cases import gap_of
 from tests.analysis.gap_cases import identity_network
 from tests.analysis.gap_cases import random_logits
 
+pytestmark = pytest.mark.backend_free
+
 TEACHER, STUDENT = (48, 48, 48), (213, 94, 0)
 # What a page must show as text and must not take as anything else.
 NASTY = [

@@ -29,6 +29,7 @@ BROWSER = next(
     None,
 )
 pytestmark = [
+    pytest.mark.backend_free,
     pytest.mark.skipif(
         BROWSER is None,
         reason="needs Chromium, for example: apt-get install chromium",

@@ -14,6 +14,8 @@ from keras_c2kd.analysis.gap_rules import conclude
 from tests.analysis.gap_cases import gap_of
 from tests.analysis.gap_cases import random_logits
 
+pytestmark = pytest.mark.backend_free
+
 CKA = np.array([[0.3, 0.7]])
 
 

@@ -11,6 +11,8 @@ from keras_c2kd.analysis.paper_figures import plot_modality_gap
 from keras_c2kd.analysis.paper_figures import plot_modules
 from keras_c2kd.analysis.paper_figures import plot_sensitivity
 
+pytestmark = pytest.mark.backend_free
+
 image = pytest.importorskip("PIL.Image")
 
 

@@ -73,12 +73,12 @@ class Figure:
         return "pass" if passed else "fail"
 
 
-def arguments(description, parts, **flags):
+def arguments(description, parts=(), **flags):
     """Read the command line that all benchmarks have.
 
     Args:
         description: Text for `--help`.
-        parts: Names of what can be measured in a fresh process.
+        parts: Names of what `--memory-of` can measure in a fresh process.
         **flags: Help texts of further options, by name.
     """
     parser = argparse.ArgumentParser(
@@ -93,13 +93,14 @@ def arguments(description, parts, **flags):
         action="store_true",
         help="tiny sizes, seconds: shows that it runs; the figures mean little",
     )
-    parser.add_argument(
-        "--memory-of",
-        choices=parts,
-        nargs="+",
-        help="print the memory of some parts and nothing else; the benchmark "
-        "starts itself with this in fresh processes",
-    )
+    if parts:
+        parser.add_argument(
+            "--memory-of",
+            choices=parts,
+            nargs="+",
+            help="print the memory of some parts and nothing else; the "
+            "benchmark starts itself with this in fresh processes",
+        )
     for name, text in flags.items():
         parser.add_argument(f"--{name}", action="store_true", help=text)
     return parser.parse_args()

@@ -74,6 +74,7 @@ def test_kendall_reports_every_figure(tmp_path):
     check_report(content, printed, with_floor)
 
 
+@pytest.mark.backend_free
 def test_readers_report_every_figure(tmp_path):
     content, printed = run_smoke("readers", tmp_path)
     names = [figure["name"] for figure in content["figures"]]
@@ -86,6 +87,21 @@ def test_readers_report_every_figure(tmp_path):
     check_report(content, printed, with_floor)
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax",
+    reason="only JAX keeps programs without being asked in the environment",
+)
+def test_a_second_start_finds_the_programs_of_the_first(tmp_path):
+    content, printed = run_smoke("warm_start", tmp_path)
+    check_report(content, printed, with_floor=set())
+    found = {figure["name"]: figure["value"] for figure in content["figures"]}
+    after = "programs in the folder after the"
+    assert found[f"{after} first start"] == found[f"{after} second start"]
+    # Far apart: networks, however small, take seconds to compile.
+    assert found["CPU time, second start / first start"] < 0.9
+
+
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     "name", ["joint_step", "kendall_rank_correlation", "readers"]
 )

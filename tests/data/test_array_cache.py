@@ -8,6 +8,8 @@ import pytest
 
 from keras_c2kd.data.array_cache import ArrayCache
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.fixture
 def source(tmp_path):

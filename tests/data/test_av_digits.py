@@ -8,6 +8,8 @@ import pytest
 from keras_c2kd.data import av_digits
 from keras_c2kd.data import load_av_digits
 
+pytestmark = pytest.mark.backend_free
+
 SPLITS = ("train", "validation", "test")
 
 

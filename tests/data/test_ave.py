@@ -12,6 +12,8 @@ from keras_c2kd.data.spectrogram import LogSpectrogram
 from tests.data.media_files import tone
 from tests.data.media_files import write_video
 
+pytestmark = pytest.mark.backend_free
+
 SMALL_AUDIO = AudioReader(LogSpectrogram(8000, 2, window=128, hop=100))
 SMALL_VISUAL = FrameReader(size=16, stored_side=24)
 RED, BLUE = (220, 20, 20), (20, 20, 220)

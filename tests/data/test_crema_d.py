@@ -20,6 +20,8 @@ from keras_c2kd.methods import DML
 from tests.data.media_files import tone
 from tests.data.media_files import write_video
 
+pytestmark = pytest.mark.backend_free
+
 ACTORS = range(1001, 1006)
 COLOURS = [
     (220, 20, 20),
@@ -259,6 +261,7 @@ def digests(folder):
     }
 
 
+@pytest.mark.every_backend
 def test_a_pair_learns_from_the_cache(root, tmp_path, monkeypatch):
     """Prepared once; then the media are not touched, and both ways learn."""
     before = digests(root)

@@ -13,6 +13,8 @@ from keras_c2kd.data.crisis_mmd import clean_tweet
 from keras_c2kd.data.crisis_mmd import load_crisis_mmd
 from keras_c2kd.data.modality_readers import ImageReader
 
+pytestmark = pytest.mark.backend_free
+
 COLUMNS = (
     "event_name tweet_id image_id tweet_text image label label_text "
     "label_image label_text_image"
@@ -134,6 +136,7 @@ def test_a_damaged_image_is_listed(root, tmp_path):
     assert len(data.train.samples) == 31
 
 
+@pytest.mark.every_backend
 def test_a_text_and_image_pair_is_distilled(root, tmp_path):
     """A modality that is a dict, from the cache, through a whole fit."""
     data = load(

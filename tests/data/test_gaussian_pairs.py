@@ -12,6 +12,8 @@ from keras_c2kd.data import load_gaussian_pairs
 from keras_c2kd.ops import exclude_target
 from keras_c2kd.ops import kendall_rank_correlation
 
+pytestmark = pytest.mark.backend_free
+
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SEEDS = range(8)
 

@@ -10,6 +10,8 @@ from tests.data.media_files import RATE
 from tests.data.media_files import tone
 from tests.data.media_files import write_video
 
+pytestmark = pytest.mark.backend_free
+
 RED, GREEN, BLUE = (200, 20, 20), (20, 200, 20), (20, 20, 200)
 CODECS = {
     # As CREMA-D (Sorenson H.263 and MP3) and as AVE.

@@ -7,6 +7,8 @@ from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.spectrogram import LogSpectrogram
 
+pytestmark = pytest.mark.backend_free
+
 MEAN = np.asarray([0.485, 0.456, 0.406])
 DEVIATION = np.asarray([0.229, 0.224, 0.225])
 

@@ -24,6 +24,8 @@ from keras_c2kd.methods import DML
 from tests.data.nyu_file import MAPPED
 from tests.data.nyu_file import write_nyu_depth_v2
 
+pytestmark = pytest.mark.backend_free
+
 SIZE = (24, 40)
 FRAMES = "nyu_depth_v2_labeled.mat"
 
@@ -232,6 +234,7 @@ def _first_labels(dataset):
     return dataset[0][1]
 
 
+@pytest.mark.every_backend
 def test_threads_processes_and_pickles(root):
     """No open file is shared: all read the same, before and after."""
     data = load(root).train
@@ -399,6 +402,7 @@ def distiller_of(method, size, **kwargs):
     return distiller
 
 
+@pytest.mark.every_backend
 def test_a_pair_learns_from_the_cache(root, tmp_path):
     data = load(
         root,
@@ -420,6 +424,7 @@ def test_a_pair_learns_from_the_cache(root, tmp_path):
     assert logs["teacher_mean_iou"] > 0.7
 
 
+@pytest.mark.every_backend
 def test_networks_of_any_size_train_on_crops(root):
     """Without heads; they are tested on whole frames."""
     data = load(root, crop=(16, 16), batch_size=6)

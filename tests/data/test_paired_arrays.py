@@ -5,6 +5,8 @@ import pytest
 from keras_c2kd.data import FollowEpochs
 from keras_c2kd.data import PairedArrays
 
+pytestmark = pytest.mark.backend_free
+
 LABELS = np.arange(10)
 INPUTS = {
     "audio": LABELS * 10.0,
@@ -75,6 +77,7 @@ def test_the_fingerprint_tells_values_apart():
     assert dataset().prepare() == []
 
 
+@pytest.mark.every_backend
 def test_processes_that_would_hang_are_refused():
     if keras.backend.backend() == "jax":
         with pytest.raises(ValueError, match="JAX.*hangs.*Use threads"):

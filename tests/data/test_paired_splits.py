@@ -1,4 +1,8 @@
+import pytest
+
 from keras_c2kd.data.paired_splits import split_off
+
+pytestmark = pytest.mark.backend_free
 
 
 def test_a_share_is_split_off():

@@ -20,6 +20,8 @@ from keras_c2kd.data.generated_rooms import render_rooms
 from keras_c2kd.data.rgbd_scenes import CLASSES
 from keras_c2kd.data.rgbd_scenes import load_rgbd_scenes
 
+pytestmark = pytest.mark.backend_free
+
 SIZE = (48, 64)
 PARTS = ("train", "validation", "test")
 
@@ -368,6 +370,7 @@ def test_bad_arguments():
             small(**arguments).test[0]
 
 
+@pytest.mark.every_backend
 def test_a_small_network_learns_what_its_modality_shows():
     """One pixel at a time: the colours of posters, and no hidden thing."""
     data = load_rgbd_scenes(train=48, validation=1, test=24, size=(32, 32))

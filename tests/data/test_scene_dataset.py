@@ -18,6 +18,8 @@ from keras_c2kd.data.scene_dataset import SceneDataset
 from keras_c2kd.data.scene_dataset import ScenePlacement
 from keras_c2kd.data.scene_dataset import Window
 
+pytestmark = pytest.mark.backend_free
+
 PLAIN = {"mean": (0.0,) * 3, "deviation": (1 / 255,) * 3}  # 0 to 255 as it is.
 SCALES = (0.5, 0.7, 1.0, 1.3, 2.0)
 
@@ -245,6 +247,7 @@ def test_bad_arguments():
             create()
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("everything", [False, True])
 def test_ignored_pixels_count_nowhere(everything):
     """The loss, the metric, and no prediction at such a pixel."""

@@ -4,6 +4,8 @@ import pytest
 from keras_c2kd.data.spectrogram import LogSpectrogram
 from keras_c2kd.data.spectrogram import part_of
 
+pytestmark = pytest.mark.backend_free
+
 CREMA_D = LogSpectrogram(22050, 3, 512, 353)
 VGGSOUND = LogSpectrogram(16000, 5, 256, 128)
 AVE = LogSpectrogram(16000, 10, 512, 159, "density", standardize=True)

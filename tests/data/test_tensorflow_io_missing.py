@@ -11,6 +11,8 @@ import pytest
 
 import keras_c2kd
 
+pytestmark = pytest.mark.backend_free
+
 MODULE = "keras_c2kd.data.tensorflow_io"
 ADVICE = r'an environment of its own.*pip install "keras_c2kd\[tensorflow-io\]"'
 

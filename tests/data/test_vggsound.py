@@ -16,6 +16,8 @@ from keras_c2kd.data.vggsound import load_vggsound
 from tests.data.media_files import tone
 from tests.data.media_files import write_video
 
+pytestmark = pytest.mark.backend_free
+
 SMALL_AUDIO = AudioReader(
     LogSpectrogram(8000, 1, window=128, hop=100),
     random_window=True,

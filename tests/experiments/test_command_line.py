@@ -8,6 +8,8 @@ from keras_c2kd.experiments import Training
 from keras_c2kd.experiments.command_line import parse
 from keras_c2kd.experiments.command_line import show_data
 
+pytestmark = pytest.mark.backend_free
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Training):

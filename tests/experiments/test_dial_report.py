@@ -8,6 +8,8 @@ from keras_c2kd.experiments import dial_report
 from keras_c2kd.experiments import summarize
 from keras_c2kd.experiments.dial_report import map_differences
 
+pytestmark = pytest.mark.backend_free
+
 DIALS = ("gap", "twist")
 PLACES = [(gap, twist) for gap in (-1, 1) for twist in (0.0, 0.5)]
 # Student's accuracies in percent: alone, and by method and place, by seed.

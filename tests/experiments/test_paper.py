@@ -12,6 +12,8 @@ from keras_c2kd.experiments.paper import TARGET_PROBABILITY
 from keras_c2kd.experiments.paper import TEACHER
 from tests.recipes.loading import load_recipe
 
+pytestmark = pytest.mark.backend_free
+
 every_table = pytest.mark.parametrize("table", TABLES.values(), ids=str)
 
 

@@ -20,6 +20,8 @@ from keras_c2kd.experiments.table_sheets import table_values
 from tests.experiments.made_records import made_record
 from tests.recipes.loading import load_recipe
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.fixture(scope="module")
 def ave():

@@ -8,6 +8,8 @@ from keras_c2kd.experiments.ranking import Place
 from keras_c2kd.experiments.ranking import paired_difference
 from keras_c2kd.experiments.ranking import rank_methods
 
+pytestmark = pytest.mark.backend_free
+
 # Student's t, 2 degrees of freedom, 97.5% (printed tables).
 QUANTILE = 4.3026527
 

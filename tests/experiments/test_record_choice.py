@@ -9,6 +9,8 @@ from keras_c2kd.experiments.record_choice import choose_records
 from keras_c2kd.experiments.record_choice import is_complete
 from tests.experiments.made_records import made_record
 
+pytestmark = pytest.mark.backend_free
+
 RECIPE = Recipe(
     name="toy",
     settings=Training(epochs=9),

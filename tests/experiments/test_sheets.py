@@ -14,6 +14,8 @@ from keras_c2kd.experiments.sheets import as_latex
 from keras_c2kd.experiments.sheets import as_markdown
 from keras_c2kd.experiments.sheets import as_terminal
 
+pytestmark = pytest.mark.backend_free
+
 HOSTILE = (
     "a|b",
     "100% & more_of #1 {x} ~ $5 ^2 \\end{document}",

@@ -8,6 +8,8 @@ from keras_c2kd.experiments import compare_methods
 from keras_c2kd.experiments import markdown_table
 from keras_c2kd.experiments import summarize
 
+pytestmark = pytest.mark.backend_free
+
 
 def record(method, student, seed, score, **scores):
     teacher = {"image": "audio", "audio": "image"}[student]

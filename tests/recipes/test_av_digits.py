@@ -1,6 +1,7 @@
 """The recipe of digits is run, on little data."""
 
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import pytest
 
 from keras_c2kd.experiments import Runner
 from keras_c2kd.experiments import run_recipe
+from keras_c2kd.experiments import runner
 from tests.recipes.loading import ROOT
 from tests.recipes.loading import load_recipe
 
@@ -180,6 +182,21 @@ def test_a_corrupt_record_is_set_aside_and_run_again(
     assert after["history"] == before["history"]
 
 
+@pytest.mark.backend_free
+def test_profile_writes_a_trace_of_each_run(recipe, results, monkeypatch):
+    """From the first of the two steps on; `ProfileSteps` has its own tests."""
+    early = functools.partial(runner.ProfileSteps, first=1)
+    monkeypatch.setattr(runner, "ProfileSteps", early)
+    next(results.glob("kd-image-cnn-cnn-seed0-*.json")).unlink()
+    traces = results / "traces"
+    resume(recipe, results, "--profile", str(traces))
+    assert [path.name for path in traces.iterdir()] == [
+        "kd-image-cnn-cnn-seed0"
+    ]
+    assert any(path.is_file() for path in traces.rglob("*"))
+
+
+@pytest.mark.backend_free
 def test_the_recipe_is_a_script(tmp_path):
     done = subprocess.run(
         [sys.executable, str(ROOT / "recipes" / "av_digits.py"), "--help"],

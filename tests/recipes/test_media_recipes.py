@@ -174,6 +174,7 @@ def test_a_network_of_the_paper_reads_what_the_readers_give(tmp_path):
     assert [row.student_network for row in rows] == ["mobilenet_v2", "small"]
 
 
+@pytest.mark.backend_free
 @every_recipe
 def test_prepare_fills_the_cache_and_trains_nothing(name, tmp_path, capsys):
     damaged = WRITERS[name](tmp_path / "data")

@@ -204,6 +204,7 @@ def test_a_killed_study_leaves_no_process_behind(tmp_path):
     assert not alive
 
 
+@pytest.mark.backend_free
 def test_the_dials_measure_what_they_are_named_after(study):
     settings = dataclasses.replace(study.recipe.settings, test_pairs=1200)
     aligned, twisted, weaker = (
@@ -230,11 +231,13 @@ def test_networks_are_small_and_have_their_stages(study):
     assert names[1:] == ["stage_1", "stage_2", "logits"]
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--student", "b"], "student of this study is 'a'.*--student b"),
         (["--processes", "0"], "At least one process.*--processes 0"),
+        (["--profile", "x"], "hundreds of runs.*--profile x"),
     ],
 )
 def test_bad_words_are_refused(study, words, message):
@@ -242,6 +245,7 @@ def test_bad_words_are_refused(study, words, message):
         run_study(study, "", words)
 
 
+@pytest.mark.backend_free
 def test_the_help_names_the_processes(study, capsys):
     with pytest.raises(SystemExit):
         run_study(study, "A study.", ["--help"])

@@ -140,6 +140,7 @@ def made(tmp_path):
     return tmp_path, recipe
 
 
+@pytest.mark.backend_free
 def test_the_paper_s_numbers_stand_beside_ours(made):
     results, _ = made
     filled = tables("--table", "all", "--results", str(results))
@@ -157,6 +158,7 @@ def test_the_paper_s_numbers_stand_beside_ours(made):
     assert len(filled.table.columns) == 2 and len(filled.cells) == 1
 
 
+@pytest.mark.backend_free
 def test_unlike_settings_are_refused_or_chosen(made):
     results, recipe = made
     words = ["--table", "1", "--results", str(results)]
@@ -180,6 +182,7 @@ def test_unlike_settings_are_refused_or_chosen(made):
     assert len(measured(tables(*words, "--set", "epochs=100")[1])) == 9
 
 
+@pytest.mark.backend_free
 def test_what_is_not_in_the_table_may_have_any_settings(made):
     results, recipe = made
     other = made_record(recipe, "dlb", "visual", 0, 0.9, epochs=7)
@@ -190,6 +193,7 @@ def test_what_is_not_in_the_table_may_have_any_settings(made):
         tables("--table", "6", *words)
 
 
+@pytest.mark.backend_free
 def test_backends_and_seeds_can_be_chosen(made):
     results, recipe = made
     words = ["--table", "1", "--results", str(results), "--only", "ave,kd"]
@@ -203,6 +207,7 @@ def test_backends_and_seeds_can_be_chosen(made):
     assert filled.cells[0][0].measured.count == 2
 
 
+@pytest.mark.backend_free
 def test_nothing_is_trained_without_data(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Runner, "train", fail)
     words = ["--results", str(tmp_path), "--run", "--only", "ave,kd"]
@@ -211,6 +216,7 @@ def test_nothing_is_trained_without_data(tmp_path, capsys, monkeypatch):
     assert "no --data ave=FOLDER" in capsys.readouterr().out
 
 
+@pytest.mark.backend_free
 def test_records_of_an_older_version_are_counted(made, capsys):
     results, recipe = made
     older = made_record(recipe, "kd", "visual", 0, 0.5)
@@ -220,6 +226,7 @@ def test_records_of_an_older_version_are_counted(made, capsys):
     assert "1 records of an older version" in capsys.readouterr().out
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -241,6 +248,7 @@ def test_bad_words_are_refused(tmp_path, capsys, words, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.backend_free
 def test_a_setting_of_another_type_is_refused(tmp_path):
     words = ["--table", "1", "--results", str(tmp_path)]
     for pair in ("epochs=few", "as_published=yes"):
