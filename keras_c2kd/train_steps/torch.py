@@ -3,6 +3,8 @@
 import keras
 import torch
 
+from keras_c2kd.train_steps.torch_layers import fast_layers
+
 
 def train_step(distiller, data):
     """Update teacher, student and heads on one batch; return the logs."""
@@ -11,7 +13,8 @@ def train_step(distiller, data):
     # forgets one of two encoders whose layers have equal names.
     for variable in distiller.variables:
         variable.value.grad = None
-    outputs = distiller(x, training=True)
+    with fast_layers(distiller):
+        outputs = distiller(x, training=True)
     loss = distiller.compute_loss(x, y, outputs, sample_weight, training=True)
     distiller.optimizer.scale_loss(loss).backward()
     variables = distiller.trainable_variables
