@@ -14,7 +14,8 @@ OMP_NUM_THREADS=1 to give PyTorch one, as TensorFlow and JAX take all cores.
 Beside it: the time of Kendall and of all losses (with Kendall, and back to
 the four logits) alone, as shares of the step. On a GPU everything runs there,
 in float32 (without TF32) and in bfloat16 (Keras' mixed_bfloat16 against
-autocast), with samples a second and the peak of the device's memory.
+autocast), with samples a second and, of fresh processes, the peak of the
+device's memory.
 
 Pictures of 112 x 112 keep a step at a few seconds on two cores; choose others
 with --size.
@@ -409,25 +410,18 @@ def compiled(distiller, logits, labels):
 def memory_of(part, settings):
     """Return the peak memory of a part's steps, in bytes.
 
-    On a GPU that of the device, else what the process added to what it held
-    after a tiny training step.
+    On a GPU that of the device; else (only for the smoke) what the process
+    added to what it held.
     """
     name, precision = part.split("-")
-
-    def train(settings):
-        num_classes = settings.num_classes[-1]
-        inputs, plain_inputs, labels = batch(settings, num_classes)
-        built = {"ours": Ours, "plain": Plain}[name](
-            settings, num_classes, precision == "bfloat16"
-        )
-        for _ in range(settings.steps_for_memory):
-            built.step(inputs if name == "ours" else plain_inputs, labels)
-
-    if settings != SMOKE:
-        train(SMOKE)
+    num_classes = settings.num_classes[-1]
+    inputs, plain_inputs, labels = batch(settings, num_classes)
     before = resident_memory()
     reset_peak_memory()
-    train(settings)
+    pair = {"ours": Ours, "plain": Plain}[name]
+    trained = pair(settings, num_classes, precision == "bfloat16")
+    for _ in range(settings.steps_for_memory):
+        trained.step(inputs if name == "ours" else plain_inputs, labels)
     if settings.device == "cuda":
         return _peak_of_device(name)
     return max(peak_memory() - before, 1)
@@ -476,10 +470,10 @@ def use_whole_float32():
 
 def main():
     """Measure everything and report it."""
-    sides = Settings().image[0]
+    size = Settings().image[0]
     parts = [f"{n}-{p}" for n in PARTS for p in ("float32", "bfloat16")]
     asked = arguments(
-        __doc__, parts, size=(sides, "height and width of both inputs")
+        __doc__, parts, size=(size, "height and width of both inputs")
     )
     settings = dataclasses.replace(
         Settings(),
@@ -497,7 +491,7 @@ def main():
     if asked.smoke:
         parts = [part for part in parts if "bfloat16" in part]
     elif not has_half:
-        parts = [part for part in parts if "float32" in part]
+        parts = []
     figures = memory_figures(settings, parts, ["--size", str(asked.size)])
     for half in (False, True)[: 1 + has_half]:
         for num_classes in settings.num_classes:
