@@ -23,7 +23,8 @@ def fast_layers(distiller):
     (and the optimizer's state of them) keep shape and values, in another order
     in memory.
     """
-    if torch.compiler.is_compiling():
+    if distiller.jit_compile:
+        # `torch.compile` chooses operations and order itself.
         yield
         return
     order_kernels([*distiller.variables, *distiller.optimizer.variables])

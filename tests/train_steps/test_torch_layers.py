@@ -208,6 +208,14 @@ def test_processes_that_exchange_variables_keep_their_order(monkeypatch):
     assert model.layers[-1].kernel.value.is_contiguous()
 
 
+def test_compiled_steps_are_left_to_the_compiler():
+    model = one_layer(Conv2D(6, 3), MAPS)
+    model.jit_compile = True
+    with fast_layers(model):
+        assert "convolution_op" not in model.layers[-1].__dict__
+    assert model.layers[-1].kernel.value.is_contiguous()
+
+
 def test_layers_are_what_they_were_after_an_error():
     model = one_layer(Conv2D(6, 3), MAPS)
     layer = model.layers[-1]
