@@ -6,6 +6,7 @@ import keras
 import torch
 
 from keras_c2kd.train_steps import torch_devices
+from keras_c2kd.train_steps.torch_layers import fast_layers
 
 named_scope = torch.profiler.record_function
 
@@ -30,10 +31,11 @@ def train_step(distiller, data):
     # forgets one of two encoders whose layers have equal names.
     for variable in distiller.variables:
         variable.value.grad = None
-    if torch_devices.number() > 1:
-        outputs = torch_devices.forward(distiller)(x)
-    else:
-        outputs = distiller(x, training=True)
+    with fast_layers(distiller):
+        if torch_devices.number() > 1:
+            outputs = torch_devices.forward(distiller)(x)
+        else:
+            outputs = distiller(x, training=True)
     shared = distiller.share_rows(outputs, y, sample_weight)
     shared_outputs, shared_y, shared_weight = shared
     loss = distiller.compute_loss(

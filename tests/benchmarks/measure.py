@@ -79,7 +79,8 @@ def arguments(description, parts=(), **flags):
     Args:
         description: Text for `--help`.
         parts: Names of what `--memory-of` can measure in a fresh process.
-        **flags: Help texts of further options, by name.
+        **flags: Further options, by name: a help text of what is there or
+            not, or a pair of a default value and a help text.
     """
     parser = argparse.ArgumentParser(
         description=description,
@@ -101,8 +102,14 @@ def arguments(description, parts=(), **flags):
             help="print the memory of some parts and nothing else; the "
             "benchmark starts itself with this in fresh processes",
         )
-    for name, text in flags.items():
-        parser.add_argument(f"--{name}", action="store_true", help=text)
+    for name, flag in flags.items():
+        if isinstance(flag, str):
+            parser.add_argument(f"--{name}", action="store_true", help=flag)
+        else:
+            default, text = flag
+            parser.add_argument(
+                f"--{name}", type=type(default), default=default, help=text
+            )
     return parser.parse_args()
 
 
@@ -128,11 +135,22 @@ def interleaved(functions, repetitions, clock=time.perf_counter):
 
 
 def finish(tensors):
-    """Wait until tensors are computed: JAX returns before."""
-    if keras.backend.backend() == "jax":
+    """Wait until tensors are computed: JAX returns before, GPUs too."""
+    backend = keras.backend.backend()
+    if backend == "jax":
         import jax
 
         jax.block_until_ready(tensors)
+    elif backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+    else:
+        import tensorflow as tf
+
+        if tf.config.list_physical_devices("GPU"):
+            tf.test.experimental.sync_devices()
     return tensors
 
 

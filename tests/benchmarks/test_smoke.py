@@ -74,6 +74,22 @@ def test_kendall_reports_every_figure(tmp_path):
     check_report(content, printed, with_floor)
 
 
+def test_plain_torch_reports_every_figure(tmp_path):
+    # The benchmark itself raises if a term of the first loss differs.
+    content, printed = run_smoke("plain_torch", tmp_path)
+    names = [figure["name"] for figure in content["figures"]]
+    on_torch = keras.backend.backend() == "torch"
+    for part in ("ours", "plain"):
+        assert (f"peak memory, {part}-bfloat16" in names) == on_torch
+        for quantity in ("CPU time", "wall time", "samples"):
+            assert f"5 classes, float32: {quantity}, {part}" in names
+        for share in ("Kendall", "all losses"):
+            assert f"5 classes, float32: share of {share}, {part}" in names
+    ratio = "5 classes, float32: CPU time, ours / plain"
+    assert ratio in names
+    check_report(content, printed, with_floor={ratio} if on_torch else set())
+
+
 @pytest.mark.backend_free
 def test_readers_report_every_figure(tmp_path):
     content, printed = run_smoke("readers", tmp_path)
