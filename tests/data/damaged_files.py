@@ -71,7 +71,7 @@ def _read_photograph(path):
 
 
 def _read_scenes(path):
-    scenes = load_nyu_depth_v2(path.parent, batch_size=2)
+    scenes = load_nyu_depth_v2(path.parent, validate_on="test", batch_size=2)
     for part in (scenes.train, scenes.test):
         inputs, labels = part[0]
         for values in inputs.values():
