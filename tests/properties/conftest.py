@@ -6,7 +6,10 @@ The suite's are few and the same every time. A soak draws many new ones:
 """
 
 import hypothesis
+import keras
 
+# JAX and TensorFlow compile or trace a program for every shape.
+_EXAMPLES = 12 if keras.backend.backend() == "torch" else 3
 _COMMON = {
     "deadline": None,
     "suppress_health_check": [
@@ -15,7 +18,11 @@ _COMMON = {
     ],
 }
 hypothesis.settings.register_profile(
-    "suite", max_examples=12, derandomize=True, database=None, **_COMMON
+    "suite",
+    max_examples=_EXAMPLES,
+    derandomize=True,
+    database=None,
+    **_COMMON,
 )
 hypothesis.settings.register_profile(
     "soak", max_examples=1000, print_blob=True, **_COMMON
