@@ -57,7 +57,8 @@ def load_crema_d(
             splits, the harder question; `"lists"`: from files.
         lists: For `split="lists"`, the paths of a training and a test list,
             such as OGM-GE's `train.csv` and `test.csv`: rows of id and class,
-            no header. The validation clips are taken from the training list.
+            no header; a clip that is listed twice counts once. The
+            validation clips are taken from the training list.
         cache: Folder of prepared arrays, or None.
         validation_share: Float, share of the clips (or actors) to choose
             with. Defaults to `0.1`.
