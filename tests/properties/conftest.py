@@ -25,6 +25,6 @@ hypothesis.settings.register_profile(
     **_COMMON,
 )
 hypothesis.settings.register_profile(
-    "soak", max_examples=1000, print_blob=True, **_COMMON
+    "soak", max_examples=300, print_blob=True, **_COMMON
 )
 hypothesis.settings.load_profile("suite")
