@@ -584,15 +584,16 @@ class CrossModalDistiller(keras.Model):
         self._assert_compile_called("fit")
         self._check_devices()
         weights = kwargs.get("sample_weight")
+        size, class_weight = batch_size or 32, kwargs.get("class_weight")
         if y is not None:
-            self._checked(x, y, weights, batch_size or 32, training=True)
+            self._checked(x, y, weights, size, class_weight, training=True)
         if devices.processes()[1] > 1:
             shuffle = kwargs.get("shuffle", True)
-            x = own_share(x, y, weights, batch_size or 32, shuffle)
+            x = own_share(x, y, weights, size, shuffle)
             kwargs.setdefault("validation_batch_size", batch_size)
             y = batch_size = kwargs["sample_weight"] = None
         if y is None:
-            x = self._checked(x, training=True)
+            x = self._checked(x, class_weight=class_weight, training=True)
         validation = kwargs.get("validation_data")
         if isinstance(validation, (tuple, list)):
             self._checked(*validation, training=False)
@@ -632,6 +633,54 @@ class CrossModalDistiller(keras.Model):
                 "or use TensorFlow or PyTorch."
             )
 
+    def evaluate(self, x=None, y=None, *args, sample_weight=None, **kwargs):
+        """Evaluate; as `keras.Model.evaluate`, with `fit`'s checks.
+
+        Raises:
+            ValueError: As `fit`, but the teacher's modality may be missing.
+        """
+        # Within `fit` the data were checked before the first epoch.
+        if not kwargs.get("_use_cached_eval_dataset"):
+            self._assert_compile_called("evaluate")
+            x = self._checked(x, y, sample_weight)
+        return super().evaluate(
+            x, y, *args, sample_weight=sample_weight, **kwargs
+        )
+
+    def train_on_batch(
+        self,
+        x,
+        y=None,
+        sample_weight=None,
+        class_weight=None,
+        return_dict=False,
+    ):
+        """Train on one batch; as `keras.Model.train_on_batch`, with checks.
+
+        Raises:
+            ValueError: As `fit`. That a loss stays finite is not checked.
+        """
+        self._assert_compile_called("train_on_batch")
+        if self.check_data:
+            rules = self._batch_rules(training=True)
+            rules.check_batch((x, y, sample_weight))
+            rules.check_class_weight(class_weight)
+        return super().train_on_batch(
+            x, y, sample_weight, class_weight, return_dict
+        )
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """Evaluate one batch; as `keras.Model.test_on_batch`, with checks.
+
+        Raises:
+            ValueError: As `evaluate`.
+        """
+        self._assert_compile_called("test_on_batch")
+        if self.check_data:
+            rules = self._batch_rules(training=False)
+            rules.check_batch((x, y, sample_weight))
+        return super().test_on_batch(x, y, sample_weight, return_dict)
+
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Create all variables before the first step is traced.
 
@@ -650,26 +699,19 @@ class CrossModalDistiller(keras.Model):
             self._symbolic_build(data_batch=data_batch)
 
     def _checked(
-        self, x, y=None, sample_weight=None, batch_size=None, training=False
+        self,
+        x,
+        y=None,
+        sample_weight=None,
+        batch_size=None,
+        class_weight=None,
+        training=False,
     ):
         """Check arrays now, and wrap streams so that each batch is checked."""
         if not self.check_data:
             return x
-        needed = dict.fromkeys(modality_keys(self.student_modality))
-        if training and self.teacher is not None:
-            needed |= dict.fromkeys(modality_keys(self.teacher_modality))
-        shape = self._logits_shape
-        loss = self._compile_arguments.config["loss"]
-        rules = BatchRules(
-            required=needed,
-            num_classes=None if shape is None else shape[-1],
-            logits_rank=None if shape is None else len(shape),
-            logits_size=() if shape is None else shape[1:-1],
-            sparse=_takes_sparse_labels(loss),
-            ignore_class=getattr(loss, "ignore_class", None),
-            bare=len(needed) == 1,
-            least_batch_size=self.method.least_batch_size if training else 1,
-        )
+        rules = self._batch_rules(training)
+        rules.check_class_weight(class_weight)
         if y is None and devices.processes()[1] > 1:
             rules.least_batch_size = 1  # Of a share of the batch.
         if y is not None:
@@ -678,6 +720,25 @@ class CrossModalDistiller(keras.Model):
                 rules.check_batch_size(min(size, batch_size))
             return x
         return rules.checked(x)
+
+    def _batch_rules(self, training):
+        needed = dict.fromkeys(modality_keys(self.student_modality))
+        if training and self.teacher is not None:
+            needed |= dict.fromkeys(modality_keys(self.teacher_modality))
+        shape = self._logits_shape
+        loss = self._compile_arguments.config["loss"]
+        sparse = _takes_sparse_labels(loss)
+        return BatchRules(
+            required=needed,
+            num_classes=None if shape is None else shape[-1],
+            logits_rank=None if shape is None else len(shape),
+            logits_size=() if shape is None else shape[1:-1],
+            sparse=sparse,
+            distributions=sparse is False and "categorical" in _name_of(loss),
+            ignore_class=getattr(loss, "ignore_class", None),
+            bare=len(needed) == 1,
+            least_batch_size=self.method.least_batch_size if training else 1,
+        )
 
     # Saving and showing.
 
@@ -823,10 +884,14 @@ def _taps(model, features, defaults, side):
 
 def _takes_sparse_labels(loss):
     """Whether a loss takes integers (True), one-hot rows, or is unknown."""
-    name = loss if isinstance(loss, str) else type(loss).__name__.lower()
+    name = _name_of(loss)
     if "crossentropy" not in name:
         return None
     return "sparse" in name
+
+
+def _name_of(loss):
+    return loss if isinstance(loss, str) else type(loss).__name__.lower()
 
 
 def _mean_of_samples(weights):

@@ -5,9 +5,18 @@ import copy
 import keras
 import numpy as np
 
+from keras_c2kd.ops import full_precision_dtype
+
+# Kinds of numpy's data types; networks that read texts check them themselves.
+_WITHOUT_NAN = "biu"
+_NUMBERS = "biuf"
+_TEXTS = "OSUT"
+# By how much probabilities may miss the sum 1: half precision does.
+_MOST_ROUNDING = 0.01
 _EMPTY = (
-    "There is nothing to train on: the data set is empty. Check the path, the "
-    "split, and `drop_remainder` / `drop_last` with a large batch size."
+    "There must be samples. Received: an empty data set, there is nothing to "
+    "train on. Check the path, the split, and `drop_remainder` / `drop_last` "
+    "with a large batch size."
 )
 
 
@@ -21,6 +30,8 @@ class BatchRules:
         logits_size: Height and width of dense logits, None where they are not
             known; empty for one row a sample.
         sparse: Whether the loss takes integer labels. None if not known.
+        distributions: Whether the loss takes one-hot rows as probabilities,
+            which are not negative and add up to 1.
         ignore_class: Label that the loss ignores, or None.
         bare: Whether input that is no dict stands for the one required
             modality.
@@ -35,6 +46,7 @@ class BatchRules:
         logits_rank=2,
         logits_size=(),
         sparse=None,
+        distributions=False,
         ignore_class=None,
         bare=False,
         least_batch_size=1,
@@ -44,6 +56,7 @@ class BatchRules:
         self.logits_rank = logits_rank
         self.logits_size = tuple(logits_size)
         self.sparse = sparse
+        self.distributions = distributions
         self.ignore_class = ignore_class
         self.bare = bare
         self.least_batch_size = least_batch_size
@@ -55,11 +68,39 @@ class BatchRules:
             The number of samples.
         """
         size = self._check_inputs(x, where)
+        rows = (size, *self.logits_size)
         if y is not None:
-            self._check_labels(_numpy(y), size, where)
+            labels = _array(y, "labels", where)
+            self._check_labels(labels, size, where)
+            rows = labels.shape[: len(rows)]
         if sample_weight is not None:
-            _check_finite(_numpy(sample_weight), "sample_weight", where)
+            self._check_weights(sample_weight, rows, where)
         return size
+
+    def check_class_weight(self, class_weight):
+        """Raise a ValueError if classes cannot be weighted like this.
+
+        Args:
+            class_weight: Dict from classes to numbers, or None.
+        """
+        if class_weight is None:
+            return
+        if self.logits_size:
+            raise ValueError(
+                "`class_weight` is for one label a sample. Received: "
+                f"class_weight={class_weight!r} with dense logits. Pass "
+                "sample_weight= an array of the labels' shape."
+            )
+        classes = range(self.num_classes or 0)
+        if any(
+            key not in classes or not 0 <= value < float("inf")
+            for key, value in class_weight.items()
+        ):
+            raise ValueError(
+                f"`class_weight` maps classes, from 0 to {len(classes) - 1}, "
+                "to finite numbers that are not negative. Received: "
+                f"class_weight={class_weight!r}"
+            )
 
     def check_batch_size(self, size):
         """Raise a ValueError if batches of a size are too small."""
@@ -91,10 +132,11 @@ class BatchRules:
             )
         sizes = {}
         for key, value in x.items():
-            for leaf in keras.tree.flatten(value):
-                leaf = _numpy(leaf)
-                sizes[key] = leaf.shape[0] if leaf.ndim else 0
-                _check_finite(leaf, f"modality {key!r}", where)
+            what = f"modality {key!r}"
+            for path, leaf in keras.tree.flatten_with_path(value):
+                leaf = _array(leaf, what, where, texts=True)
+                _check_finite(leaf, what, where)
+                sizes["/".join(map(str, (key, *path)))] = len(leaf)
         if len(set(sizes.values())) > 1:
             raise ValueError(
                 "Paired modalities must have the same number of samples. "
@@ -104,6 +146,29 @@ class BatchRules:
         if size == 0:
             raise ValueError(_EMPTY)
         return size
+
+    def _check_weights(self, weights, rows, where):
+        """Check sample weights for rows of logits of a shape."""
+        weights = _array(weights, "sample_weight", where)
+        _check_finite(weights, "sample_weight", where)
+        shape = weights.shape
+        if len(shape) == len(rows) + 1 and shape[-1] == 1:
+            shape = shape[:-1]
+        single = (*rows[:1], *(1 for _ in shape[1:]))
+        if shape not in (single, rows) or len(shape) > len(rows):
+            raise ValueError(
+                "There is one sample weight a sample"
+                + (f" or a row of logits, {rows}" if rows[1:] else "")
+                + f". Received in {where}: weights of shape {weights.shape} "
+                f"for {rows[0]} samples."
+            )
+        if (weights < 0).any():
+            place = int(np.argwhere(weights < 0)[0][0])
+            raise ValueError(
+                "A sample weight says how much a sample counts and is not "
+                f"negative. Received in {where}: {weights[place].min()} for "
+                f"sample {place}."
+            )
 
     def _check_labels(self, labels, size, where):
         if labels.ndim and labels.shape[0] != size:
@@ -142,6 +207,7 @@ class BatchRules:
             )
         if one_hot:
             _check_finite(labels, "labels", where)
+            self._check_distributions(labels, where)
             return
         wrong = (labels < 0) | (labels >= classes)
         wrong |= labels != np.floor(labels)
@@ -156,6 +222,22 @@ class BatchRules:
                 "ignored need SparseCategoricalCrossentropy(ignore_class=...)."
             )
 
+    def _check_distributions(self, labels, where):
+        if not self.distributions:
+            return
+        labels = labels.astype(full_precision_dtype())
+        sums = labels.sum(axis=-1)
+        wrong = (labels < 0).any(axis=-1) | (abs(sums - 1) > _MOST_ROUNDING)
+        if wrong.any():
+            place = tuple(int(i) for i in np.argwhere(wrong)[0])
+            raise ValueError(
+                "One-hot labels are rows of probabilities, not negative and "
+                f"with the sum 1. Received in {where}: {labels[place]} at "
+                f"sample {place[0]} ({int(wrong.sum())} such rows). Labels "
+                "that are to be ignored need "
+                "SparseCategoricalCrossentropy(ignore_class=...)."
+            )
+
     def checked(self, data):
         """Return the same data source, with every batch checked on its way.
 
@@ -168,6 +250,8 @@ class BatchRules:
         Returns:
             A data source of the same kind.
         """
+        if isinstance(data, dict) or hasattr(data, "shape"):
+            self.check_batch(data, "the data")
         _check_not_empty(data)
         kind = type(data).__module__.partition(".")[0]
         if isinstance(data, keras.utils.PyDataset):
@@ -186,8 +270,14 @@ class BatchRules:
 
     def check_batch(self, batch, where="a batch"):
         """Check `x`, `(x, y)` or `(x, y, sample_weight)`."""
-        data = keras.utils.unpack_x_y_sample_weight(batch)
-        size = self.check(*data, where=where)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        size = self.check(x, y, sample_weight, where)
+        if y is None:
+            raise ValueError(
+                "A paired batch comes with labels: (inputs, labels) or "
+                "(inputs, labels, sample_weight). Received in "
+                f"{where}: inputs alone."
+            )
         if where == "batch 0":
             self.check_batch_size(size)
 
@@ -296,9 +386,32 @@ def _numpy(tensor):
     return np.asarray(tensor)
 
 
+def _array(tensor, what, where, texts=False):
+    """Return a numpy view of an array of real numbers, or of texts too."""
+    if not getattr(tensor, "shape", ()):
+        raise ValueError(
+            f"The {what} must be an array, one entry a sample, or a dict of "
+            f"such arrays. Received in {where}: {type(tensor).__name__}."
+        )
+    array = _numpy(tensor)
+    kinds = _NUMBERS + _TEXTS if texts else _NUMBERS
+    if array.dtype.kind not in kinds and array.dtype.name != "bfloat16":
+        raise ValueError(
+            f"The {what} must be real numbers. Received in {where}: an array "
+            f"of {array.dtype}."
+        )
+    return array
+
+
 def _check_finite(array, what, where):
-    if array.dtype.kind != "f" or np.isfinite(np.sum(array)):
+    if array.dtype.kind in _WITHOUT_NAN + _TEXTS:
         return
+    # Half precision could not hold the sum, and training not what exceeds
+    # its own precision.
+    with np.errstate(over="ignore", invalid="ignore"):
+        array = array.astype(full_precision_dtype(), copy=False)
+        if np.isfinite(np.sum(array)):
+            return
     finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
     if finite.all():
         return  # The sum overflowed, the values are fine.
@@ -307,5 +420,6 @@ def _check_finite(array, what, where):
         f"Inputs must be finite. Received in {where}: NaN or infinity in "
         f"{what} of sample {samples[0]}"
         + (f" and of {len(samples) - 1} others." if len(samples) > 1 else ".")
-        + " Remove or repair these samples."
+        + f" Remove or repair these samples; {full_precision_dtype()} holds "
+        f"numbers up to {np.finfo(full_precision_dtype()).max:.1e}."
     )

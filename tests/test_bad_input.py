@@ -78,6 +78,92 @@ def test_sample_weights_that_are_not_finite():
         distiller.fit(inputs, labels, sample_weight=weights, verbose=0)
 
 
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.where(np.arange(8) == 3, -1.0, 1.0), "not negative.*sample 3"),
+        (np.ones((8, 3)), "weights of shape .8, 3. for 8 samples"),
+        (np.ones((1, 8)), "weights of shape .1, 8. for 8 samples"),
+        (np.ones(7), "weights of shape .7,. for 8 samples"),
+        (np.float32(1.0), "sample_weight must be an array"),
+        (np.full(8, "1.0"), "sample_weight must be real numbers"),
+    ],
+)
+def test_sample_weights_that_weigh_nothing(weights, message):
+    inputs, labels = toy_data(8)
+    distiller = toy_distiller(C2KD())
+    before = numpy_weights(distiller)
+    for call in (distiller.fit, distiller.train_on_batch, distiller.evaluate):
+        with pytest.raises(ValueError, match=message):
+            call(inputs, labels, sample_weight=weights)
+    assert_same_weights(numpy_weights(distiller), before)
+
+
+@pytest.mark.parametrize(
+    "class_weight", [{0: -1.0}, {1: np.nan}, {4: 1.0}, {"happy": 2.0}]
+)
+def test_weights_of_classes_that_weigh_nothing(class_weight):
+    inputs, labels = toy_data(8)
+    distiller = toy_distiller(C2KD())
+    for call in (distiller.fit, distiller.train_on_batch):
+        with pytest.raises(ValueError, match="classes, from 0 to 3.*Received"):
+            call(inputs, labels, class_weight=class_weight)
+
+
+def test_labels_that_are_no_numbers_or_not_there():
+    inputs, labels = toy_data(8)
+    fit_fails("labels must be real numbers.*of <U", inputs, labels.astype(str))
+    fit_fails("comes with labels.*inputs alone", inputs, None)
+    stream = (inputs for _ in range(2))
+    fit_fails("comes with labels.*batch 0: inputs alone", stream, None)
+
+
+@pytest.mark.parametrize("row", [[0, 0, 0, 0], [1, 0, 1, 0], [2, -1, 0, 0]])
+def test_one_hot_labels_that_are_no_distribution(row):
+    inputs, labels = toy_data(8)
+    one_hot = np.eye(4)[labels]
+    one_hot[5] = row
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    fit_fails("with the sum 1.*at sample 5", inputs, one_hot, loss=loss)
+
+
+def test_inputs_that_are_finite_but_not_for_training():
+    inputs, labels = toy_data(8)
+    huge = {**inputs, AUDIO: inputs[AUDIO].astype("float64") * 1e300}
+    fit_fails("finite.*'audio' of sample 0.*float32 holds", huge, labels)
+    half = keras.ops.cast(inputs[VISUAL] * np.inf, "bfloat16")
+    fit_fails("finite.*'visual' of sample 0", {**inputs, VISUAL: half}, labels)
+    both = {**inputs, VISUAL: inputs[VISUAL].astype("complex64")}
+    fit_fails("'visual' must be real numbers.*complex64", both, labels)
+
+
+def test_a_modality_of_unequal_halves():
+    inputs, labels = toy_data(8)
+    parts = {"ids": inputs[AUDIO], "mask": inputs[AUDIO][:6]}
+    message = "same number of samples.*'audio/ids': 8, 'audio/mask': 6"
+    fit_fails(message, {**inputs, AUDIO: parts}, labels)
+
+
+def test_single_batches_and_evaluation_are_checked_too():
+    inputs, labels = toy_data(8)
+    distiller = toy_distiller(C2KD())
+    before = numpy_weights(distiller)
+    wrong = np.where(np.arange(8) == 5, 4, labels)
+    for call in (
+        distiller.train_on_batch,
+        distiller.test_on_batch,
+        distiller.evaluate,
+    ):
+        with pytest.raises(ValueError, match="from 0 to 3.*4 at sample 5"):
+            call(inputs, wrong)
+    with pytest.raises(ValueError, match="lacks the modality .'audio'"):
+        distiller.train_on_batch({VISUAL: inputs[VISUAL]}, labels)
+    stream = as_generator(inputs, wrong, 8)
+    with pytest.raises(ValueError, match="batch 0: 4 at sample 5"):
+        distiller.evaluate(stream, verbose=0)
+    assert_same_weights(numpy_weights(distiller), before)
+
+
 def test_an_empty_data_set():
     inputs, labels = toy_data(8)
     nothing = {key: value[:0] for key, value in inputs.items()}

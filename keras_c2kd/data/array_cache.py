@@ -57,9 +57,14 @@ class ArrayCache:
 
     def _read(self, path):
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (FileNotFoundError, ValueError, EOFError):
-            return None  # Not there, or damaged.
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            whole = array.offset + array.nbytes == path.stat().st_size
+        except PermissionError:
+            raise
+        # Not there, or damaged: what numpy says then depends on the damage.
+        except Exception:
+            return None
+        return array if whole else None
 
     def path_of(self, source, settings):
         """Return where the array is, or would be."""

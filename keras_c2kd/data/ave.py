@@ -1,5 +1,7 @@
 """AVE: 28 audio-visual events."""
 
+import csv
+import os
 import pathlib
 
 from keras_c2kd.data.modality_readers import AudioReader
@@ -9,6 +11,7 @@ from keras_c2kd.data.paired_dataset import Source
 from keras_c2kd.data.paired_splits import paired_splits
 from keras_c2kd.data.paired_splits import path_in
 from keras_c2kd.data.spectrogram import LogSpectrogram
+from keras_c2kd.data.text_lists import read_rows
 
 # 10 seconds at 16,000 Hz, power density, standardised: (257, 1004, 1).
 AUDIO = AudioReader(
@@ -95,7 +98,7 @@ def load_ave(
             if reason:
                 excluded.append({"name": video, "reason": reason})
                 continue
-            if not path.is_file():
+            if not os.path.isfile(path):
                 missing.append({"name": video, "reason": "has no MP4 file"})
                 continue
             source = Source(path, float(start), float(end))
@@ -126,18 +129,26 @@ def _read_list(path):
             f"{path.name}"
         )
     rows = []
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    for number, line in enumerate(lines):
-        # Names have commas, ids hyphens; the fields are told by "&".
-        fields = line.strip().split("&")
-        if not line.strip() or (number == 0 and fields[0] == "Category"):
+    # Names have commas, ids hyphens; the fields are told by "&".
+    for number, row in read_rows(path, delimiter="&", quoting=csv.QUOTE_NONE):
+        fields = [field.strip() for field in row]
+        if number == 1 and fields[0] == "Category":
             continue
         try:
             category, video, _, start, end = fields
-            rows.append((category, video, int(start), int(end)))
+            start, end = _seconds(start), _seconds(end)
         except ValueError:
             raise ValueError(
-                "A row has Category&VideoID&Quality&StartTime&EndTime. "
-                f"Received: {line!r} in row {number + 1} of {path}"
+                "A row has Category&VideoID&Quality&StartTime&EndTime, with "
+                f"times in whole seconds. Received: {'&'.join(row)!r} in row "
+                f"{number} of {path}"
             ) from None
+        rows.append((category, video, start, end))
     return rows
+
+
+def _seconds(text):
+    """Return a time of at most six digits, without a sign."""
+    if not text.isdecimal() or len(text) > 6:
+        raise ValueError
+    return int(text)

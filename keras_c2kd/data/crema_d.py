@@ -1,6 +1,5 @@
 """CREMA-D: six emotions, spoken and seen."""
 
-import csv
 import pathlib
 
 from keras_c2kd.data.modality_readers import AudioReader
@@ -12,6 +11,7 @@ from keras_c2kd.data.paired_splits import described_split
 from keras_c2kd.data.paired_splits import paired_splits
 from keras_c2kd.data.paired_splits import split_off
 from keras_c2kd.data.spectrogram import LogSpectrogram
+from keras_c2kd.data.text_lists import read_rows
 
 # In the order of the authors' code.
 EMOTIONS = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
@@ -57,7 +57,8 @@ def load_crema_d(
             splits, the harder question; `"lists"`: from files.
         lists: For `split="lists"`, the paths of a training and a test list,
             such as OGM-GE's `train.csv` and `test.csv`: rows of id and class,
-            no header. The validation clips are taken from the training list.
+            no header; a clip that is listed twice counts once. The
+            validation clips are taken from the training list.
         cache: Folder of prepared arrays, or None.
         validation_share: Float, share of the clips (or actors) to choose
             with. Defaults to `0.1`.
@@ -198,14 +199,14 @@ def _split(clips, split, lists, validation_share, test_share):
 
 def _read_list(path):
     """Return the ids of a list, whose classes must be those of the ids."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = [row for row in csv.reader(file) if row]
-    for number, row in enumerate(rows):
+    rows = read_rows(path)
+    for number, row in rows:
         fields = row[0].split("_")
         if len(row) < 2 or len(fields) != 4 or fields[2] != row[1].strip():
             raise ValueError(
                 "A list has rows of an id and the class that the id names, "
                 f"such as 1001_DFA_ANG_XX,ANG. Received: {','.join(row)!r} in "
-                f"row {number + 1} of {path}"
+                f"row {number} of {path}"
             )
-    return [row[0] for row in rows]
+    # A clip that is listed twice is no two clips.
+    return list(dict.fromkeys(row[0] for _, row in rows))

@@ -1,6 +1,7 @@
 """CrisisMMD: tweets and their photographs, by humanitarian category."""
 
 import csv
+import os
 import pathlib
 import re
 
@@ -10,6 +11,7 @@ from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
 from keras_c2kd.data.paired_splits import paired_splits
 from keras_c2kd.data.paired_splits import path_in
+from keras_c2kd.data.text_lists import read_rows
 
 # In alphabetical order, as the data set's card has them.
 CATEGORIES = (
@@ -51,8 +53,9 @@ def load_crisis_mmd(
     `<root>/data_image/...` and one of the two folders of splits,
     `crisismmd_datasplit_agreed_label` or `crisismmd_datasplit_all`, unpacked
     beside it. The split is the official one (`dev` is the validation part).
-    Several images may share one tweet. The paper does not say which
-    annotations it used; see `annotations`.
+    Several images may share one tweet; an image that is listed twice counts
+    where it is listed first. The paper does not say which annotations it
+    used; see `annotations`.
 
     Args:
         root: Folder of the data set. It is only read.
@@ -88,7 +91,7 @@ def load_crisis_mmd(
         )
     root = pathlib.Path(root)
     folder, pattern = _ANNOTATIONS[annotations]
-    parts, missing = {}, []
+    parts, missing, excluded, seen = {}, [], [], set()
     for part, name in (
         ("train", "train"),
         ("validation", "dev"),
@@ -97,7 +100,12 @@ def load_crisis_mmd(
         parts[part] = []
         for row in _read_list(root / folder / pattern.format(name), label):
             path = path_in(root, row["image"])
-            if not path.is_file():
+            if row["image_id"] in seen:
+                entry = {"name": row["image_id"], "reason": "is listed before"}
+                excluded.append(entry)
+                continue
+            seen.add(row["image_id"])
+            if not os.path.isfile(path):
                 entry = {"name": row["image_id"], "reason": "has no image file"}
                 missing.append(entry)
                 continue
@@ -115,6 +123,7 @@ def load_crisis_mmd(
         readers,
         f"official, {annotations}, {label}",
         missing,
+        excluded,
         cache=cache,
         **kwargs,
     )
@@ -141,19 +150,26 @@ def _read_list(path, label):
             "CrisisMMD's split must be unpacked beside data_image. Received: "
             f"no file {path}"
         )
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        missing = {*_COLUMNS, label} - set(reader.fieldnames or ())
-        if missing:
+    needed = {*_COLUMNS, label}
+    lines = read_rows(path, delimiter="\t", quoting=csv.QUOTE_NONE)
+    columns = lines[0][1] if lines else []
+    if missing := needed - set(columns):
+        raise ValueError(
+            f"The list needs the columns {sorted(needed)}. Received: {path} "
+            f"without {sorted(missing)}"
+        )
+    rows = []
+    for number, fields in lines[1:]:
+        row = dict(zip(columns, fields))
+        if missing := needed - set(row):
             raise ValueError(
-                f"The list needs the columns {sorted((*_COLUMNS, label))}. "
-                f"Received: {path} without {sorted(missing)}"
+                f"Every row has the columns {sorted(needed)}. Received: row "
+                f"{number} of {path} without {sorted(missing)}"
             )
-        rows = list(reader)
-    for number, row in enumerate(rows):
         if row[label] not in CATEGORIES:
             raise ValueError(
                 f"A category is one of {CATEGORIES}. Received: "
-                f"{row[label]!r} in row {number + 2} of {path}"
+                f"{row[label]!r} in row {number} of {path}"
             )
+        rows.append(row)
     return rows

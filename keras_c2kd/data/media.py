@@ -13,6 +13,12 @@ _MISSING_SECONDS = 0.5
 _MISSING_SHARE = 0.1
 # Pillow reads more; of EPS, by running it as a program.
 _PHOTOGRAPHS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP")
+# What a header may claim before it is taken for damaged: nobody's memory or
+# patience is spent on a few turned bits.
+_RATES = (1000, 1_000_000)
+_MOST_PIXELS = 2**26
+# Numbers that are decoded at a time.
+_BLOCK = 2**20
 
 
 class MediaError(Exception):
@@ -48,8 +54,10 @@ def read_audio(path, rate, start=0.0, end=None):
     Raises:
         MediaError: If the file is missing, a Git LFS stub, damaged, cut off,
             without sound, or over before `start`.
+        ValueError: If `start` is negative.
         ImportError: If the readers are not installed (extra `data`).
     """
+    _check_start(start)
     _check_file(path)
     suffix = pathlib.Path(path).suffix.lower()
     if suffix in (".wav", ".flac", ".ogg", ".mp3"):
@@ -67,6 +75,8 @@ def read_audio(path, rate, start=0.0, end=None):
         )
     if not len(wave):
         raise MediaError(path, f"has less sound than a sample at {rate} Hz")
+    if not np.isfinite(wave).all():
+        raise MediaError(path, "is damaged (NaN or infinity in its sound)")
     return np.ascontiguousarray(wave, dtype="float32")
 
 
@@ -90,8 +100,10 @@ def read_frames(path, per_second=1.0, start=0.0, end=None):
     Raises:
         MediaError: If the file is missing, a Git LFS stub, damaged, cut off,
             without pictures, or over before `start`.
+        ValueError: If `start` is negative.
         ImportError: If the readers are not installed (extra `data`).
     """
+    _check_start(start)
     _check_file(path)
     frames, first, time = [], None, 0.0
     with _opened(path) as container:
@@ -102,12 +114,15 @@ def read_frames(path, per_second=1.0, start=0.0, end=None):
         for frame in container.decode(stream):
             if frame.time is None:
                 continue
+            _check_size(path, frame.width, frame.height)
             first = frame.time if first is None else first
             time = frame.time - first
             if end is not None and time >= end - 1e-6:
                 break
             if time >= start + len(frames) / per_second - 1e-6:
                 frames.append(frame.to_ndarray(format="rgb24"))
+                if frames[-1].shape != frames[0].shape:
+                    raise MediaError(path, "has frames of several sizes")
         else:
             _check_length(path, container, stream, time, end)
     if not frames:
@@ -133,8 +148,39 @@ def read_image(path):
     image = reader_module("PIL.Image")
     operations = reader_module("PIL.ImageOps")
     with _damage_named(path), image.open(path, formats=_PHOTOGRAPHS) as file:
+        _check_size(path, *file.size)
         upright = operations.exif_transpose(file)
+        is_png = file.format == "PNG"
+        if upright.mode.startswith("I;16") or (is_png and upright.mode == "I"):
+            # Grey of 16 bits, of which Pillow would show all but the darkest
+            # 256 as white.
+            grey = np.clip(np.asarray(upright) // 256, 0, 255).astype("uint8")
+            upright = image.fromarray(grey)
         return np.array(upright.convert("RGB"))
+
+
+def _check_start(start):
+    if start < 0:
+        raise ValueError(
+            "A part of a file starts at 0 seconds or later. Received: "
+            f"start={start}"
+        )
+
+
+def _check_size(path, width, height):
+    """Raise a MediaError for pictures that are too large to be meant."""
+    if width * height > _MOST_PIXELS:
+        raise MediaError(
+            path,
+            f"claims pictures of {width} x {height} pixels, more than the "
+            f"{_MOST_PIXELS:,} that are read",
+        )
+
+
+def _check_rate(path, rate):
+    """Raise a MediaError for a sampling rate that cannot be meant."""
+    if not _RATES[0] <= (rate or 0) <= _RATES[1]:
+        raise MediaError(path, f"claims {rate} samples of sound a second")
 
 
 def _check_file(path):
@@ -196,6 +242,10 @@ def _check_length(path, container, stream, seconds, end):
         declared = container.duration / 1e6
     else:
         return
+    _check_seconds(path, seconds, declared, end)
+
+
+def _check_seconds(path, seconds, declared, end=None):
     wanted = declared if end is None else min(end, declared)
     missing = wanted - seconds
     if missing > max(_MISSING_SECONDS, _MISSING_SHARE * wanted):
@@ -207,9 +257,18 @@ def _check_length(path, container, stream, seconds, end):
 def _read_sound_file(path):
     soundfile = reader_module("soundfile")
     _check_riff(path)
-    with _damage_named(path):
-        wave, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
-    return wave.mean(axis=1), rate
+    parts = [np.zeros(0, "float32")]
+    with _damage_named(path), soundfile.SoundFile(str(path)) as file:
+        rate = file.samplerate
+        _check_rate(path, rate)
+        size = _BLOCK // file.channels
+        # As long as there is sound, whatever length the header claims.
+        while len(block := file.read(size, dtype="float32", always_2d=True)):
+            parts.append(block.mean(axis=1))
+        declared = file.frames / rate
+    wave = np.concatenate(parts)
+    _check_seconds(path, len(wave) / rate, declared)
+    return wave, rate
 
 
 def _check_riff(path):
@@ -233,6 +292,7 @@ def _read_sound_track(path, end):
             raise MediaError(path, "has no audio stream")
         stream = container.streams.audio[0]
         rate = stream.rate
+        _check_rate(path, rate)
         mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
         length = 0
         for frame in container.decode(stream):

@@ -1,6 +1,7 @@
 """NYU-Depth V2: indoor scenes in colour and depth, 40 classes a pixel."""
 
 import dataclasses
+import math
 import pathlib
 import zlib
 
@@ -82,6 +83,10 @@ _FILES = {
     "example from github.com/ankurhanda/nyuv2-meta-data",
 }
 _DEPTHS = ("depths", "rawDepths")
+# Of a frame, before the file is taken for damaged.
+_MOST_PIXELS = 2**26
+# Of images, depth and labels: whole numbers and floats, as numpy calls them.
+_KINDS = ["u", "f", "u"]
 
 
 def load_nyu_depth_v2(
@@ -248,8 +253,10 @@ class _Frames:
         try:
             with reader_module("h5py").File(source.path, "r") as file:
                 frame = _array(file, self.key)[number]
-        # What h5py raises of a damaged file depends on the damage.
-        except (OSError, KeyError, RuntimeError, ValueError) as error:
+        except ImportError:
+            raise
+        # Readers answer broken bytes with any exception.
+        except Exception as error:
             raise MediaError(
                 source.path,
                 f"has no frame {number + 1} of {self.key!r} ({error})",
@@ -277,25 +284,33 @@ def _read_index(path, depth_source):
     """Return the scene of each frame, and the number of labels."""
     h5py = reader_module("h5py")
     needed = ("images", depth_source, "labels", "scenes", "names")
+    shapes, kinds, scenes, sizes = [], [], [], {}
     try:
         with h5py.File(path, "r") as file:
-            if absent := [key for key in needed if key not in file]:
-                raise ValueError(
-                    f"{_FRAMES} needs {needed}. Received: {path} without "
-                    f"{absent}. Download it again."
-                )
-            shapes = [_array(file, key).shape for key in needed[:3]]
-            # Cells are references to arrays of characters.
-            scenes = [
-                "".join(map(chr, _own(file[cell])[()].ravel()))
-                for cell in _array(file, "scenes")[()].ravel()
-            ]
-            num_labels = _array(file, "names").size
-    except OSError as error:
+            absent = [key for key in needed if key not in file]
+            if not absent:
+                arrays = {key: _array(file, key) for key in needed}
+                shapes = [arrays[key].shape for key in needed[:3]]
+                kinds = [arrays[key].dtype.kind for key in needed[:3]]
+                sizes = {key: arrays[key].size for key in needed[3:]}
+            # A damaged file may claim any number of scenes.
+            if shapes and sizes["scenes"] == shapes[0][0]:
+                # Cells are references to arrays of characters.
+                scenes = [
+                    "".join(map(chr, _own(file[cell])[()].ravel()))
+                    for cell in arrays["scenes"][()].ravel()
+                ]
+    # Readers answer broken bytes with any exception.
+    except Exception as error:
         raise ValueError(
             f"{_FRAMES} must be a whole MATLAB 7.3 file. Received: {path}, "
-            f"which cannot be opened ({error}). Download it again."
+            f"which cannot be read ({error!r}). Download it again."
         ) from error
+    if absent:
+        raise ValueError(
+            f"{_FRAMES} needs {needed}. Received: {path} without {absent}. "
+            "Download it again."
+        )
     frames, *others = shapes
     expected = (frames[0], *frames[2:])
     if len(frames) != 4 or frames[1] != 3 or others != [expected] * 2:
@@ -304,12 +319,18 @@ def _read_index(path, depth_source):
             "depth and labels are (frames, width, height). Received: "
             f"{dict(zip(needed, shapes))} in {path}"
         )
-    if len(scenes) != frames[0]:
+    if not 0 < math.prod(frames[2:]) <= _MOST_PIXELS or kinds != _KINDS:
+        raise ValueError(
+            f"A frame has up to {_MOST_PIXELS:,} pixels, and images, depth "
+            f"and labels are numbers of the kinds {_KINDS}. Received: "
+            f"{frames[2:]} pixels of {kinds} in {path}. Download it again."
+        )
+    if sizes["scenes"] != frames[0]:
         raise ValueError(
             "Every frame has a scene. Received: "
-            f"{len(scenes)} scenes for {frames[0]} frames in {path}"
+            f"{sizes['scenes']} scenes for {frames[0]} frames in {path}"
         )
-    return scenes, num_labels
+    return scenes, sizes["names"]
 
 
 def _array(file, key):
@@ -341,23 +362,23 @@ _SMALL, _MOST_COMPRESSED = 1 << 28, 1032
 
 def _read_mapping(path, num_labels):
     """Return the class of each label, `IGNORED` of label 0."""
-    mapped = _read_mat(path, "mapClass").astype("int32").ravel()
+    mapped = _read_numbers(path, "mapClass")
+    lowest, highest = min(mapped, default=None), max(mapped, default=None)
     if len(mapped) != num_labels or not (
-        mapped.min() >= 1 and mapped.max() <= len(CLASSES)
+        mapped and 1 <= lowest and highest <= len(CLASSES)
     ):
         raise ValueError(
             f"`mapClass` has a class from 1 to {len(CLASSES)} for each of the "
             f"{num_labels} labels of {_FRAMES}. Received: {len(mapped)} "
-            f"numbers from {mapped.min()} to {mapped.max()} in {path}"
+            f"numbers from {lowest} to {highest} in {path}"
         )
-    return np.concatenate([[IGNORED], mapped - 1]).astype("int32")
+    return np.asarray([IGNORED, *(number - 1 for number in mapped)], "int32")
 
 
 def _read_split(path, num_frames):
     """Return the numbers of the frames of two parts, counted from 1."""
     train, test = (
-        [int(number) for number in _read_mat(path, key).ravel()]
-        for key in ("trainNdxs", "testNdxs")
+        _read_numbers(path, key) for key in ("trainNdxs", "testNdxs")
     )
     listed = [*train, *test]
     if len(set(listed)) != len(listed) or not (
@@ -371,6 +392,17 @@ def _read_split(path, num_frames):
             f"{path}"
         )
     return train, test
+
+
+def _read_numbers(path, key):
+    """Return an array of a small MATLAB file as a list of integers."""
+    numbers = np.ravel(_read_mat(path, key))
+    is_number = numbers.dtype.kind in "iuf"
+    if not is_number or (numbers != np.floor(numbers)).any():
+        raise ValueError(
+            f"`{key}` holds whole numbers. Received: {numbers} in {path}"
+        )
+    return numbers.astype("int64").tolist()
 
 
 def _read_mat(path, key):

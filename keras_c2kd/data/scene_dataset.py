@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.modality_readers import IMAGENET_DEVIATION
 from keras_c2kd.data.modality_readers import IMAGENET_MEAN
 from keras_c2kd.data.paired_dataset import PairedDataset
@@ -278,6 +279,17 @@ class DepthReader(SceneReader):
                 f"channels={self.channels}"
             )
 
+    def prepare(self, source):
+        """Return the depth as it is kept.
+
+        Raises:
+            MediaError: If it is not finite.
+        """
+        depth = super().prepare(source)
+        if not np.isfinite(depth).all():
+            raise MediaError(_name_of(source), "has a depth of NaN or infinity")
+        return depth
+
     def view(self, array, random=None):
         """Return the encoded depth; `random` is there in training."""
         window = self._window(array, random)
@@ -305,11 +317,31 @@ class LabelReader(SceneReader):
 
     classes: np.ndarray = None
 
+    def prepare(self, source):
+        """Return the numbers as they are kept.
+
+        Raises:
+            MediaError: If one of them has no class.
+        """
+        numbers = super().prepare(source)
+        if not 0 <= numbers.min() <= numbers.max() < len(self.classes):
+            raise MediaError(
+                _name_of(source),
+                f"has labels from {numbers.min()} to {numbers.max()}, which "
+                f"go from 0 to {len(self.classes) - 1}",
+            )
+        return numbers
+
     def view(self, array, random=None):
         """Return the classes; `random` is there in training."""
         window = self._window(array, random)
         classes = np.asarray(self.classes, "int32")
         return window.pad(classes[window.take(array)], IGNORED)
+
+
+def _name_of(source):
+    """Return the file of a part; those that are not read have none."""
+    return getattr(source, "path", "an array")
 
 
 class SceneDataset(PairedDataset):

@@ -1,6 +1,5 @@
 """VGGSound, the 50 classes of the paper."""
 
-import csv
 import pathlib
 
 from keras_c2kd.data.modality_readers import AudioReader
@@ -12,6 +11,7 @@ from keras_c2kd.data.paired_splits import described_split
 from keras_c2kd.data.paired_splits import paired_splits
 from keras_c2kd.data.paired_splits import split_off
 from keras_c2kd.data.spectrogram import LogSpectrogram
+from keras_c2kd.data.text_lists import read_rows
 
 # A random 5 of at least 10 seconds at 16,000 Hz: (129, 626, 1).
 AUDIO = AudioReader(
@@ -96,9 +96,9 @@ def load_vggsound(
     `<youtube_id>_<start>.mp4` (or `.mkv`, `.webm`) with the start as it is or
     padded to six digits. If their sound lies anywhere below `<root>` under
     the same name as `.wav`, it is read from there. Videos of YouTube
-    disappear, so clips may be missing. The official
-    split has no validation part: it is drawn from the training clips, and the
-    test clips choose nothing.
+    disappear, so clips may be missing. A clip that is listed twice counts
+    where it is listed first. The official split has no validation part: it is
+    drawn from the training clips, and the test clips choose nothing.
 
     Args:
         root: Folder of the data set. It is only read.
@@ -127,13 +127,17 @@ def load_vggsound(
     root = pathlib.Path(root)
     listed = _read_list(root / "vggsound.csv")
     clips, sounds = _clips(root, VIDEOS), _clips(root, (".wav",))
-    found, missing = {"train": [], "test": []}, []
+    found, missing, excluded, seen = {"train": [], "test": []}, [], [], set()
     labels = {name: label for label, name in enumerate(classes)}
     for video, start, name, split in listed:
         if name not in labels:
             continue
         path = clips.get((video, start))
         clip = f"{video}_{start:06d}"
+        if clip in seen:
+            excluded.append({"name": clip, "reason": "is listed before"})
+            continue
+        seen.add(clip)
         if path is None:
             missing.append({"name": clip, "reason": "has no video file"})
             continue
@@ -153,6 +157,7 @@ def load_vggsound(
         {"audio": audio, "visual": visual},
         described_split("official", validate_on),
         missing,
+        excluded,
         cache=cache,
         **kwargs,
     )
@@ -167,7 +172,11 @@ def _clips(root, suffixes):
 def _clip_of(path):
     """Return (youtube id, start) of a file's name; ids may have any `_`."""
     video, _, start = path.stem.rpartition("_")
-    return (video, int(start)) if start.isdigit() else (path.stem, None)
+    return (video, int(start)) if _is_second(start) else (path.stem, None)
+
+
+def _is_second(text):
+    return text.isdecimal() and len(text) <= 6
 
 
 def _read_list(path):
@@ -178,19 +187,16 @@ def _read_list(path):
             f"{path.parent} without it"
         )
     rows = []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for number, row in enumerate(csv.reader(file)):
-            if not row:
-                continue
-            if (
-                len(row) != 4
-                or not row[1].isdigit()
-                or row[3] not in ("train", "test")
-            ):
-                raise ValueError(
-                    "A row has youtube_id,start_seconds,label,split with the "
-                    f"split train or test. Received: {','.join(row)!r} in row "
-                    f"{number + 1} of {path}"
-                )
-            rows.append((row[0], int(row[1]), row[2], row[3]))
+    for number, row in read_rows(path):
+        if (
+            len(row) != 4
+            or not _is_second(row[1])
+            or row[3] not in ("train", "test")
+        ):
+            raise ValueError(
+                "A row has youtube_id,start_seconds,label,split with the "
+                f"split train or test. Received: {','.join(row)!r} in row "
+                f"{number} of {path}"
+            )
+        rows.append((row[0], int(row[1]), row[2], row[3]))
     return rows

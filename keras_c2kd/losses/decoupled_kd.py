@@ -9,6 +9,7 @@ from keras_c2kd.ops import exclude_target
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import kl_divergence
 from keras_c2kd.ops import target_log_probabilities
+from keras_c2kd.ops.check_shapes import check_same_shape
 
 
 @keras.saving.register_keras_serializable("keras_c2kd.losses")
@@ -85,6 +86,9 @@ class DKD(KLDivergence):
             )
         target = ops.stop_gradient(full_precision(target))
         learner = full_precision(y_pred)
+        check_same_shape(
+            target.shape, learner.shape, "DKD is of logits of one shape."
+        )
         scale = self.temperature**2
         loss = ops.zeros_like(learner[..., 0])
         if self.target_weight and labels is not None:

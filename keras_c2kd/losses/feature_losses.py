@@ -5,6 +5,8 @@ from keras import ops
 
 from keras_c2kd.ops import adaptive_average_pool
 from keras_c2kd.ops import full_precision
+from keras_c2kd.ops import full_precision_dtype
+from keras_c2kd.ops.check_shapes import check_same_shape
 
 
 @keras.saving.register_keras_serializable("keras_c2kd.losses")
@@ -34,6 +36,7 @@ class FeatureMeanSquaredError(keras.losses.Loss):
         name="feature_mean_squared_error",
         dtype=None,
     ):
+        dtype = full_precision_dtype() if dtype is None else dtype
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def call(self, y_true, y_pred):
@@ -72,6 +75,7 @@ class HierarchicalContextLoss(keras.losses.Loss):
         name="hierarchical_context_loss",
         dtype=None,
     ):
+        dtype = full_precision_dtype() if dtype is None else dtype
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def call(self, y_true, y_pred):
@@ -96,5 +100,9 @@ class HierarchicalContextLoss(keras.losses.Loss):
 
 
 def _mean_squares(first, second):
-    squares = ops.square(full_precision(first) - full_precision(second))
+    first, second = full_precision(first), full_precision(second)
+    check_same_shape(
+        first.shape, second.shape, "Features are compared in one shape."
+    )
+    squares = ops.square(first - second)
     return ops.mean(squares, axis=tuple(range(1, len(squares.shape))))

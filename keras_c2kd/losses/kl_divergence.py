@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_c2kd.ops import exclude_target
 from keras_c2kd.ops import full_precision
+from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.ops import kl_divergence
 
 
@@ -49,6 +50,7 @@ class KLDivergence(keras.losses.Loss):
         name="kl_divergence",
         dtype=None,
     ):
+        dtype = full_precision_dtype() if dtype is None else dtype
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         if not temperature > 0:
             raise ValueError(

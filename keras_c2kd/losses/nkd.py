@@ -8,6 +8,7 @@ from keras_c2kd.losses.labelled import split_labels
 from keras_c2kd.ops import exclude_target
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import target_log_probabilities
+from keras_c2kd.ops.check_shapes import check_same_shape
 
 
 @keras.saving.register_keras_serializable("keras_c2kd.losses")
@@ -62,6 +63,9 @@ class NKD(KLDivergence):
         target, labels = split_labels(y_true, self)
         target = ops.stop_gradient(full_precision(target))
         learner = full_precision(y_pred)
+        check_same_shape(
+            target.shape, learner.shape, "NKD is of logits of one shape."
+        )
         loss = ops.zeros_like(learner[..., 0])
         if labels is not None:
             log_p = target_log_probabilities(target, labels)[..., 0]

@@ -4,7 +4,9 @@ import keras
 from keras import ops
 
 from keras_c2kd.ops import full_precision
+from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.ops import safe_divide
+from keras_c2kd.ops.check_shapes import check_same_shape
 
 
 class RelationalLoss(keras.losses.Loss):
@@ -24,7 +26,8 @@ class RelationalLoss(keras.losses.Loss):
         dtype: As for every Keras loss.
 
     Raises:
-        ValueError: If `reduction` is another one.
+        ValueError: If `reduction` is another one; if target, learner and
+            weights have unequal numbers of rows.
 
     Call arguments:
         y_true: What the target gives, `(batch, ...)`. It is held constant.
@@ -41,6 +44,7 @@ class RelationalLoss(keras.losses.Loss):
                 'no value a row. `reduction` must be "sum_over_batch_size" '
                 f'or "mean". Received: reduction={reduction!r}'
             )
+        dtype = full_precision_dtype() if dtype is None else dtype
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def __call__(self, y_true, y_pred, sample_weight=None):
@@ -59,9 +63,17 @@ class RelationalLoss(keras.losses.Loss):
     def call(self, y_true, y_pred):
         """Return the loss of the batch as its only row, shape `(1,)`."""
         weights = full_precision(y_true["weights"])
-        target = keras.tree.map_structure(
-            lambda tensor: ops.stop_gradient(full_precision(tensor)),
-            y_true["target"],
+        rank = len(self.rows_shape(y_pred))
+        if len(weights.shape) == rank + 1 and weights.shape[-1] == 1:
+            weights = ops.squeeze(weights, -1)
+        check_same_shape(
+            weights.shape, y_pred.shape[:rank], "There is one weight a row."
+        )
+        target = ops.stop_gradient(full_precision(y_true["target"]))
+        check_same_shape(
+            target.shape[:1],
+            y_pred.shape[:1],
+            "Target and learner have equally many rows.",
         )
         relation = self.relate(target, full_precision(y_pred), weights)
         return ops.reshape(ops.mean(weights) * relation, (1,))

@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from keras_c2kd.ops.check_shapes import check_same_shape
+
 
 def exclude_target(logits, labels):
     """Drop the target class from every row of logits.
@@ -21,6 +23,10 @@ def exclude_target(logits, labels):
     Returns:
         Float tensor of shape `(..., num_classes - 1)`.
 
+    Raises:
+        ValueError: If there are fewer than 2 classes, or the labels have
+            another shape.
+
     Example:
     >>> exclude_target([[1.0, 2.0, 3.0]], [1])  # [[1.0, 3.0]]
 
@@ -28,8 +34,14 @@ def exclude_target(logits, labels):
     authors' code instead sets the target logit to 0 and keeps it as a class,
     see `zero_target`.
     """
-    logits = ops.convert_to_tensor(logits)
-    labels = ops.expand_dims(ops.cast(labels, "int32"), -1)
+    logits, labels = _logits_and_labels(logits, labels)
+    if logits.shape[-1] < 2:
+        raise ValueError(
+            "Beside the label's class there must be another: logits have at "
+            "least 2 classes on the last axis. Received: logits of shape "
+            f"{tuple(logits.shape)}"
+        )
+    labels = ops.expand_dims(labels, -1)
     before = ops.arange(logits.shape[-1] - 1, dtype="int32") < labels
     return ops.where(before, logits[..., :-1], logits[..., 1:])
 
@@ -48,11 +60,12 @@ def zero_target(logits, labels):
 
     Returns:
         Float tensor of shape `(..., num_classes)`.
+
+    Raises:
+        ValueError: If the labels have another shape.
     """
-    logits = ops.convert_to_tensor(logits)
-    is_target = ops.one_hot(
-        ops.cast(labels, "int32"), logits.shape[-1], dtype="bool"
-    )
+    logits, labels = _logits_and_labels(logits, labels)
+    is_target = ops.one_hot(labels, logits.shape[-1], dtype="bool")
     return ops.where(is_target, ops.zeros_like(logits), logits)
 
 
@@ -75,3 +88,12 @@ def non_target_log_softmax(logits, labels, temperature=1.0):
     2022 (DKD), the same quantity.
     """
     return ops.log_softmax(exclude_target(logits, labels) / temperature, -1)
+
+
+def _logits_and_labels(logits, labels):
+    logits = ops.convert_to_tensor(logits)
+    labels = ops.cast(labels, "int32")
+    check_same_shape(
+        logits.shape[:-1], labels.shape, "There is one label a row of logits."
+    )
+    return logits, labels

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_c2kd.ops.check_shapes import check_same_shape
 from keras_c2kd.ops.precision import full_precision
 
 
@@ -21,8 +22,15 @@ def kl_divergence(target_logits, learner_logits, temperature=1.0):
     Returns:
         Float tensor of shape `(...)`, never negative up to rounding.
 
+    Raises:
+        ValueError: If the shapes differ.
+
     Reference: Hinton et al., 2015; Huo et al., CVPR 2024, Eq. 1.
     """
-    target = ops.log_softmax(full_precision(target_logits) / temperature, -1)
-    learner = ops.log_softmax(full_precision(learner_logits) / temperature, -1)
+    target, learner = map(full_precision, (target_logits, learner_logits))
+    check_same_shape(
+        target.shape, learner.shape, "A divergence is of logits of one shape."
+    )
+    target = ops.log_softmax(target / temperature, -1)
+    learner = ops.log_softmax(learner / temperature, -1)
     return ops.sum(ops.exp(target) * (target - learner), axis=-1)

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_c2kd.ops.check_shapes import check_same_shape
 from keras_c2kd.ops.precision import full_precision
 from keras_c2kd.ops.safe_divide import safe_divide
 
@@ -65,6 +66,9 @@ def cosine_similarity(first, second, axis=-1):
     (Huang et al., NeurIPS 2022).
     """
     first, second = full_precision(first), full_precision(second)
+    check_same_shape(
+        first.shape, second.shape, "A correlation is of vectors of one shape."
+    )
     product = ops.sum(first * second, axis=axis)
     norms = safe_norm(first, axis) * safe_norm(second, axis)
     return product / (norms + _EPSILON)
@@ -157,7 +161,9 @@ def gradient_cosine(student_logits, teacher_logits, labels):
     """
     student = ops.softmax(full_precision(student_logits), axis=-1)
     teacher = ops.softmax(full_precision(teacher_logits), axis=-1)
-    target = ops.one_hot(
-        ops.cast(labels, "int32"), student.shape[-1], dtype=student.dtype
+    labels = ops.cast(labels, "int32")
+    check_same_shape(
+        student.shape[:-1], labels.shape, "There is one label a row of logits."
     )
+    target = ops.one_hot(labels, student.shape[-1], dtype=student.dtype)
     return cosine_similarity(student - target, student - teacher)

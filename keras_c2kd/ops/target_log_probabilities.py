@@ -26,8 +26,9 @@ def target_log_probabilities(logits, labels, temperature=1.0):
     afterwards, which is minus infinity for confident networks.
     """
     logits = ops.convert_to_tensor(logits) / temperature
+    # Sums of numbers near 0 are exact, those of large numbers are rounded.
+    logits -= ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True))
     rest = ops.logsumexp(exclude_target(logits, labels), axis=-1)
     column = ops.expand_dims(ops.cast(labels, "int32"), -1)
     target = ops.squeeze(ops.take_along_axis(logits, column, axis=-1), -1)
-    both = ops.stack([target, rest], axis=-1)
-    return both - ops.logsumexp(logits, axis=-1, keepdims=True)
+    return ops.log_softmax(ops.stack([target, rest], axis=-1), axis=-1)

@@ -108,6 +108,16 @@ def test_lists_that_cannot_be_read(root, tmp_path):
     write(**{"valSet.txt": ["Bark,abc,good,0,10"]})
     with pytest.raises(ValueError, match="'Bark,abc,good,0,10' in row 1"):
         load(tmp_path)
+    for times in ("-3&10", "0&" + "9" * 400, "0&1_0"):
+        write(**{"valSet.txt": [f"{BELL}&abc&good&{times}"]})
+        with pytest.raises(ValueError, match="times in whole seconds.*abc"):
+            load(tmp_path)
+    (tmp_path / "valSet.txt").write_text("Bell", encoding="utf-16")
+    with pytest.raises(ValueError, match="text file in UTF-8.*valSet.txt"):
+        load(tmp_path)
+    write(**{"valSet.txt": [f"{BELL}&{'x' * 300}&good&0&10"]})
+    with pytest.raises(ValueError, match="none for train, .*no MP4 file"):
+        load(tmp_path)
     write(**{"testSet.txt": ["Cat&abc&good&0&10"]})
     with pytest.raises(ValueError, match="must be in trainSet.txt.*'Cat'"):
         load(tmp_path)

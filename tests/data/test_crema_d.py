@@ -108,6 +108,12 @@ def test_lists(root, tmp_path):
     test.write_text("1002_DFA_SAD_XX,ANG\n")
     with pytest.raises(ValueError, match="SAD_XX,ANG' in row 1"):
         load(root, split="lists", lists=(train, test))
+    test.write_text("1002_DFA_SAD_XX,SAD", encoding="utf-16")
+    with pytest.raises(ValueError, match="text file in UTF-8.*test.csv"):
+        load(root, split="lists", lists=(train, test))
+    test.write_text("1002_DFA_SAD_XX,SAD\n" * 2)
+    data = load(root, split="lists", lists=(train, test), validation_share=0.3)
+    assert len(data.test.samples) == 1
     with pytest.raises(ValueError, match="lists=None"):
         load(root, split="lists")
     with pytest.raises(ValueError, match="split='official'"):

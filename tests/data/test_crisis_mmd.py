@@ -110,10 +110,14 @@ def test_missing_images_and_bad_lists(root, tmp_path):
     with pytest.raises(ValueError, match="'fire' in row 2"):
         load(tmp_path, annotations="all")
     row[5] = CATEGORIES[0]
+    path.write_text("label\t" + "\t".join(COLUMNS) + "\n" + CATEGORIES[0])
+    with pytest.raises(ValueError, match="row 2 of .* without .'image'"):
+        load(tmp_path, annotations="all")
     for part in ("train", "dev", "test"):
         path = folder / f"task_humanitarian_text_img_{part}.tsv"
         path.write_text("\t".join(COLUMNS) + "\n" + "\t".join(row))
-    with pytest.raises(ValueError, match="'1_0'.*no image file"):
+    # The second and the third list name the same image.
+    with pytest.raises(ValueError, match="3 left out.*'1_0'.*no image file"):
         load(tmp_path, annotations="all")
 
 

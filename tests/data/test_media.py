@@ -1,11 +1,16 @@
+import struct
+import zlib
+
 import av
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.media import read_audio
 from keras_c2kd.data.media import read_frames
+from keras_c2kd.data.media import read_image
 from tests.data.media_files import RATE
 from tests.data.media_files import tone
 from tests.data.media_files import write_video
@@ -169,3 +174,81 @@ def test_a_file_that_may_not_be_opened(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.open", refuse)
     with pytest.raises(MediaError, match="cannot be opened .Permission"):
         read_audio(path, RATE)
+
+
+def test_sound_that_is_not_finite(tmp_path):
+    path = tmp_path / "x.wav"
+    wave = tone(440, 0.1)[0]
+    wave[100] = np.nan
+    soundfile.write(path, wave, RATE, subtype="FLOAT")
+    with pytest.raises(MediaError, match="NaN or infinity in its sound"):
+        read_audio(path, RATE)
+
+
+def test_sound_whose_header_claims_too_much(tmp_path):
+    """Neither its length nor its rate is believed before it is decoded."""
+    path = tmp_path / "x.flac"
+    soundfile.write(path, tone(440, 1.0)[0], RATE)
+    content = bytearray(path.read_bytes())
+    content[21:26] = (content[21] | 15, 255, 255, 255, 255)
+    path.write_bytes(content)
+    with pytest.raises(MediaError, match="is cut off after|is damaged"):
+        read_audio(path, RATE)
+    path = tmp_path / "x.wav"
+    for rate in (1, 2**31):
+        soundfile.write(path, tone(440, 0.1)[0], RATE)
+        content = bytearray(path.read_bytes())
+        content[24:28] = struct.pack("<I", rate)
+        path.write_bytes(content)
+        with pytest.raises(MediaError, match=f"{rate} samples of sound|damage"):
+            read_audio(path, RATE)
+
+
+def test_frames_of_several_sizes(tmp_path):
+    parts = []
+    for number, size in enumerate(((48, 64), (32, 48))):
+        path = tmp_path / f"{number}.ts"
+        frame = np.full((*size, 3), 100, "uint8")
+        write_video(path, [frame] * 20, video_codec="mpeg2video")
+        parts.append(path.read_bytes())
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(parts))
+    with pytest.raises(MediaError, match="frames of several sizes"):
+        read_frames(path, per_second=10)
+
+
+def write_png(path, width, height):
+    """A header that claims a size, and next to no pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in (
+        (b"IHDR", header),
+        (b"IDAT", zlib.compress(bytes(100))),
+        (b"IEND", b""),
+    ):
+        content += struct.pack(">I", len(data)) + kind + data
+        content += struct.pack(">I", zlib.crc32(kind + data))
+    path.write_bytes(content)
+
+
+def test_images_that_claim_to_be_huge(tmp_path):
+    write_png(tmp_path / "x.png", 9000, 9000)
+    with pytest.raises(MediaError, match="claims pictures of 9000 x 9000"):
+        read_image(tmp_path / "x.png")
+    write_png(tmp_path / "x.png", 60000, 60000)
+    with pytest.raises(MediaError, match="is damaged"):
+        read_image(tmp_path / "x.png")
+
+
+def test_grey_images_of_16_bits(tmp_path):
+    grey = np.arange(0, 65536, 1024, "uint16").reshape(8, 8)
+    Image.fromarray(grey).save(tmp_path / "x.png")
+    image = read_image(tmp_path / "x.png")
+    np.testing.assert_array_equal(image[..., 1], grey // 256)
+
+
+def test_parts_begin_at_0_or_later(tmp_path):
+    with pytest.raises(ValueError, match="Received: start=-1.0"):
+        read_audio(tmp_path / "x.wav", RATE, start=-1.0)
+    with pytest.raises(ValueError, match="Received: start=-1.0"):
+        read_frames(tmp_path / "x.mp4", start=-1.0)

@@ -286,6 +286,24 @@ def test_a_frame_that_is_damaged_is_listed(copy):
     assert numbers(data.train) == [4, 5, 6, 7, 8, 9, 10]
 
 
+@pytest.mark.parametrize(
+    ("key", "number", "message"),
+    [
+        ("labels", 895, "labels from .* to 895, which go from 0 to 894"),
+        ("depths", np.inf, "a depth of NaN or infinity"),
+    ],
+)
+def test_a_frame_with_impossible_numbers_is_listed(copy, key, number, message):
+    def change(array):
+        array[2, 3, 4] = number
+        return array
+
+    _change(copy / FRAMES, key, change)
+    data = load(copy, validate_on="test")
+    with pytest.raises(ValueError, match=f"At most.*'0003'.*{message}"):
+        data.prepare(verbose=0)
+
+
 def _change(path, key, change):
     with h5py.File(path, "a") as file:
         array = change(file[key][()])
@@ -301,6 +319,8 @@ def _change(path, key, change):
         ("labels", lambda x: x[:-1], r"'labels': \(11, 40, 24\)"),
         ("images", lambda x: x.transpose(0, 2, 3, 1), r"\(12, 40, 24, 3\)"),
         ("scenes", lambda x: x[:, :-1], "11 scenes for 12 frames"),
+        ("labels", lambda x: x.astype(float), r"\['u', 'f', 'f'\]"),
+        ("scenes", lambda x: np.zeros(12), "cannot be read"),
     ],
 )
 def test_files_that_do_not_fit(copy, key, change, message):
@@ -318,6 +338,9 @@ def test_files_that_do_not_fit(copy, key, change, message):
             {"mapClass": [[41] * 894]},
             "894 numbers from 41",
         ),
+        ("classMapping40.mat", {"mapClass": []}, "0 numbers from None"),
+        ("classMapping40.mat", {"mapClass": [[1.5] * 894]}, "whole numbers"),
+        ("splits.mat", {"trainNdxs": [np.nan], "testNdxs": [1]}, "whole num"),
         ("classMapping40.mat", {"other": [1]}, "with 'mapClass'.*KeyError"),
         ("classMapping40.mat", None, "MATLAB file with 'mapClass'"),
         ("splits.mat", {"trainNdxs": [1], "testNdxs": [1]}, "1 different ones"),

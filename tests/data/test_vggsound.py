@@ -112,6 +112,25 @@ def test_lists_that_cannot_be_read(tmp_path):
     path.write_text("abc_000007.mp4,helicopter\n")
     with pytest.raises(ValueError, match="abc_000007.mp4,helicopter' in row 1"):
         load(tmp_path)
+    path.write_text("abc,²,helicopter,train\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="abc,²,helicopter,train' in row 1"):
+        load(tmp_path)
     path.write_text("abc,7,helicopter,train\n")
     with pytest.raises(ValueError, match="'abc_000007'.*no video file"):
         load(tmp_path)
+
+
+def test_a_clip_counts_where_it_is_listed_first(root, tmp_path):
+    copy = tmp_path / "vggsound"
+    shutil.copytree(root, copy)
+    (copy / "train" / "party_²").with_suffix(".mp4").touch()
+    expected = load(root, validation_share=0.34)
+    with (copy / "vggsound.csv").open("a") as file:
+        file.write('abc,7,"subway, metro, underground",test\n')
+    data = load(copy, validation_share=0.34)
+    for part in ("train", "validation", "test"):
+        first, second = (getattr(x, part).samples for x in (data, expected))
+        assert [x.name for x in first] == [x.name for x in second]
+    assert data.provenance["excluded"] == [
+        {"name": "abc_000007", "reason": "is listed before"}
+    ]
