@@ -2,7 +2,6 @@
 
 import keras
 
-from keras_c2kd.layers import BatchNormalization
 from keras_c2kd.models.image_backbones import mobilenet_v2_backbone
 from keras_c2kd.models.image_backbones import resnet_backbone
 from keras_c2kd.models.named_stages import named_stages
@@ -279,7 +278,10 @@ def _block(maps, filters, kernel_size, name, rate=1, strides=1):
         data_format="channels_last",
         name=f"{name}_conv",
     )(maps)
-    maps = BatchNormalization(name=f"{name}_bn")(maps)
+    # Keras' own layer: a saved student loads without this package.
+    maps = keras.layers.BatchNormalization(
+        epsilon=1e-5, momentum=0.9, name=f"{name}_bn"
+    )(maps)
     return keras.layers.ReLU(name=name)(maps)
 
 
