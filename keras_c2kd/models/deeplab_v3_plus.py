@@ -286,6 +286,9 @@ def _block(maps, filters, kernel_size, name, rate=1, strides=1):
 
 
 def _resized(maps, size, name):
-    return keras.layers.Resizing(
-        *size, "bilinear", data_format="channels_last", name=name
-    )(maps)
+    # Keras' Resizing layer, where `training` is not given, puts all layers
+    # behind it into training mode: a plain `student(images)` would be wrong.
+    maps = keras.ops.image.resize(
+        maps, size, interpolation="bilinear", data_format="channels_last"
+    )
+    return keras.layers.Identity(name=name)(maps)
