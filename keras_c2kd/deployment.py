@@ -47,8 +47,9 @@ def export_network(network, path):
     backend = keras.backend.backend()
     if backend not in backends:
         raise ValueError(
-            f"Keras writes {name} with {' or '.join(backends)}. Received: "
-            f"{path.name!r} with KERAS_BACKEND={backend}. A .keras file "
+            f"Keras writes the format {name!r} with the backends "
+            f"{', '.join(backends)}. Received: {path.name!r} with "
+            f"KERAS_BACKEND={backend}. A .keras file "
             "belongs to no backend: load it with one of those and export it "
             "there."
         )

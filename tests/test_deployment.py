@@ -36,8 +36,8 @@ def two_inputs():
         for name in ("tokens", "mask")
     }
     vectors = keras.layers.Embedding(9, 4)(inputs["tokens"])
-    mask = keras.ops.cast(inputs["mask"], "float32")[..., None]
-    total = keras.ops.sum(vectors * mask, axis=1)
+    mask = keras.ops.cast(inputs["mask"], "float32")
+    total = keras.ops.sum(vectors * keras.ops.expand_dims(mask, -1), axis=1)
     return keras.Model(inputs, keras.layers.Dense(3)(total))
 
 

@@ -58,18 +58,15 @@ def small_bert(folder):
 
 
 NETWORKS = {
-    "ResNet-18, 64 x 64": lambda _: models.ResNet18((64, 64, 3), 6),
-    "ResNet-18, 2 frames": lambda _: models.ResNet18((2, 32, 32, 3), 6),
-    "MobileNetV2, 64 x 64": lambda _: models.MobileNetV2((64, 64, 3), 6),
-    "DeepLabV3+, 65 x 49": lambda _: models.DeepLabV3Plus(
-        "resnet18", (65, 49, 3), 6
-    ),
-    "BERT of 4 layers": small_bert,
+    "ResNet-18": lambda _: models.ResNet18((64, 64, 3), 6),
+    "ResNet-18 on frames": lambda _: models.ResNet18((2, 32, 32, 3), 6),
+    "MobileNetV2": lambda _: models.MobileNetV2((64, 64, 3), 6),
+    "DeepLabV3+": lambda _: models.DeepLabV3Plus("resnet18", (65, 49, 3), 6),
+    "BERT": small_bert,
     "SmallConvNet": lambda _: models.SmallConvNet((32, 32, 3), 6),
     "SmallTextNet": lambda _: models.SmallTextNet(6),
     "SmallSegmenter": lambda _: models.SmallSegmenter((48, 64, 3), 6),
 }
-SMOKE = ("SmallConvNet",)
 
 
 def train(network):
@@ -100,20 +97,21 @@ def train(network):
         weight.assign(value)
 
 
-def export_all(student, folder):
+def export_all(folder, name):
     """Export one student to every format; print a line of JSON for each."""
-    network = keras.models.load_model(student, compile=False)
-    for name, ending in FORMATS.items():
-        path = pathlib.Path(folder) / f"exported{ending}"
-        row = {"format": name, "difference": None, "reason": None}
+    network = keras.models.load_model(folder / f"{name}.keras", compile=False)
+    backend = keras.backend.backend()
+    (folder / name / backend).mkdir(parents=True)
+    for form, ending in FORMATS.items():
+        path = folder / name / backend / f"exported{ending}"
+        row = {"network": name, "backend": backend, "format": form}
+        row.update(difference=None, reason=None)
         try:
             export_network(network, path)
             run = load_exported(path)
             row["difference"] = max(
                 relative_difference(
-                    network,
-                    run,
-                    random_inputs(network, batch, free, seed=batch),
+                    network, run, random_inputs(network, batch, free, batch)
                 )
                 for batch, free in SIZES
             )
@@ -125,30 +123,26 @@ def export_all(student, folder):
 def measure(names):
     """Return a row for each network, backend and format."""
     rows = []
-    for name in names:
-        with tempfile.TemporaryDirectory() as folder:
-            folder = pathlib.Path(folder)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        for name in names:
             network = NETWORKS[name](folder / "preset")
             train(network)
-            network.save(folder / "student.keras")
-            for backend in BACKENDS:
-                place = folder / backend
-                place.mkdir()
-                words = ["--student", folder / "student.keras", "--to", place]
-                printed = subprocess.run(
-                    [sys.executable, __file__, *map(str, words)],
-                    env={**os.environ, "KERAS_BACKEND": backend},
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                ).stdout
-                for line in printed.splitlines():
-                    if line.startswith("ROW "):
-                        row = json.loads(line.removeprefix("ROW "))
-                        rows.append(
-                            {"network": name, "backend": backend, **row}
-                        )
-                        print(rows[-1], file=sys.stderr, flush=True)
+            network.save(folder / f"{name}.keras")
+        for backend in BACKENDS:
+            process = subprocess.Popen(
+                [sys.executable, __file__, "--students", folder, *names],
+                env={**os.environ, "KERAS_BACKEND": backend},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            # Beside the rows, exporters print what they like.
+            for line in process.stdout:
+                if line.startswith("ROW "):
+                    print(line, end="", file=sys.stderr, flush=True)
+                    rows.append(json.loads(line.removeprefix("ROW ")))
+            process.wait()
     return rows
 
 
@@ -183,20 +177,22 @@ def cell(row):
 
 
 def main():
-    """Measure everything, or export one student (see `measure`)."""
+    """Measure everything, or export students that are there (`measure`)."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--smoke", action="store_true", help="one network")
+    parser.add_argument(
+        "networks", nargs="*", default=list(NETWORKS), help="default: all"
+    )
     parser.add_argument("--out", type=pathlib.Path, help="the rows as JSON")
-    parser.add_argument("--student", help=argparse.SUPPRESS)
-    parser.add_argument("--to", help=argparse.SUPPRESS)
+    parser.add_argument("--students", type=pathlib.Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.student:
-        export_all(options.student, options.to)
+    if options.students:
+        for name in options.networks:
+            export_all(options.students, name)
         return
-    rows = measure(SMOKE if options.smoke else tuple(NETWORKS))
+    rows = measure(options.networks)
     if options.out:
         options.out.write_text(json.dumps(rows, indent=1))
     print(table(rows))
