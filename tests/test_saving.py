@@ -1,5 +1,4 @@
 import keras
-import numpy as np
 import pytest
 
 from keras_c2kd import C2KD
@@ -99,7 +98,7 @@ def test_model_checkpoint_on_the_students_metric(tmp_path):
     assert logs["accuracy"] == pytest.approx(max(history["val_accuracy"]))
 
 
-def test_the_student_is_saved_and_loaded_without_the_package(tmp_path):
+def test_the_student_is_saved_as_the_plain_model_it_was(tmp_path):
     distiller = toy_distiller(C2KD(), student_features="relu_0")
     fit(distiller, 1)
     distiller.student.save(tmp_path / "visual.keras")
@@ -107,31 +106,6 @@ def test_the_student_is_saved_and_loaded_without_the_package(tmp_path):
     assert type(loaded) is type(toy_network(VISUAL))
     assert_same_weights(loaded, distiller.student)
     assert len(loaded.weights) == len(toy_network(VISUAL).weights)
-
-
-def test_the_student_is_exported(tmp_path):
-    # One sample: the program that Keras exports on PyTorch has a fixed batch.
-    inputs, _ = toy_data(1)
-    distiller = toy_distiller(C2KD())
-    fit(distiller, 1)
-    expected = distiller.student.predict(inputs[VISUAL], verbose=0)
-    if keras.backend.backend() == "torch":
-        # The format of PyTorch's own: a program that needs no Keras.
-        import torch
-
-        path = tmp_path / "visual.pt2"
-        distiller.student.export(path, format="torch", verbose=False)
-        program = torch.export.load(str(path)).module()
-        given = program(torch.from_numpy(inputs[VISUAL]))
-        given = given.detach().numpy()
-    else:
-        import tensorflow as tf
-
-        path = tmp_path / "visual"
-        distiller.student.export(path, format="tf_saved_model", verbose=False)
-        loaded = tf.saved_model.load(str(path))
-        given = loaded.serve(inputs[VISUAL]).numpy()
-    np.testing.assert_allclose(given, expected, atol=1e-5)
 
 
 def test_taps_given_as_tensors_are_saved_as_paths(tmp_path):

@@ -2,7 +2,6 @@
 
 import keras
 
-from keras_c2kd.layers import BatchNormalization
 from keras_c2kd.models.image_backbones import mobilenet_v2_backbone
 from keras_c2kd.models.image_backbones import resnet_backbone
 from keras_c2kd.models.named_stages import named_stages
@@ -279,11 +278,17 @@ def _block(maps, filters, kernel_size, name, rate=1, strides=1):
         data_format="channels_last",
         name=f"{name}_conv",
     )(maps)
-    maps = BatchNormalization(name=f"{name}_bn")(maps)
+    # Keras' own layer: a saved student loads without this package.
+    maps = keras.layers.BatchNormalization(
+        epsilon=1e-5, momentum=0.9, name=f"{name}_bn"
+    )(maps)
     return keras.layers.ReLU(name=name)(maps)
 
 
 def _resized(maps, size, name):
-    return keras.layers.Resizing(
-        *size, "bilinear", data_format="channels_last", name=name
-    )(maps)
+    # Keras' Resizing layer, where `training` is not given, puts all layers
+    # behind it into training mode: a plain `student(images)` would be wrong.
+    maps = keras.ops.image.resize(
+        maps, size, interpolation="bilinear", data_format="channels_last"
+    )
+    return keras.layers.Identity(name=name)(maps)

@@ -4,9 +4,9 @@ import keras
 
 from keras_c2kd.models.image_backbones import mobilenet_v2_backbone
 from keras_c2kd.models.image_backbones import resnet_backbone
-from keras_c2kd.models.named_stages import FoldFrames
-from keras_c2kd.models.named_stages import UnfoldFrames
+from keras_c2kd.models.named_stages import fold_frames
 from keras_c2kd.models.named_stages import named_stages
+from keras_c2kd.models.named_stages import unfold_frames
 
 
 def SmallConvNet(input_shape, num_classes, width=16, name="small_conv_net"):
@@ -175,8 +175,7 @@ def _classifier(network, stages, input_shape, num_classes, name):
         frames = input_shape[0]
         network = named_stages(network, stages, frames)
         inputs = keras.Input(input_shape)
-        maps = network(FoldFrames(name="fold_frames")(inputs))
-        maps = UnfoldFrames(frames, name="unfold_frames")(maps)
+        maps = unfold_frames(network(fold_frames(inputs)), frames)
         vector = layers.GlobalAveragePooling3D(name="pool")(maps)
     logits = layers.Dense(num_classes, name="logits")(vector)
     return keras.Model(inputs, logits, name=name)

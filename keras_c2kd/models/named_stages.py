@@ -4,43 +4,18 @@ import keras
 from keras import ops
 
 
-@keras.saving.register_keras_serializable("keras_c2kd")
-class FoldFrames(keras.layers.Layer):
-    """`(batch, frames, ...)` to `(batch * frames, ...)`."""
+def fold_frames(inputs):
+    """`(batch, frames, ...)` to `(batch * frames, ...)`.
 
-    def call(self, inputs):
-        """Return the frames as samples of their own."""
-        return ops.reshape(inputs, (-1, *inputs.shape[2:]))
-
-    def compute_output_shape(self, input_shape):
-        """Return the shape without the axis of frames."""
-        return (None, *input_shape[2:])
-
-
-@keras.saving.register_keras_serializable("keras_c2kd")
-class UnfoldFrames(keras.layers.Layer):
-    """`(batch * frames, ...)` back to `(batch, frames, ...)`.
-
-    Args:
-        frames: Integer, number of frames of a sample.
-        **kwargs: As for every Keras layer.
+    Of Keras' own operations, as all that a network is built of here: a saved
+    student loads without this package.
     """
+    return ops.reshape(inputs, (-1, *inputs.shape[2:]))
 
-    def __init__(self, frames, **kwargs):
-        super().__init__(**kwargs)
-        self.frames = frames
 
-    def call(self, inputs):
-        """Return the frames of a sample together."""
-        return ops.reshape(inputs, (-1, self.frames, *inputs.shape[1:]))
-
-    def compute_output_shape(self, input_shape):
-        """Return the shape with the axis of frames."""
-        return (None, self.frames, *input_shape[1:])
-
-    def get_config(self):
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "frames": self.frames}
+def unfold_frames(inputs, frames):
+    """`(batch * frames, ...)` back to `(batch, frames, ...)`."""
+    return ops.reshape(inputs, (-1, frames, *inputs.shape[1:]))
 
 
 def named_stages(network, stages, frames=None):
@@ -75,10 +50,10 @@ def named_stages(network, stages, frames=None):
         name = names.get(layer.name)
         if name is None:
             return outputs
-        if frames is None:
-            return keras.layers.Identity(name=name)(outputs)
-        outputs = UnfoldFrames(frames, name=name)(outputs)
-        return FoldFrames(name=f"{name}_folded")(outputs)
+        if frames is not None:
+            outputs = unfold_frames(outputs, frames)
+        outputs = keras.layers.Identity(name=name)(outputs)
+        return outputs if frames is None else fold_frames(outputs)
 
     return keras.models.clone_model(
         network, clone_function=lambda layer: layer, call_function=call

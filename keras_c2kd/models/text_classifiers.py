@@ -128,7 +128,10 @@ def SmallTextNet(num_classes, width=32, name="small_text_net"):
         key: keras.Input((None,), dtype="int32", name=key)
         for key in ("token_ids", "segment_ids", "padding_mask")
     }
-    mask = keras.ops.cast(inputs["padding_mask"], "float32")[..., None]
+    # Not `[..., None]`, for which LiteRT would need TensorFlow's kernels.
+    mask = keras.ops.expand_dims(
+        keras.ops.cast(inputs["padding_mask"], "float32"), -1
+    )
     maps = layers.Embedding(VOCABULARY_SIZE, width)(inputs["token_ids"])
     maps = maps + layers.Embedding(2, width)(inputs["segment_ids"])
     for number in (1, 2, 3, 4):

@@ -416,3 +416,14 @@ def test_the_network_for_trials_has_the_same_taps():
     for shape in ((16, 50, 1), (None, None, 3)):
         with pytest.raises(ValueError, match="at least 32 by 32"):
             SmallSegmenter(shape, 5)
+
+
+def test_a_plain_call_is_inference():
+    """As who deploys the network calls it, without a word on training."""
+    model = SmallSegmenter((32, 48, 3), 4)
+    x = random_logits(2, 32, 48, 3).astype("float32")
+    before = numpy_weights(model)
+    logits = keras.ops.convert_to_numpy(model(x))
+    expected = model.predict(x, verbose=0)
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    assert_same_weights(before, numpy_weights(model))

@@ -1,0 +1,254 @@
+"""Students as files of other runtimes, and what they answer there."""
+
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_c2kd.extras import import_extra
+
+_RUNNING = "Running an exported network"
+# Format of Keras' `export` and the backends that can write it, by ending.
+_FORMATS = {
+    ".onnx": ("onnx", ("tensorflow", "torch", "jax")),
+    ".xml": ("openvino", ("tensorflow", "torch")),
+    ".tflite": ("litert", ("tensorflow",)),
+    ".pt2": ("torch", ("torch",)),
+    "": ("tf_saved_model", ("tensorflow", "jax")),
+}
+
+
+def export_network(network, path):
+    """Write a network in the format that the ending of a path names.
+
+    `network.export` with what Keras leaves to its caller: the network is
+    called once, without which one that was just loaded is refused, and sizes
+    that are None, the batch size first, stay free in the file.
+
+    | path | format | backends that write it |
+    |---|---|---|
+    | `*.onnx` | ONNX | all three |
+    | `*.xml` (and `*.bin`) | OpenVINO | TensorFlow, PyTorch |
+    | `*.tflite` | LiteRT | TensorFlow |
+    | `*.pt2` | program of `torch.export` | PyTorch |
+    | a folder without an ending | SavedModel | TensorFlow, JAX |
+
+    Args:
+        network: Functional or sequential `keras.Model`.
+        path: Path of the file or folder to write.
+
+    Raises:
+        ValueError: If the ending is none of these, or the backend in use
+            cannot write the format.
+        ImportError: If a package of the extra `export` is missing.
+    """
+    path = pathlib.Path(path)
+    name, backends = _format_of(path)
+    backend = keras.backend.backend()
+    if backend not in backends:
+        raise ValueError(
+            f"Keras writes the format {name!r} with the backends "
+            f"{', '.join(backends)}. Received: {path.name!r} with "
+            f"KERAS_BACKEND={backend}. A .keras file "
+            "belongs to no backend: load it with one of those and export it "
+            "there."
+        )
+    example = keras.tree.map_structure(
+        lambda spec: keras.ops.zeros(_free_sizes_as(2, spec), spec.dtype),
+        network.input,
+    )
+    network(example, training=False)
+    options = {}
+    if name == "torch":
+        # Without it, Keras fixes the batch size to 1.
+        free = import_extra("torch", "torch", "Exporting").export.Dim.AUTO
+        sizes = keras.tree.map_structure(
+            lambda spec: {
+                axis: free
+                for axis, size in enumerate(spec.shape)
+                if size is None
+            },
+            network.input,
+        )
+        options["dynamic_shapes"] = [(sizes,)]
+    try:
+        network.export(str(path), format=name, verbose=False, **options)
+    except ImportError as error:
+        raise ImportError(
+            f"Exporting to {name} with KERAS_BACKEND={backend} needs a package "
+            f"that cannot be imported ({error}). Install it with: pip install "
+            '"keras_c2kd[export]"'
+        ) from error
+
+
+def load_exported(path):
+    """Load an exported network in the runtime of its format.
+
+    No Keras takes part: ONNX Runtime, OpenVINO, LiteRT, PyTorch or TensorFlow
+    run the file, in float32 on the CPU.
+
+    Args:
+        path: Path that `export_network` has written.
+
+    Returns:
+        Function from an array, or a dict of arrays by the names of the
+        network's inputs, to the array of its output.
+
+    Raises:
+        ValueError: If the ending of the path is none of the formats'.
+        ImportError: If the runtime is not installed (extra `export`).
+    """
+    name, _ = _format_of(pathlib.Path(path))
+    return _RUNTIMES[name](str(path))
+
+
+def random_inputs(network, batch_size, free_size=16, seed=0):
+    """Draw inputs for a network: normal floats, integers 0 and 1.
+
+    Args:
+        network: Functional or sequential `keras.Model`.
+        batch_size: Integer.
+        free_size: Integer, for other sizes that are None, such as the number
+            of tokens. Defaults to `16`.
+        seed: Integer. Defaults to `0`.
+
+    Returns:
+        Array, or dict of arrays, as the network takes it.
+    """
+    random = np.random.default_rng(seed)
+
+    def draw(spec):
+        shape = (batch_size, *_free_sizes_as(free_size, spec)[1:])
+        if "int" in spec.dtype:
+            return random.integers(0, 2, shape).astype(spec.dtype)
+        return random.normal(size=shape).astype(spec.dtype)
+
+    return keras.tree.map_structure(draw, network.input)
+
+
+def relative_difference(network, run, inputs):
+    """Compare an exported network with the one it was exported from.
+
+    Args:
+        network: `keras.Model`.
+        run: Function that `load_exported` returned.
+        inputs: Array or dict of arrays.
+
+    Returns:
+        Float: the largest difference of two logits, as a share of the largest
+        logit.
+    """
+    expected = network.predict(inputs, verbose=0)
+    actual = run(inputs)
+    if actual.shape != expected.shape:
+        return float("inf")
+    return float(np.abs(actual - expected).max() / np.abs(expected).max())
+
+
+def _format_of(path):
+    if path.suffix not in _FORMATS:
+        raise ValueError(
+            "The ending of the path tells the format: "
+            f"{', '.join(filter(None, _FORMATS))}, or none for the folder of a "
+            f"SavedModel. Received: {str(path)!r}"
+        )
+    return _FORMATS[path.suffix]
+
+
+def _free_sizes_as(size, spec):
+    return [size if known is None else known for known in spec.shape]
+
+
+def _by_name(inputs, names):
+    """Match the inputs with the names that a file has for them.
+
+    Args:
+        inputs: Array, or dict of arrays.
+        names: List of the names of each input: one file names an input
+            `tokens`, others `serving_default_tokens:0` or two names at once.
+
+    Returns:
+        List of arrays, in the order of the names.
+    """
+    if not isinstance(inputs, dict):
+        return [inputs]
+    return [
+        next(array for key, array in inputs.items() if key in str(name))
+        for name in names
+    ]
+
+
+def _run_with_onnx_runtime(path):
+    runtime = import_extra("onnxruntime", "export", _RUNNING)
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [node.name for node in session.get_inputs()]
+
+    def run(inputs):
+        arrays = _by_name(inputs, names)
+        return session.run(None, dict(zip(names, arrays)))[0]
+
+    return run
+
+
+def _run_with_openvino(path):
+    openvino = import_extra("openvino", "export", _RUNNING)
+    # By default it computes in bfloat16 where the processor can.
+    compiled = openvino.Core().compile_model(
+        path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    names = [node.get_names() for node in compiled.inputs]
+
+    def run(inputs):
+        return compiled(_by_name(inputs, names))[0]
+
+    return run
+
+
+def _run_with_litert(path):
+    litert = import_extra("ai_edge_litert.interpreter", "export", _RUNNING)
+    interpreter = litert.Interpreter(path)
+    details = interpreter.get_input_details()
+    output = interpreter.get_output_details()[0]["index"]
+
+    def run(inputs):
+        arrays = _by_name(inputs, [detail["name"] for detail in details])
+        for detail, array in zip(details, arrays):
+            interpreter.resize_tensor_input(detail["index"], array.shape)
+        interpreter.allocate_tensors()
+        for detail, array in zip(details, arrays):
+            interpreter.set_tensor(detail["index"], array)
+        interpreter.invoke()
+        return interpreter.get_tensor(output)
+
+    return run
+
+
+def _run_with_torch(path):
+    torch = import_extra("torch", "torch", _RUNNING)
+    program = torch.export.load(path).module()
+
+    def run(inputs):
+        tensors = keras.tree.map_structure(torch.from_numpy, inputs)
+        with torch.no_grad():
+            return program(tensors).numpy()
+
+    return run
+
+
+def _run_with_tensorflow(path):
+    tensorflow = import_extra("tensorflow", "tensorflow", _RUNNING)
+    network = tensorflow.saved_model.load(path)
+
+    def run(inputs):
+        return network.serve(inputs).numpy()
+
+    return run
+
+
+_RUNTIMES = {
+    "onnx": _run_with_onnx_runtime,
+    "openvino": _run_with_openvino,
+    "litert": _run_with_litert,
+    "torch": _run_with_torch,
+    "tf_saved_model": _run_with_tensorflow,
+}
