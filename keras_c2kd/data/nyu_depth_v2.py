@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 
+from keras_c2kd.data.matlab_files import read_matlab_array
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.media import reader_module
 from keras_c2kd.data.paired_dataset import Sample
@@ -162,7 +163,7 @@ def load_nyu_depth_v2(
     Raises:
         ValueError: If a file or a part of it is missing, they do not fit one
             another, or an argument is not one of those named.
-        ImportError: If h5py or scipy is not installed (extra `data`).
+        ImportError: If h5py is not installed (extra `data`).
 
     Reference: Silberman et al., ECCV 2012; no licence is stated. Huo et al.,
     CVPR 2024, section 4.2.
@@ -412,8 +413,7 @@ def _read_mat(path, key):
             with reader_module("h5py").File(path, "r") as file:
                 array = _array(file, key)[()].T
         else:
-            loadmat = reader_module("scipy.io").loadmat
-            array = loadmat(path, variable_names=[key])[key]
+            array = read_matlab_array(path, key)
         if array.dtype.kind not in "iuf":
             raise ValueError(f"{key!r} has no numbers")
         return array

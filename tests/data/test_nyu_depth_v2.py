@@ -374,12 +374,9 @@ def test_bad_arguments(root):
         load(root, evaluation_size=(24, 39)).test[0]
 
 
-@pytest.mark.parametrize(
-    ("module", "package"), [("h5py", "h5py"), ("scipy.io", "scipy")]
-)
-def test_a_missing_reader_names_the_extra(root, monkeypatch, module, package):
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=f"needs {package}") as caught:
+def test_a_missing_reader_names_the_extra(root, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match="needs h5py") as caught:
         load(root)
     assert 'pip install "keras_c2kd[data]"' in str(caught.value)
 

@@ -9,7 +9,7 @@ import hypothesis
 import keras
 
 # JAX and TensorFlow compile or trace a program for every shape.
-_EXAMPLES = 12 if keras.backend.backend() == "torch" else 3
+_EXAMPLES = 12 if keras.backend.backend() == "torch" else 2
 _COMMON = {
     "deadline": None,
     "suppress_health_check": [
