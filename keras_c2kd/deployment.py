@@ -23,7 +23,9 @@ def export_network(network, path):
 
     `network.export` with what Keras leaves to its caller: the network is
     called once, without which one that was just loaded is refused, and sizes
-    that are None, the batch size first, stay free in the file.
+    that are None, the batch size first, stay free in the file. (Keras on JAX
+    writes no ONNX of several inputs with a free length, such as tokens and
+    their mask: it cannot know that they are equally long.)
 
     | path | format | backends that write it |
     |---|---|---|
@@ -58,19 +60,7 @@ def export_network(network, path):
         network.input,
     )
     network(example, training=False)
-    options = {}
-    if name == "torch":
-        # Without it, Keras fixes the batch size to 1.
-        free = import_extra("torch", "torch", "Exporting").export.Dim.AUTO
-        sizes = keras.tree.map_structure(
-            lambda spec: {
-                axis: free
-                for axis, size in enumerate(spec.shape)
-                if size is None
-            },
-            network.input,
-        )
-        options["dynamic_shapes"] = [(sizes,)]
+    options = _free_sizes(network, name)
     try:
         network.export(str(path), format=name, verbose=False, **options)
     except ImportError as error:
@@ -153,6 +143,34 @@ def _format_of(path):
             f"SavedModel. Received: {str(path)!r}"
         )
     return _FORMATS[path.suffix]
+
+
+def _free_sizes(network, name):
+    """Return what `export` must be told of sizes that are None."""
+    if name == "torch":
+        # Without it, Keras fixes the batch size to 1.
+        free = import_extra("torch", "torch", "Exporting").export.Dim.AUTO
+        sizes = keras.tree.map_structure(
+            lambda spec: {
+                axis: free
+                for axis, size in enumerate(spec.shape)
+                if size is None
+            },
+            network.input,
+        )
+        return {"dynamic_shapes": [(sizes,)]}
+    if name == "tf_saved_model" and keras.backend.backend() == "jax":
+        # Sizes of the same axis have the same name: they are equal. Keras
+        # names those of each input differently.
+        sizes = keras.tree.map_structure(
+            lambda spec: ", ".join(
+                f"size_{axis}" if size is None else str(size)
+                for axis, size in enumerate(spec.shape)
+            ),
+            network.input,
+        )
+        return {"jax2tf_kwargs": {"polymorphic_shapes": [sizes]}}
+    return {}
 
 
 def _free_sizes_as(size, spec):
