@@ -10,7 +10,7 @@ from keras_c2kd.extras import import_extra
 _RUNNING = "Running an exported network"
 # Format of Keras' `export` and the backends that can write it, by ending.
 _FORMATS = {
-    ".onnx": ("onnx", ("tensorflow", "torch", "jax")),
+    ".onnx": ("onnx", ("tensorflow", "torch")),
     ".xml": ("openvino", ("tensorflow", "torch")),
     ".tflite": ("litert", ("tensorflow",)),
     ".pt2": ("torch", ("torch",)),
@@ -23,13 +23,11 @@ def export_network(network, path):
 
     `network.export` with what Keras leaves to its caller: the network is
     called once, without which one that was just loaded is refused, and sizes
-    that are None, the batch size first, stay free in the file. (Keras on JAX
-    writes no ONNX of several inputs with a free length, such as tokens and
-    their mask: it cannot know that they are equally long.)
+    that are None, the batch size first, stay free in the file.
 
     | path | format | backends that write it |
     |---|---|---|
-    | `*.onnx` | ONNX | all three |
+    | `*.onnx` | ONNX | TensorFlow, PyTorch |
     | `*.xml` (and `*.bin`) | OpenVINO | TensorFlow, PyTorch |
     | `*.tflite` | LiteRT | TensorFlow |
     | `*.pt2` | program of `torch.export` | PyTorch |
