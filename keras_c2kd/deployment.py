@@ -10,7 +10,7 @@ from keras_c2kd.extras import import_extra
 _RUNNING = "Running an exported network"
 # Format of Keras' `export` and the backends that can write it, by ending.
 _FORMATS = {
-    ".onnx": ("onnx", ("tensorflow", "torch", "jax")),
+    ".onnx": ("onnx", ("tensorflow", "torch")),
     ".xml": ("openvino", ("tensorflow", "torch")),
     ".tflite": ("litert", ("tensorflow",)),
     ".pt2": ("torch", ("torch",)),
@@ -27,7 +27,7 @@ def export_network(network, path):
 
     | path | format | backends that write it |
     |---|---|---|
-    | `*.onnx` | ONNX | all three |
+    | `*.onnx` | ONNX | TensorFlow, PyTorch |
     | `*.xml` (and `*.bin`) | OpenVINO | TensorFlow, PyTorch |
     | `*.tflite` | LiteRT | TensorFlow |
     | `*.pt2` | program of `torch.export` | PyTorch |
@@ -58,19 +58,7 @@ def export_network(network, path):
         network.input,
     )
     network(example, training=False)
-    options = {}
-    if name == "torch":
-        # Without it, Keras fixes the batch size to 1.
-        free = import_extra("torch", "torch", "Exporting").export.Dim.AUTO
-        sizes = keras.tree.map_structure(
-            lambda spec: {
-                axis: free
-                for axis, size in enumerate(spec.shape)
-                if size is None
-            },
-            network.input,
-        )
-        options["dynamic_shapes"] = [(sizes,)]
+    options = _free_sizes(network, name)
     try:
         network.export(str(path), format=name, verbose=False, **options)
     except ImportError as error:
@@ -153,6 +141,34 @@ def _format_of(path):
             f"SavedModel. Received: {str(path)!r}"
         )
     return _FORMATS[path.suffix]
+
+
+def _free_sizes(network, name):
+    """Return what `export` must be told of sizes that are None."""
+    if name == "torch":
+        # Without it, Keras fixes the batch size to 1.
+        free = import_extra("torch", "torch", "Exporting").export.Dim.AUTO
+        sizes = keras.tree.map_structure(
+            lambda spec: {
+                axis: free
+                for axis, size in enumerate(spec.shape)
+                if size is None
+            },
+            network.input,
+        )
+        return {"dynamic_shapes": [(sizes,)]}
+    if name == "tf_saved_model" and keras.backend.backend() == "jax":
+        # Sizes of the same axis have the same name: they are equal. Keras
+        # names those of each input differently.
+        sizes = keras.tree.map_structure(
+            lambda spec: ", ".join(
+                f"size_{axis}" if size is None else str(size)
+                for axis, size in enumerate(spec.shape)
+            ),
+            network.input,
+        )
+        return {"jax2tf_kwargs": {"polymorphic_shapes": [sizes]}}
+    return {}
 
 
 def _free_sizes_as(size, spec):

@@ -15,7 +15,7 @@ BACKEND = keras.backend.backend()
 ENDINGS = {
     "tensorflow": (".onnx", ".xml", ".tflite", ""),
     "torch": (".onnx", ".xml", ".pt2"),
-    "jax": (".onnx", ""),
+    "jax": ("",),
 }[BACKEND]
 TOLERANCE = 1e-5
 
