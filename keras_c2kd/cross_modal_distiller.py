@@ -326,6 +326,11 @@ class CrossModalDistiller(keras.Model):
         """
         if not _is_training_output(y_pred):
             logits = _logits_of(y_pred, "student")
+            if devices.number() > 1 and devices.processes()[1] == 1:
+                student = {"student": {"logits": logits}}
+                targets = self._targets(y, student, sample_weight)
+                terms = map(self._aggregate_additional_loss, self.losses)
+                return sum(terms, targets.supervised_loss(logits))
             weights = _row_weights(sample_weight, logits)
             return super().compute_loss(x, y, logits, _copy(weights))
         targets = self._targets(y, y_pred, sample_weight)

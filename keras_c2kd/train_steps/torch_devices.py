@@ -24,7 +24,12 @@ def distribute(devices):
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group()
+    store, rank, size = next(dist.rendezvous("env://"))
+    # Under torchrun, processes that are started again would find the
+    # addresses of those that died.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = dist.PrefixStore(f"attempt_{attempt}", store)
+    dist.init_process_group(store=store, rank=rank, world_size=size)
     try:
         yield
     finally:
@@ -180,7 +185,9 @@ def forward(distiller):
                 *distiller.variables,
                 *distiller.optimizer.variables,
             ):
-                dist.broadcast(variable.value.detach(), 0)
+                value = variable.value.detach().contiguous()
+                dist.broadcast(value, 0)
+                variable.value.copy_(value)
         module = torch.nn.parallel.DistributedDataParallel(
             _Forward(distiller, variables), static_graph=True
         )

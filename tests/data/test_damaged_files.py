@@ -2,6 +2,8 @@ import pytest
 
 from tests.data import damaged_files
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.mark.parametrize("kind", damaged_files.KINDS)
 def test_damaged_files_are_read_or_refused(kind, tmp_path):

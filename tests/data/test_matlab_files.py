@@ -4,6 +4,8 @@ import scipy.io
 
 from keras_c2kd.data.matlab_files import read_matlab_array
 
+pytestmark = pytest.mark.backend_free
+
 SHAPES = [(1, 1), (1, 3), (7, 1), (3, 5), (2, 3, 4), (0, 0)]
 
 

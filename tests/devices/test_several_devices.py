@@ -168,7 +168,8 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(backend, tmp_path):
         # torchrun starts all of its processes again.
         result = printed(dying)
     else:
-        assert dying.wait() == -9
+        dying.communicate()
+        assert dying.returncode == -9
         result = printed(
             start(backend, number, "interrupted", str(killed), "die")
         )
