@@ -248,7 +248,13 @@ def _parse(study, description, arguments):
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     cores = os.cpu_count() or 1
     parser.add_argument("--processes", type=int, default=cores)
+    parser.add_argument("--devices")
     own, others = parser.parse_known_args(arguments)
+    if own.devices is not None:
+        raise ValueError(
+            "The networks of a study are small: processes share its runs. "
+            f"Received: --devices {own.devices}. Use --processes."
+        )
     summary = description.partition("\n")[0]
     help_text = (
         f"{summary} One option besides those below: --processes NUMBER, that "

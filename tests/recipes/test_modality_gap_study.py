@@ -238,6 +238,7 @@ def test_networks_are_small_and_have_their_stages(study):
         (["--student", "b"], "student of this study is 'a'.*--student b"),
         (["--processes", "0"], "At least one process.*--processes 0"),
         (["--profile", "x"], "hundreds of runs.*--profile x"),
+        (["--devices", "2"], "networks of a study are small.*--devices 2"),
     ],
 )
 def test_bad_words_are_refused(study, words, message):
