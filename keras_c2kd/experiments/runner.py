@@ -178,7 +178,7 @@ class Runner:
             ranked = splits.train.select(seen)
             ranked = ranked.evaluation(self.recipe.ranked_pairs)
             callbacks.append(RankDistortion(ranked))
-        if self.profile is not None:
+        if self.profile is not None and devices.is_first_process():
             callbacks.append(ProfileSteps(self.profile / run.name))
         if state.epoch < self.settings.epochs:
             distiller.fit(
