@@ -121,6 +121,14 @@ def is_first_process():
     return _engine().is_first_process()
 
 
+def clear_session():
+    """Forget Keras' state, as `keras.utils.clear_session`, not the engine's.
+
+    Keras itself forgets which devices are in use.
+    """
+    _engine().clear_session()
+
+
 def wait_for_all():
     """Wait until every process is here."""
     _engine().wait_for_all()

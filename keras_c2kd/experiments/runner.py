@@ -99,7 +99,7 @@ class Runner:
             return self._identities[run]
         # Layers number their names; a clear session makes them the same in
         # every process, so that a resumed run finds its file.
-        keras.utils.clear_session()
+        devices.clear_session()
         method = self.method(run)
         found = self._identities[run] = (
             run.name,
@@ -146,7 +146,7 @@ class Runner:
         """
         start = time.monotonic()
         # What earlier runs left in memory.
-        keras.utils.clear_session()
+        devices.clear_session()
         name, identity = self.identify(run)
         splits = self.splits(run.seed)
         distiller, scores = self._distiller(run, splits)

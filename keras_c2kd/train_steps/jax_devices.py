@@ -106,6 +106,13 @@ def is_first_process():
     return jax.process_index() == 0
 
 
+def clear_session():
+    """Forget Keras' state, and keep the distribution."""
+    distribution = keras.distribution.distribution()
+    keras.utils.clear_session()
+    keras.distribution.set_distribution(distribution)
+
+
 def wait_for_all():
     """Wait for all hosts."""
     if jax.process_count() > 1:

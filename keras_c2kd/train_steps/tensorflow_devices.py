@@ -3,6 +3,7 @@
 import contextlib
 import os
 
+import keras
 import tensorflow as tf
 
 
@@ -13,8 +14,17 @@ def distribute(devices):
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     else:
         strategy = tf.distribute.MirroredStrategy(_devices(devices))
-    with strategy.scope():
-        yield
+    with contextlib.ExitStack() as scopes:
+        scopes.enter_context(strategy.scope())
+        _entered.append((strategy, scopes))
+        try:
+            yield
+        finally:
+            _entered.pop()
+
+
+# Strategies, and what is to be closed to leave their scopes.
+_entered = []
 
 
 def _devices(devices):
@@ -126,6 +136,15 @@ def is_first_process():
     if resolver is None or not resolver.task_type:
         return True
     return resolver.task_type in ("chief", "worker") and resolver.task_id == 0
+
+
+def clear_session():
+    """Forget Keras' state; leave the strategies' scopes before, and return."""
+    for _, scopes in _entered:
+        scopes.close()
+    keras.utils.clear_session()
+    for strategy, scopes in _entered:
+        scopes.enter_context(strategy.scope())
 
 
 def wait_for_all():

@@ -4,6 +4,7 @@ import contextlib
 import os
 import types
 
+import keras
 import torch
 import torch.distributed as dist
 
@@ -70,6 +71,11 @@ def processes():
 def is_first_process():
     """Return whether this is the first process."""
     return index() == 0
+
+
+def clear_session():
+    """Forget Keras' state; the processes know each other all the same."""
+    keras.utils.clear_session()
 
 
 def wait_for_all():
