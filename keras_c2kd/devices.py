@@ -111,6 +111,15 @@ def first_batch(iterator):
     return _engine().first_batch(iterator)
 
 
+def predict_on_batch(network, inputs):
+    """Return `network.predict_on_batch(inputs)`, each row once.
+
+    With a strategy, Keras returns the rows once for each device.
+    """
+    rows = len(keras.tree.flatten(inputs)[0])
+    return network.predict_on_batch(inputs)[:rows]
+
+
 def as_logs(step):
     """Return what a step returns in the form in which Keras takes it."""
     return _engine().as_logs(step)

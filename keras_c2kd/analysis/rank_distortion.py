@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_c2kd import devices
 from keras_c2kd.modalities import modality_input
 from keras_c2kd.ops import kendall_rank_correlation
 
@@ -40,7 +41,9 @@ class RankDistortion(keras.callbacks.Callback):
         for index in range(len(self.dataset)):
             inputs = self.dataset[index][0]
             teacher, student = (
-                network.predict_on_batch(modality_input(inputs, modality))
+                devices.predict_on_batch(
+                    network, modality_input(inputs, modality)
+                )
                 for network, modality in (
                     (self.model.teacher, self.model.teacher_modality),
                     (self.model.student, self.model.student_modality),
@@ -49,8 +52,8 @@ class RankDistortion(keras.callbacks.Callback):
             shape = tuple(teacher.shape)
             if shape not in self._correlate:
                 self._correlate[shape] = _compiled_correlation(shape)
-            correlation = self._correlate[shape].predict_on_batch(
-                [teacher, student]
+            correlation = devices.predict_on_batch(
+                self._correlate[shape], [teacher, student]
             )
             distorted.append(np.asarray(correlation) < self.threshold)
         if logs is not None:

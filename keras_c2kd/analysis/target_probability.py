@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_c2kd import devices
 from keras_c2kd.modalities import modality_input
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import target_log_probabilities
@@ -26,7 +27,8 @@ def mean_target_probability(network, modality, dataset):
     total, count = 0.0, 0
     for index in range(len(dataset)):
         inputs, labels = dataset[index]
-        logits = network.predict_on_batch(modality_input(inputs, modality))
+        own_input = modality_input(inputs, modality)
+        logits = devices.predict_on_batch(network, own_input)
         logarithms = target_log_probabilities(full_precision(logits), labels)
         probabilities = keras.ops.exp(logarithms[..., 0])
         total += float(keras.ops.sum(probabilities))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from keras_c2kd import devices
 from keras_c2kd.analysis import MeanIoU
 from keras_c2kd.analysis.target_probability import mean_target_probability
 from keras_c2kd.data.scene_dataset import IGNORED
@@ -125,7 +126,7 @@ class DenseTraining(Training):
         metric = _mean_iou(len(classes))
         for index in range(len(dataset)):
             inputs, labels = dataset[index]
-            logits = network.predict_on_batch(inputs[modality])
+            logits = devices.predict_on_batch(network, inputs[modality])
             metric.update_state(labels, logits)
         counts = keras.ops.convert_to_numpy(metric.total_cm)
         hits = np.diag(counts)
