@@ -31,6 +31,8 @@ def test_there_must_be_a_device():
 
 
 def test_more_devices_than_there_are_are_refused():
+    # A CPU that was used is divided no more.
+    keras.ops.convert_to_numpy(keras.ops.ones(1) + 1.0)
     with pytest.raises(ValueError, match="(?s)Received.*(99|has 1)"):
         with keras_c2kd.distribute(99):
             raise AssertionError("There are not so many.")
@@ -72,3 +74,20 @@ def test_dlb_needs_equal_parts(monkeypatch):
     monkeypatch.setattr(devices, "number", lambda: 4)
     with pytest.raises(ValueError, match="batch_size=6 for 4 devices"):
         distiller.method.run_student(None, toy_data(4)[0]["visual"], {})
+
+
+def test_devices_stay_in_use_when_the_state_is_cleared():
+    def is_distributed():
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            return tf.distribute.has_strategy()
+        return keras.distribution.distribution() is not None
+
+    with keras_c2kd.distribute(1):
+        inside = is_distributed()
+        # PyTorch's processes are known to PyTorch alone.
+        assert inside == (keras.backend.backend() != "torch")
+        devices.clear_session()
+        assert is_distributed() == inside
+    assert not is_distributed()

@@ -42,7 +42,7 @@ CASES = {
 }
 
 
-def train(name, number):
+def train(name):
     """Return the history of two epochs and the weights."""
     keras.utils.set_random_seed(0)
     loss = keras.losses.SparseCategoricalCrossentropy(
@@ -68,6 +68,8 @@ def train(name, number):
         verbose=0,
         validation_data=toy_data(BATCH_SIZE, seed=1),
     ).history
+    predicted = devices.predict_on_batch(distiller.student, inputs["visual"])
+    assert len(predicted) == samples
     weights = [w.ravel().tolist() for w in numpy_weights(distiller)]
     return {"history": history, "weights": weights}
 
@@ -77,7 +79,11 @@ def main(number, names):
     results = {}
     with keras_c2kd.distribute(int(number)):
         for name in names:
-            results[name] = train(name, int(number))
+            # As between the runs of a recipe.
+            devices.clear_session()
+            together = int(number) > 1 or devices.is_asked_for()
+            assert (devices.in_use() > 1) == together
+            results[name] = train(name)
         if devices.is_first_process():
             print(json.dumps(results), flush=True)
         devices.wait_for_all()
