@@ -275,7 +275,7 @@ def test_a_state_names_its_own_files(tmp_path, change):
     "change",
     [
         {"network": "../other.keras"},
-        {"network": "/tmp/other.keras"},
+        {"network": "/elsewhere/other.keras"},
         {"network": ".."},
         {"network": 3},
         {"network": "other.h5"},
