@@ -7,24 +7,25 @@ import keras
 from keras import ops
 
 from keras_c2kd import devices
+from keras_c2kd.batch_targets import batch_targets
+from keras_c2kd.batch_targets import copied
+from keras_c2kd.batch_targets import row_weights
+from keras_c2kd.checked_model import CheckedModel
 from keras_c2kd.data_checks import BatchRules
-from keras_c2kd.data_shares import own_share
-from keras_c2kd.feature_taps import FeatureTaps
+from keras_c2kd.data_checks import label_rules
+from keras_c2kd.feature_taps import taps_of_method
 from keras_c2kd.methods import C2KD
-from keras_c2kd.methods import Targets
 from keras_c2kd.modalities import has_modality
 from keras_c2kd.modalities import modality_input
 from keras_c2kd.modalities import modality_keys
 from keras_c2kd.network_checks import check_activation
 from keras_c2kd.network_checks import check_logits
 from keras_c2kd.network_checks import check_pair
-from keras_c2kd.non_finite_loss import StopOnNonFiniteLoss
 from keras_c2kd.normalization_across_devices import NormalizationAcrossDevices
 from keras_c2kd.ops import full_precision
-from keras_c2kd.ops import full_precision_dtype
+from keras_c2kd.optimizer_of_sides import optimizer_of_sides
 from keras_c2kd.teacher_freezing import TeacherFreezing
 from keras_c2kd.teacher_metrics import TeacherMetrics
-from keras_c2kd.train_steps import KeepVariables
 from keras_c2kd.train_steps import named_scope
 from keras_c2kd.train_steps import train_step_of_backend
 
@@ -32,7 +33,7 @@ _SIDES = ("student", "teacher")
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
-class CrossModalDistiller(keras.Model):
+class CrossModalDistiller(CheckedModel):
     """Trains a network of one modality with the help of another modality.
 
     Two sensors are there at training time, one at deployment. The distiller
@@ -147,12 +148,12 @@ class CrossModalDistiller(keras.Model):
         self.synchronize_batch_norm = synchronize_batch_norm
         self.check_data = check_data
         taps = {
-            "student": _taps(
+            "student": taps_of_method(
                 student, student_features, method.student_features, "student"
             )
         }
         if teacher is not None:
-            taps["teacher"] = _taps(
+            taps["teacher"] = taps_of_method(
                 teacher, teacher_features, method.teacher_features, "teacher"
             )
         # Keras would track the extractors of a dict or list as layers.
@@ -180,7 +181,6 @@ class CrossModalDistiller(keras.Model):
         self._evaluating = False
         # Whether the metrics are of a part of the batches, as in training.
         self._shares_metrics = False
-        self._data_checks = None
         self.built = True
 
     def _check_something_trains(self):
@@ -327,13 +327,13 @@ class CrossModalDistiller(keras.Model):
         if not _is_training_output(y_pred):
             logits = _logits_of(y_pred, "student")
             if devices.number() > 1 and devices.processes()[1] == 1:
-                student = {"student": {"logits": logits}}
-                targets = self._targets(y, student, sample_weight)
+                targets = self._targets(y, logits, sample_weight)
                 terms = map(self._aggregate_additional_loss, self.losses)
                 return sum(terms, targets.supervised_loss(logits))
-            weights = _row_weights(sample_weight, logits)
-            return super().compute_loss(x, y, logits, _copy(weights))
-        targets = self._targets(y, y_pred, sample_weight)
+            weights = copied(row_weights(sample_weight, logits))
+            return super().compute_loss(x, y, logits, weights)
+        logits = y_pred["student"]["logits"]
+        targets = self._targets(y, logits, sample_weight)
         with named_scope("losses"):
             losses, diagnostics = self.method.compute_losses(y_pred, targets)
         share, size = devices.share_of_rows(ops.shape(targets.labels)[0])
@@ -367,45 +367,10 @@ class CrossModalDistiller(keras.Model):
             return outputs, y, sample_weight
         return devices.gather_rows((outputs, y, sample_weight))
 
-    def _targets(self, y, outputs, sample_weight):
-        """Bring labels, sample weights and ignored rows into one shape."""
-        logits = outputs["student"]["logits"]
-        labels = y
-        if len(y.shape) == len(logits.shape):
-            is_one_hot = y.shape[-1] == logits.shape[-1]
-            labels = ops.argmax(y, -1) if is_one_hot else ops.squeeze(y, -1)
-        labels = ops.cast(labels, "int32")
-        valid = share = None
+    def _targets(self, y, logits, sample_weight):
         ignored = getattr(self.loss, "ignore_class", None)
-        if ignored is not None:
-            valid = labels != ignored
-            labels = ops.where(valid, labels, ops.zeros_like(labels))
-        row_weights = weights = _row_weights(sample_weight, logits)
-        if valid is not None:
-            counted = ops.cast(valid, full_precision_dtype())
-            own_share = share = ops.mean(counted)
-            if devices.number() > 1:
-                rows, _ = devices.share_of_rows(ops.shape(counted)[0])
-                share = devices.add_up(share * rows) / devices.number()
-            counted = ops.divide_no_nan(counted, share)
-            weights = counted if weights is None else weights * counted
-
-        def supervised_loss(logits):
-            loss = self._compile_loss(y, logits, _copy(row_weights))
-            if valid is None or devices.number() == 1:
-                return loss
-            # Keras takes the mean over the rows that count on this device.
-            return loss * ops.divide_no_nan(own_share, share)
-
-        return Targets(
-            labels=labels,
-            weights=weights,
-            valid=valid,
-            supervised_loss=supervised_loss,
-            sample_weights=_mean_of_samples(sample_weight),
-            given_labels=y,
-            loss=self._compile_loss,
-            valid_share=share,
+        return batch_targets(
+            y, logits, sample_weight, self._compile_loss, ignored
         )
 
     def track_loss(self, loss, outputs):
@@ -515,8 +480,11 @@ class CrossModalDistiller(keras.Model):
         if self.teacher is not None and any(metrics):
             teacher_metrics = TeacherMetrics(*metrics)
         super().compile(
-            optimizer=self._optimizer_of_both(
-                arguments["optimizer"], teacher_optimizer
+            optimizer=optimizer_of_sides(
+                arguments["optimizer"],
+                teacher_optimizer,
+                self.teacher,
+                self.method,
             ),
             loss=loss,
             **kwargs,
@@ -524,167 +492,6 @@ class CrossModalDistiller(keras.Model):
         self._teacher_metrics = teacher_metrics
         # Keras would track the metrics of a dict as the model's own.
         self._compile_arguments = types.SimpleNamespace(config=arguments)
-
-    def _optimizer_of_both(self, optimizer, teacher_optimizer):
-        if teacher_optimizer is None:
-            return optimizer
-        if self.teacher is None:
-            raise ValueError(
-                "`teacher_optimizer` needs a teacher. Received: teacher=None"
-            )
-        if teacher_optimizer is optimizer:
-            raise ValueError(
-                "`teacher_optimizer` must be another object than `optimizer`:"
-                " each keeps its own state. Received the same one twice."
-            )
-        for one in (optimizer, teacher_optimizer):
-            if isinstance(one, keras.optimizers.LossScaleOptimizer):
-                raise ValueError(
-                    "Two optimizers share one loss scale: there is one loss, "
-                    "and an overflow on either side skips the step of both. "
-                    f"Received: {one.name!r}, a LossScaleOptimizer. Pass its "
-                    "inner optimizer; under mixed_float16 the loss is scaled."
-                )
-        side = [*self.teacher.variables]
-        for layer in self.method._flatten_layers(include_self=False):
-            if layer.name.startswith("teacher_"):
-                side.extend(layer.variables)
-        return keras.optimizers.MultiOptimizer(
-            _OptimizerOfSide(optimizer, teacher_optimizer, side)
-        )
-
-    def get_compile_config(self):
-        """Return the arguments of `compile()`, serialised."""
-        if not self.compiled:
-            return {}
-        return keras.saving.serialize_keras_object(
-            self._compile_arguments.config
-        )
-
-    def compile_from_config(self, config):
-        """Compile as `get_compile_config()` says, optimizer state included."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
-    # Training and data.
-
-    def fit(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        **kwargs,
-    ):
-        """Train; as `keras.Model.fit`, on batches keyed by modality.
-
-        Raises:
-            ValueError: If the data break a rule, before they are trained on:
-                a missing modality, unequal sizes, labels of a wrong shape or
-                range, NaN or infinity, an empty data set.
-            FloatingPointError: If a loss term is no longer finite.
-        """
-        self._assert_compile_called("fit")
-        self._check_devices()
-        weights = kwargs.get("sample_weight")
-        size, class_weight = batch_size or 32, kwargs.get("class_weight")
-        if y is not None:
-            self._checked(x, y, weights, size, class_weight, training=True)
-        if devices.processes()[1] > 1:
-            shuffle = kwargs.get("shuffle", True)
-            x = own_share(x, y, weights, size, shuffle)
-            kwargs.setdefault("validation_batch_size", batch_size)
-            y = batch_size = kwargs["sample_weight"] = None
-        if y is None:
-            x = self._checked(x, class_weight=class_weight, training=True)
-        validation = kwargs.get("validation_data")
-        if isinstance(validation, (tuple, list)):
-            self._checked(*validation, training=False)
-        elif validation is not None:
-            kwargs["validation_data"] = self._checked(
-                validation, training=False
-            )
-        keeper = KeepVariables()
-        own = [StopOnNonFiniteLoss(self.method.loss_names), keeper]
-        if callbacks is None:
-            callbacks = own
-        elif isinstance(callbacks, keras.callbacks.CallbackList):
-            for callback in own:
-                callbacks.append(callback)
-        else:
-            callbacks = [*own, *keras.tree.flatten(callbacks)]
-        try:
-            return super().fit(
-                x=x,
-                y=y,
-                batch_size=batch_size,
-                epochs=epochs,
-                verbose=verbose,
-                callbacks=callbacks,
-                **kwargs,
-            )
-        except BaseException:
-            keeper.restore()
-            raise
-
-    def _check_devices(self):
-        if not self.synchronize_batch_norm and devices.sees_whole_batch():
-            raise ValueError(
-                "On JAX batch normalisation takes its statistics from the "
-                "rows of all devices: a program sees the whole batch. "
-                "Received: synchronize_batch_norm=False. Leave it at True, "
-                "or use TensorFlow or PyTorch."
-            )
-
-    def evaluate(self, x=None, y=None, *args, sample_weight=None, **kwargs):
-        """Evaluate; as `keras.Model.evaluate`, with `fit`'s checks.
-
-        Raises:
-            ValueError: As `fit`, but the teacher's modality may be missing.
-        """
-        # Within `fit` the data were checked before the first epoch.
-        if not kwargs.get("_use_cached_eval_dataset"):
-            self._assert_compile_called("evaluate")
-            x = self._checked(x, y, sample_weight)
-        return super().evaluate(
-            x, y, *args, sample_weight=sample_weight, **kwargs
-        )
-
-    def train_on_batch(
-        self,
-        x,
-        y=None,
-        sample_weight=None,
-        class_weight=None,
-        return_dict=False,
-    ):
-        """Train on one batch; as `keras.Model.train_on_batch`, with checks.
-
-        Raises:
-            ValueError: As `fit`. That a loss stays finite is not checked.
-        """
-        self._assert_compile_called("train_on_batch")
-        if self.check_data:
-            rules = self._batch_rules(training=True)
-            rules.check_batch((x, y, sample_weight))
-            rules.check_class_weight(class_weight)
-        return super().train_on_batch(
-            x, y, sample_weight, class_weight, return_dict
-        )
-
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
-        """Evaluate one batch; as `keras.Model.test_on_batch`, with checks.
-
-        Raises:
-            ValueError: As `evaluate`.
-        """
-        self._assert_compile_called("test_on_batch")
-        if self.check_data:
-            rules = self._batch_rules(training=False)
-            rules.check_batch((x, y, sample_weight))
-        return super().test_on_batch(x, y, sample_weight, return_dict)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Create all variables before the first step is traced.
@@ -703,47 +510,41 @@ class CrossModalDistiller(keras.Model):
         with self.distribute_strategy.scope():
             self._symbolic_build(data_batch=data_batch)
 
-    def _checked(
-        self,
-        x,
-        y=None,
-        sample_weight=None,
-        batch_size=None,
-        class_weight=None,
-        training=False,
-    ):
-        """Check arrays now, and wrap streams so that each batch is checked."""
-        if not self.check_data:
-            return x
-        rules = self._batch_rules(training)
-        rules.check_class_weight(class_weight)
-        if y is None and devices.processes()[1] > 1:
-            rules.least_batch_size = 1  # Of a share of the batch.
-        if y is not None:
-            size = rules.check(x, y, sample_weight)
-            if training:
-                rules.check_batch_size(min(size, batch_size))
-            return x
-        return rules.checked(x)
+    def get_compile_config(self):
+        """Return the arguments of `compile()`, serialised."""
+        if not self.compiled:
+            return {}
+        return keras.saving.serialize_keras_object(
+            self._compile_arguments.config
+        )
 
-    def _batch_rules(self, training):
+    def compile_from_config(self, config):
+        """Compile as `get_compile_config()` says, optimizer state included."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    # What the data are held against.
+
+    def batch_rules(self, training):
+        """Return the `BatchRules` of training or of evaluation."""
         needed = dict.fromkeys(modality_keys(self.student_modality))
         if training and self.teacher is not None:
             needed |= dict.fromkeys(modality_keys(self.teacher_modality))
         shape = self._logits_shape
-        loss = self._compile_arguments.config["loss"]
-        sparse = _takes_sparse_labels(loss)
         return BatchRules(
             required=needed,
             num_classes=None if shape is None else shape[-1],
             logits_rank=None if shape is None else len(shape),
             logits_size=() if shape is None else shape[1:-1],
-            sparse=sparse,
-            distributions=sparse is False and "categorical" in _name_of(loss),
-            ignore_class=getattr(loss, "ignore_class", None),
             bare=len(needed) == 1,
             least_batch_size=self.method.least_batch_size if training else 1,
+            **label_rules(self._compile_arguments.config["loss"]),
         )
+
+    @property
+    def loss_term_names(self):
+        """Names of the method's loss terms."""
+        return self.method.loss_names
 
     # Saving and showing.
 
@@ -829,22 +630,6 @@ class CrossModalDistiller(keras.Model):
         return cls(**config)
 
 
-class _OptimizerOfSide(keras.optimizers.OptimizerMap):
-    """Maps variables to optimizers by identity.
-
-    Keras maps by `variable.path`, which does not hold the model's name: two
-    networks with equal layer names would collide without a word.
-    """
-
-    def __init__(self, optimizer, teacher_optimizer, teacher_side):
-        super().__init__(optimizer, {"teacher": teacher_optimizer})
-        self._teacher_side = {id(variable) for variable in teacher_side}
-
-    def __call__(self, variable):
-        side = id(variable) in self._teacher_side
-        return self["teacher"] if side else self.default_optimizer
-
-
 def _dtype_policy(student, teacher, method):
     """Return the policy that decides whether the loss is scaled."""
     policy = getattr(student, "dtype_policy", None)
@@ -852,82 +637,6 @@ def _dtype_policy(student, teacher, method):
         other = getattr(teacher, "dtype_policy", policy)
         return other if other.compute_dtype == "float16" else policy
     return policy
-
-
-def _taps(model, features, defaults, side):
-    """Match the user's taps with the names that the method reads."""
-    names = list(defaults)
-    if isinstance(features, (list, tuple)) and len(features) == len(names):
-        features = dict(zip(names, features))
-    if not isinstance(features, dict):
-        if features is not None and len(names) != 1:
-            raise ValueError(
-                f"The method reads the features {names} of the {side}. "
-                f"Received: {side}_features={features!r}. Pass a dict from "
-                "these names to taps, or a list of them in this order."
-            )
-        features = {name: features for name in names if features is not None}
-    unknown = sorted(set(features) - set(names))
-    if unknown:
-        raise ValueError(
-            f"{side}_features has names that the method does not read: "
-            f"{unknown}. It reads {names}."
-        )
-    if isinstance(defaults, dict):
-        features = {**defaults, **features}
-    missing = [name for name in names if name not in features]
-    if missing and len(names) > 1:
-        raise ValueError(
-            f"The method reads the features {names} of the {side}, and where "
-            f"they are only you can say. Missing: {missing}. Pass "
-            f"{side}_features= a dict from these names to layer names, or a "
-            "list of them in this order."
-        )
-    taps = {name: features.get(name) for name in names}
-    return FeatureTaps(model, taps, owner=side)
-
-
-def _takes_sparse_labels(loss):
-    """Whether a loss takes integers (True), one-hot rows, or is unknown."""
-    name = _name_of(loss)
-    if "crossentropy" not in name:
-        return None
-    return "sparse" in name
-
-
-def _name_of(loss):
-    return loss if isinstance(loss, str) else type(loss).__name__.lower()
-
-
-def _mean_of_samples(weights):
-    """Return one weight a sample, `(batch,)`, or None."""
-    if weights is None:
-        return None
-    weights = ops.cast(weights, full_precision_dtype())
-    axes = tuple(range(1, len(weights.shape)))
-    return ops.mean(weights, axis=axes) if axes else weights
-
-
-def _row_weights(weights, logits):
-    """Return one weight a row of logits, or None.
-
-    Keras' losses put a dimension behind the weights at most: one weight a
-    sample would meet the wrong axis of the losses of dense logits.
-    """
-    if weights is None:
-        return None
-    weights = ops.cast(weights, full_precision_dtype())
-    rank = len(logits.shape) - 1
-    if len(weights.shape) > rank:
-        weights = ops.squeeze(weights, -1)
-    while len(weights.shape) < rank:
-        weights = ops.expand_dims(weights, -1)
-    return ops.broadcast_to(weights, ops.shape(logits)[:-1])
-
-
-def _copy(weights):
-    """Copy weights: on PyTorch, Keras' losses write the mask into theirs."""
-    return None if weights is None else ops.copy(weights)
 
 
 def _is_training_output(y_pred):

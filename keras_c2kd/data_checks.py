@@ -282,6 +282,22 @@ class BatchRules:
             self.check_batch_size(size)
 
 
+def label_rules(loss):
+    """Return what a loss says of its labels, as arguments of `BatchRules`.
+
+    Args:
+        loss: `keras.losses.Loss`, or the name of one.
+    """
+    name = loss if isinstance(loss, str) else type(loss).__name__
+    name = name.lower().replace("_", "")
+    sparse = "sparse" in name if "crossentropy" in name else None
+    return {
+        "sparse": sparse,
+        "distributions": sparse is False and "categorical" in name,
+        "ignore_class": getattr(loss, "ignore_class", None),
+    }
+
+
 class _CheckedPyDataset(keras.utils.PyDataset):
     """A PyDataset that checks each batch of another one."""
 

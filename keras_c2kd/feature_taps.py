@@ -84,6 +84,53 @@ class FeatureTaps:
         return self._extractor(inputs, training=training)
 
 
+def taps_of_method(model, features, defaults, side):
+    """Match the user's taps with the names that a method reads.
+
+    Args:
+        model: The network.
+        features: What the user gave: one tap, a dict from the method's names
+            to taps, a list of taps in their order, or None.
+        defaults: The method's names, or a dict from them to default taps.
+        side: `"student"` or `"teacher"`.
+
+    Returns:
+        `FeatureTaps`.
+
+    Raises:
+        ValueError: If a name is unknown or has no tap; as `FeatureTaps`.
+    """
+    names = list(defaults)
+    if isinstance(features, (list, tuple)) and len(features) == len(names):
+        features = dict(zip(names, features))
+    if not isinstance(features, dict):
+        if features is not None and len(names) != 1:
+            raise ValueError(
+                f"The method reads the features {names} of the {side}. "
+                f"Received: {side}_features={features!r}. Pass a dict from "
+                "these names to taps, or a list of them in this order."
+            )
+        features = {name: features for name in names if features is not None}
+    unknown = sorted(set(features) - set(names))
+    if unknown:
+        raise ValueError(
+            f"{side}_features has names that the method does not read: "
+            f"{unknown}. It reads {names}."
+        )
+    if isinstance(defaults, dict):
+        features = {**defaults, **features}
+    missing = [name for name in names if name not in features]
+    if missing and len(names) > 1:
+        raise ValueError(
+            f"The method reads the features {names} of the {side}, and where "
+            f"they are only you can say. Missing: {missing}. Pass "
+            f"{side}_features= a dict from these names to layer names, or a "
+            "list of them in this order."
+        )
+    taps = {name: features.get(name) for name in names}
+    return FeatureTaps(model, taps, owner=side)
+
+
 def classifier_of(model, owner="model"):
     """Return the layer that turns features into logits.
 

@@ -34,7 +34,18 @@ class NormalizationAcrossDevices:
 
     @contextlib.contextmanager
     def applied(self):
-        """Within this context the layers are those of several devices."""
+        """Within this context the layers are those of several devices.
+
+        Raises:
+            ValueError: If the statistics cannot be those of a device alone.
+        """
+        if not self.synchronize and devices.sees_whole_batch():
+            raise ValueError(
+                "On JAX batch normalisation takes its statistics from the "
+                "rows of all devices: a program sees the whole batch. "
+                "Received: synchronize_batch_norm=False. Leave it at True, "
+                "or use TensorFlow or PyTorch."
+            )
         if devices.number() == 1 or not self._layers:
             yield
         elif self.synchronize:

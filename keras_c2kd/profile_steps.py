@@ -77,6 +77,11 @@ class ProfileSteps(keras.callbacks.Callback):
         if self._begun == self.first + self.steps - 1:
             self._trace.close()
 
+    def on_train_failure(self):
+        """Write what there is; the distiller calls it if `fit` raises."""
+        self._step.close()
+        self._trace.close()
+
     def on_train_end(self, logs=None):
         """Write what there is if training was shorter."""
         self._trace.close()

@@ -75,6 +75,29 @@ def test_a_short_training_traces_what_there_is_or_warns(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+class FailingData(keras.utils.PyDataset):
+    """Four batches and then an error."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        if index == 4:
+            raise OSError("a file is gone")
+        return toy_data(8)
+
+
+def test_a_training_that_fails_leaves_its_trace_and_no_open_one(tmp_path):
+    distiller = toy_distiller(Supervised())
+    callback = ProfileSteps(tmp_path / "failed", first=2, steps=20)
+    with pytest.raises(OSError, match="a file is gone"):
+        distiller.fit(FailingData(), callbacks=[callback], verbose=0)
+    steps, _ = traced(tmp_path / "failed")
+    assert 2 in steps
+    fit(tmp_path / "next", Supervised(), first=2, steps=1)
+    assert traced(tmp_path / "next")[0] == {2}
+
+
 @pytest.mark.parametrize("name", ["first", "steps"])
 def test_bad_numbers_are_refused(tmp_path, name):
     with pytest.raises(ValueError, match=f"{name}=0"):

@@ -94,7 +94,7 @@ class KeepVariables(keras.callbacks.Callback):
         """From now on, Keras remembers the values of the last step."""
         self._values = []
 
-    def restore(self):
+    def on_train_failure(self):
         """Put the values back where there is none."""
         for variable, value in self._values:
             if variable._value is None:

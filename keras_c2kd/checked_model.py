@@ -1,0 +1,163 @@
+"""A Keras model that looks at its data before it trains on them."""
+
+import keras
+
+from keras_c2kd import devices
+from keras_c2kd.data_shares import own_share
+from keras_c2kd.non_finite_loss import StopOnNonFiniteLoss
+from keras_c2kd.train_steps import KeepVariables
+
+
+class CheckedModel(keras.Model):
+    """Checks what goes into `fit` and `evaluate`, and what comes of it.
+
+    Every batch is held against the rules of the model, on the host, before it
+    is trained on; with several processes each trains on its share of it; a
+    loss that is no longer finite stops training; and a `fit` that fails before
+    its first step leaves the model as it was.
+
+    Attributes:
+        check_data: Whether data are checked.
+        loss_term_names: Names of the loss terms in the logs.
+    """
+
+    check_data = True
+    loss_term_names = ()
+
+    def batch_rules(self, training):
+        """Return the `BatchRules` of training or of evaluation."""
+        raise NotImplementedError
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        **kwargs,
+    ):
+        """Train; as `keras.Model.fit`, on batches keyed by modality.
+
+        Raises:
+            ValueError: If the data break a rule, before they are trained on:
+                a missing modality, unequal sizes, labels of a wrong shape or
+                range, NaN or infinity, an empty data set.
+            FloatingPointError: If a loss term is no longer finite.
+        """
+        self._assert_compile_called("fit")
+        weights = kwargs.get("sample_weight")
+        size, class_weight = batch_size or 32, kwargs.get("class_weight")
+        if y is not None:
+            self._checked(x, y, weights, size, class_weight, training=True)
+        if devices.processes()[1] > 1:
+            shuffle = kwargs.get("shuffle", True)
+            x = own_share(x, y, weights, size, shuffle)
+            kwargs.setdefault("validation_batch_size", batch_size)
+            y = batch_size = kwargs["sample_weight"] = None
+        if y is None:
+            x = self._checked(x, class_weight=class_weight, training=True)
+        validation = kwargs.get("validation_data")
+        if isinstance(validation, (tuple, list)):
+            self._checked(*validation, training=False)
+        elif validation is not None:
+            kwargs["validation_data"] = self._checked(
+                validation, training=False
+            )
+        own = [StopOnNonFiniteLoss(self.loss_term_names), KeepVariables()]
+        if callbacks is None:
+            callbacks = every = own
+        elif isinstance(callbacks, keras.callbacks.CallbackList):
+            for callback in own:
+                callbacks.append(callback)
+            every = callbacks.callbacks
+        else:
+            callbacks = every = [*own, *keras.tree.flatten(callbacks)]
+        try:
+            return super().fit(
+                x=x,
+                y=y,
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                **kwargs,
+            )
+        except BaseException:
+            # Keras tells callbacks when training ends, not when it fails.
+            for callback in every:
+                if hasattr(callback, "on_train_failure"):
+                    callback.on_train_failure()
+            raise
+
+    def evaluate(self, x=None, y=None, *args, sample_weight=None, **kwargs):
+        """Evaluate; as `keras.Model.evaluate`, with `fit`'s checks.
+
+        Raises:
+            ValueError: As `fit`, but the teacher's modality may be missing.
+        """
+        # Within `fit` the data were checked before the first epoch.
+        if not kwargs.get("_use_cached_eval_dataset"):
+            self._assert_compile_called("evaluate")
+            x = self._checked(x, y, sample_weight)
+        return super().evaluate(
+            x, y, *args, sample_weight=sample_weight, **kwargs
+        )
+
+    def train_on_batch(
+        self,
+        x,
+        y=None,
+        sample_weight=None,
+        class_weight=None,
+        return_dict=False,
+    ):
+        """Train on one batch; as `keras.Model.train_on_batch`, with checks.
+
+        Raises:
+            ValueError: As `fit`. That a loss stays finite is not checked.
+        """
+        self._assert_compile_called("train_on_batch")
+        if self.check_data:
+            rules = self.batch_rules(training=True)
+            rules.check_batch((x, y, sample_weight))
+            rules.check_class_weight(class_weight)
+        return super().train_on_batch(
+            x, y, sample_weight, class_weight, return_dict
+        )
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """Evaluate one batch; as `keras.Model.test_on_batch`, with checks.
+
+        Raises:
+            ValueError: As `evaluate`.
+        """
+        self._assert_compile_called("test_on_batch")
+        if self.check_data:
+            rules = self.batch_rules(training=False)
+            rules.check_batch((x, y, sample_weight))
+        return super().test_on_batch(x, y, sample_weight, return_dict)
+
+    def _checked(
+        self,
+        x,
+        y=None,
+        sample_weight=None,
+        batch_size=None,
+        class_weight=None,
+        training=False,
+    ):
+        """Check arrays now, and wrap streams so that each batch is checked."""
+        if not self.check_data:
+            return x
+        rules = self.batch_rules(training)
+        rules.check_class_weight(class_weight)
+        if y is None and devices.processes()[1] > 1:
+            rules.least_batch_size = 1  # Of a share of the batch.
+        if y is not None:
+            size = rules.check(x, y, sample_weight)
+            if training:
+                rules.check_batch_size(min(size, batch_size))
+            return x
+        return rules.checked(x)
