@@ -26,6 +26,7 @@ from keras_c2kd.ops import full_precision
 from keras_c2kd.optimizer_of_sides import optimizer_of_sides
 from keras_c2kd.teacher_freezing import TeacherFreezing
 from keras_c2kd.teacher_metrics import TeacherMetrics
+from keras_c2kd.train_steps import layers_of_evaluation
 from keras_c2kd.train_steps import named_scope
 from keras_c2kd.train_steps import train_step_of_backend
 
@@ -420,7 +421,8 @@ class CrossModalDistiller(CheckedModel):
         self._shares_metrics = False
         self._evaluating = True
         try:
-            return devices.as_logs(super().test_step(*arguments))
+            with layers_of_evaluation(self):
+                return devices.as_logs(super().test_step(*arguments))
         finally:
             self._evaluating = False
 

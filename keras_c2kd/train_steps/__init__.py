@@ -1,5 +1,6 @@
 """One training step a backend: forward, gradients, update, metrics."""
 
+import contextlib
 import importlib
 
 import keras
@@ -24,6 +25,16 @@ def train_step_of_backend():
             or JAX.
     """
     return _module().train_step
+
+
+def layers_of_evaluation(distiller):
+    """Return a context in which layers evaluate as the backend does it best.
+
+    In training, the backends' steps see to that themselves.
+    """
+    if keras.backend.backend() == "jax":
+        return _module().fast_layers(distiller)
+    return contextlib.nullcontext()
 
 
 def trace(folder):

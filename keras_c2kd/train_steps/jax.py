@@ -6,6 +6,8 @@ import warnings
 import jax
 import keras
 
+from keras_c2kd.train_steps.jax_layers import fast_layers
+
 
 def keep_compiled_programs(folder=None):
     """Keep every compiled program on disk, and use what is there."""
@@ -42,18 +44,20 @@ def train_step(distiller, state, data):
     """Update teacher, student and heads on one batch; return logs, state."""
     trainable, non_trainable, optimizer_state, metrics = state
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    gradients, (loss, outputs, non_trainable, metrics) = jax.grad(
+    gradients_of_loss = jax.grad(
         distiller.compute_loss_and_updates, has_aux=True
-    )(
-        trainable,
-        non_trainable,
-        metrics,
-        x,
-        y,
-        sample_weight,
-        training=True,
-        optimizer_variables=optimizer_state,
     )
+    with fast_layers(distiller):
+        gradients, (loss, outputs, non_trainable, metrics) = gradients_of_loss(
+            trainable,
+            non_trainable,
+            metrics,
+            x,
+            y,
+            sample_weight,
+            training=True,
+            optimizer_variables=optimizer_state,
+        )
     variables = distiller.trainable_variables
     fixed_variables = distiller.non_trainable_variables
     with keras.StatelessScope(

@@ -6,40 +6,28 @@ batches by a dozen elementwise operations. PyTorch needs none of it.
 """
 
 import contextlib
-import types
 
 import keras
 import torch
 
 from keras_c2kd.layers import BatchNormalization
+from keras_c2kd.train_steps.replaced_layers import replaced_layers
 
 
 @contextlib.contextmanager
 def fast_layers(distiller):
     """Within this context, layers use PyTorch's own operations.
 
-    The numbers are the same up to rounding. Only layers of exactly the types
-    below are concerned, and afterwards they are what they were; the kernels
-    (and the optimizer's state of them) keep shape and values, in another order
-    in memory.
+    The numbers are the same up to rounding. The kernels (and the optimizer's
+    state of them) keep shape and values, in another order in memory.
     """
     if distiller.jit_compile:
         # `torch.compile` chooses operations and order itself.
         yield
         return
     order_kernels([*distiller.variables, *distiller.optimizer.variables])
-    changed = []
-    try:
-        for layer in distiller._flatten_layers(include_self=False):
-            if type(layer) in _FASTER:
-                name, function = _FASTER[type(layer)]
-                # Past Keras' `__setattr__`, which takes time to track.
-                layer.__dict__[name] = types.MethodType(function, layer)
-                changed.append((layer, name))
+    with replaced_layers(distiller, _FASTER):
         yield
-    finally:
-        for layer, name in changed:
-            layer.__dict__.pop(name, None)
 
 
 def order_kernels(variables):
