@@ -3,7 +3,8 @@
 Keras reads KERAS_BACKEND when it is imported, so each backend gets processes
 of its own, one backend after the other. The tests that compare the backends
 with one another, and those of grids of processes and of several devices, start
-processes of their own and run once, at the end.
+processes of their own and run once, at the end, a file at a time in each of two
+processes.
 
 A test marked `backend_free` reads files, arrays, records, texts or pictures
 that NumPy, SciPy or Matplotlib made: whatever the backend, it runs the same
@@ -18,7 +19,7 @@ import sys
 import time
 
 BACKENDS = ("tensorflow", "torch", "jax")
-# These start processes of their own, which would disturb one another.
+# These start processes of their own, on all backends.
 COMPARISONS = "tests/cross_backend"
 ENGINES = "tests/engines"
 DEVICES = "tests/devices"
@@ -28,7 +29,6 @@ APART = (COMPARISONS, ENGINES, DEVICES, OTHERS)
 # One test process a core: most tests are small steps that leave a second
 # core idle, and a second thread a process would only spin.
 PARALLEL = ("-n", str(max(1, min(4, os.cpu_count() or 1))))
-PARALLEL += ("--dist", "loadgroup")
 # Where the tests run that need no backend, and what selects all others.
 FREE_ON = "torch"
 NOT_FREE = ("-m", "not backend_free or every_backend")
@@ -45,8 +45,11 @@ def main(arguments):
     runs = []
     for backend in BACKENDS:
         chosen = () if backend == FREE_ON else NOT_FREE
-        runs.append((backend, ["tests", *apart, *PARALLEL, *chosen]))
-    runs.append(("torch", [COMPARISONS, ENGINES, DEVICES]))
+        words = ["tests", *apart, *PARALLEL, "--dist", "loadgroup", *chosen]
+        runs.append((backend, words))
+    # Two at most, as each has processes of its own; the longest one first.
+    last = [DEVICES, COMPARISONS, ENGINES, "-n", "2", "--dist", "loadfile"]
+    runs.append(("torch", last))
     results = []
     for backend, words in runs:
         title = f"{words[0]} on {backend}"

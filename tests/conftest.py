@@ -1,19 +1,16 @@
 import os
 import tempfile
 
+from tests import QUICK_XLA
+
 # Tests build the same small networks again and again. On JAX each of them
 # would be compiled anew, unless compiled programs are kept for the session.
 _COMPILED = tempfile.TemporaryDirectory(prefix="keras_c2kd_tests_")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-# The programs are tiny and run a few times: compiling them well does not pay.
 if os.environ.get("KERAS_BACKEND") == "jax":
-    os.environ.setdefault(
-        "XLA_FLAGS",
-        "--xla_backend_optimization_level=0 "
-        "--xla_llvm_disable_expensive_passes=true",
-    )
+    os.environ.setdefault("XLA_FLAGS", QUICK_XLA)
 # On the CPU, jax 0.10 compiles the default form of its normal generator for 20
 # seconds a shape; the older form takes half a second.
 os.environ.setdefault("JAX_THREEFRY_PARTITIONABLE", "0")

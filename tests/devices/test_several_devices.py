@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests import QUICK_XLA
+
 # Processes of torch.distributed, replicas of a strategy, devices of a mesh.
 DEVICES = {"torch": 2, "tensorflow": 2, "jax": 4}
 # Each takes another way: rows alone, rows related, a part of the teacher
@@ -67,7 +69,7 @@ def start(backend, number, module, *words, host=None):
         "JAX_THREEFRY_PARTITIONABLE": "0",
     }
     if backend == "jax":
-        environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
+        environment["XLA_FLAGS"] = QUICK_XLA
     if host is not None:
         environment.update(HOSTS[backend](*host))
     return subprocess.Popen(
