@@ -83,6 +83,8 @@ class DistillationMethod(keras.layers.Layer):
             of its batch, so that it must be computed on the whole batch where
             several devices hold parts of it. By default that is asked of the
             method's losses and selections.
+        modifies_gradients: Whether `modify_gradients` does anything; on
+            several devices it then gets the gradients of the whole batch.
         loss_names: Names of the terms that `compute_losses` returns.
         diagnostic_names: Names of the further figures it returns.
 
@@ -212,6 +214,12 @@ class DistillationMethod(keras.layers.Layer):
             f"{type(self).__name__} is a DistillationMethod and must "
             "implement `compute_losses(outputs, targets)`."
         )
+
+    @property
+    def modifies_gradients(self):
+        """Whether `modify_gradients` is more than the one below."""
+        own = type(self).modify_gradients
+        return own is not DistillationMethod.modify_gradients
 
     def modify_gradients(self, gradients, variables, outputs, labels):
         """Return the gradients that the optimizer applies.

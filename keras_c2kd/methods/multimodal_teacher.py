@@ -141,6 +141,11 @@ class MultimodalTeacher(LogitDistillation):
         if self.modulation is not None:
             self.modulation.attach(teacher)
 
+    @property
+    def modifies_gradients(self):
+        """Whether there is a modulation."""
+        return self.modulation is not None
+
     def modify_gradients(self, gradients, variables, outputs, labels):
         """Modulate the gradients of the teacher's encoders."""
         if self.modulation is None:

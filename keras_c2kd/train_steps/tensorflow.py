@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_c2kd.train_steps.tensorflow_devices import modified_gradients
+
 
 def trace(folder):
     """Write a trace of what runs in this context."""
@@ -26,7 +28,8 @@ def train_step(distiller, data):
         )
         scaled_loss = distiller.optimizer.scale_loss(loss)
     variables = distiller.trainable_variables
-    gradients = distiller.method.modify_gradients(
+    gradients = modified_gradients(
+        distiller.method,
         tape.gradient(scaled_loss, variables),
         variables,
         shared_outputs,

@@ -74,6 +74,30 @@ def add_up(tensor):
     return _replica().all_reduce(tf.distribute.ReduceOp.SUM, _placed(tensor))
 
 
+def modified_gradients(method, gradients, *arguments):
+    """Return what a method makes of gradients that replicas will add up.
+
+    It is to see the gradient of the whole batch: the noise of OGM-GE, for one,
+    is as large as that one varies.
+
+    Args:
+        method: `DistillationMethod`.
+        gradients: List of tensors or None, of this replica.
+        *arguments: The other arguments of `modify_gradients`.
+    """
+    count = number()
+    if count == 1 or not method.modifies_gradients:
+        return method.modify_gradients(gradients, *arguments)
+    gradients = [
+        None if gradient is None else add_up(tf.convert_to_tensor(gradient))
+        for gradient in gradients
+    ]
+    return [
+        None if gradient is None else gradient / count
+        for gradient in method.modify_gradients(gradients, *arguments)
+    ]
+
+
 def gather_rows(tensors):
     """Return the rows of all replicas, of each tensor."""
     return [

@@ -13,8 +13,8 @@ from tests import QUICK_XLA
 # Processes of torch.distributed, replicas of a strategy, devices of a mesh.
 DEVICES = {"torch": 2, "tensorflow": 2, "jax": 4}
 # Each takes another way: rows alone, rows related, a part of the teacher
-# frozen, state and random draws, ignored labels. All methods of the contract
-# are compared by `python -m tests.devices.compare`.
+# frozen, state and random draws, gradients that are modified, ignored labels.
+# All methods of the contract are compared by `python -m tests.devices.compare`.
 CASES = (
     "c2kd",
     "c2kd_top",
@@ -22,6 +22,7 @@ CASES = (
     "kd_random",
     "dlb",
     "cirkd_whole",
+    "ogm_ge",
     "c2kd_ignored",
 )
 OWN_STATISTICS = "c2kd_own_statistics"
