@@ -26,7 +26,10 @@ class CheckedModel(keras.Model):
 
     def batch_rules(self, training):
         """Return the `BatchRules` of training or of evaluation."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement `batch_rules(training)`: "
+            "what a batch is held against before it is trained on."
+        )
 
     def fit(
         self,

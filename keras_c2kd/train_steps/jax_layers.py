@@ -8,6 +8,7 @@ convolution of what comes out, with the same rule.
 
 import contextlib
 import itertools
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -29,13 +30,11 @@ def fast_layers(distiller):
 
 def _convolve(layer, inputs, kernel):
     """Convolution of small maps, `(..., patch) x (patch, filters)`."""
-    is_plain = layer.data_format == "channels_last" and layer.groups == 1
     sizes = inputs.shape[1:3]
     sizes += layer.compute_output_shape(inputs.shape)[1:3]
-    if not is_plain or all(
-        size >= length
-        for size, length in zip(sizes, 2 * layer.kernel_size, strict=True)
-    ):
+    is_slow = any(map(operator.gt, 2 * layer.kernel_size, sizes))
+    is_plain = layer.data_format == "channels_last" and layer.groups == 1
+    if not (is_slow and is_plain):
         return type(layer).convolution_op(layer, inputs, kernel)
     kernel = keras.ops.convert_to_tensor(kernel)
     patches = _patches(layer, inputs.astype(kernel.dtype))
