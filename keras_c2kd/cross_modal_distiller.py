@@ -26,6 +26,7 @@ from keras_c2kd.ops import full_precision
 from keras_c2kd.optimizer_of_sides import optimizer_of_sides
 from keras_c2kd.teacher_freezing import TeacherFreezing
 from keras_c2kd.teacher_metrics import TeacherMetrics
+from keras_c2kd.train_steps import compiled_step
 from keras_c2kd.train_steps import layers_of_evaluation
 from keras_c2kd.train_steps import named_scope
 from keras_c2kd.train_steps import train_step_of_backend
@@ -511,6 +512,12 @@ class CrossModalDistiller(CheckedModel):
             data_batch = devices.first_batch(iterator)
         with self.distribute_strategy.scope():
             self._symbolic_build(data_batch=data_batch)
+
+    def _make_function(self, step_function, **kwargs):
+        """Make what Keras calls for each step, of the step it has compiled."""
+        if getattr(step_function, "__wrapped__", None) == self.train_step:
+            step_function = compiled_step(step_function)
+        return super()._make_function(step_function, **kwargs)
 
     def get_compile_config(self):
         """Return the arguments of `compile()`, serialised."""

@@ -27,6 +27,17 @@ def train_step_of_backend():
     return _module().train_step
 
 
+def compiled_step(step):
+    """Return the compiled training step as the backend runs it best.
+
+    Args:
+        step: What Keras makes of `train_step`: on JAX a compiled function.
+    """
+    if keras.backend.backend() == "jax":
+        return _module().compiled_step(step)
+    return step
+
+
 def layers_of_evaluation(distiller):
     """Return a context in which layers evaluate as the backend does it best.
 
