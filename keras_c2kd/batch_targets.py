@@ -1,14 +1,20 @@
 """Labels and weights of a batch in the form in which methods take them."""
 
 from keras import ops
+from keras.src.backend import get_keras_mask
 
 from keras_c2kd import devices
 from keras_c2kd.methods import Targets
 from keras_c2kd.ops import full_precision_dtype
 
 
-def batch_targets(y, logits, sample_weight, loss, ignore_class=None):
+def batch_targets(
+    y, logits, sample_weight, loss, ignore_class=None, sparse=None
+):
     """Bring labels, sample weights and ignored rows into one shape.
+
+    Rows that a layer has masked, padding for example, are ignored as Keras'
+    losses ignore them.
 
     Args:
         y: Labels as they came: integers or one-hot, one a row of the logits.
@@ -17,6 +23,8 @@ def batch_targets(y, logits, sample_weight, loss, ignore_class=None):
         loss: Function `(labels, logits, weights)` to the scalar supervised
             loss, the labels as they came, the weights one a row.
         ignore_class: Label whose rows do not count, or None.
+        sparse: Whether the loss takes integers; None if both will do. It
+            decides where TensorFlow does not know the labels' last size.
 
     Returns:
         `Targets`.
@@ -24,12 +32,17 @@ def batch_targets(y, logits, sample_weight, loss, ignore_class=None):
     labels = y
     if len(y.shape) == len(logits.shape):
         is_one_hot = y.shape[-1] == logits.shape[-1]
-        labels = ops.argmax(y, -1) if is_one_hot else ops.squeeze(y, -1)
+        if y.shape[-1] is None:
+            is_one_hot = not sparse
+        labels = ops.argmax(y, -1) if is_one_hot else y[..., 0]
     labels = ops.cast(labels, "int32")
-    valid = share = None
+    valid, share = get_keras_mask(logits), None
+    if valid is not None:
+        valid = ops.cast(valid, "bool")
     if ignore_class is not None:
-        valid = labels != ignore_class
-        labels = ops.where(valid, labels, ops.zeros_like(labels))
+        counts = labels != ignore_class
+        valid = counts if valid is None else ops.logical_and(valid, counts)
+        labels = ops.where(counts, labels, ops.zeros_like(labels))
     weights_of_rows = weights = row_weights(sample_weight, logits)
     if valid is not None:
         counted = ops.cast(valid, full_precision_dtype())

@@ -236,9 +236,14 @@ class CrossModalDistiller(CheckedModel):
     def losses(self):
         """Regularisation of what is trained; of the student in evaluation."""
         if self._evaluating:
-            return self.student.losses
+            # On JAX what layers added in the forward pass is kept there.
+            return self._losses_override or self.student.losses
         with self._freezing.applied():
-            return super().losses
+            losses = super().losses
+            if self.teacher is None or self.method.teacher_update != "none":
+                return losses
+            fixed = {id(loss) for loss in self.teacher.losses}
+        return [loss for loss in losses if id(loss) not in fixed]
 
     # One step.
 
@@ -370,9 +375,14 @@ class CrossModalDistiller(CheckedModel):
         return devices.gather_rows((outputs, y, sample_weight))
 
     def _targets(self, y, logits, sample_weight):
-        ignored = getattr(self.loss, "ignore_class", None)
+        rules = label_rules(self.loss)
         return batch_targets(
-            y, logits, sample_weight, self._compile_loss, ignored
+            y,
+            logits,
+            sample_weight,
+            self._compile_loss,
+            rules["ignore_class"],
+            rules["sparse"],
         )
 
     def track_loss(self, loss, outputs):
@@ -455,14 +465,16 @@ class CrossModalDistiller(CheckedModel):
                 method trains it. Needed. Integer or one-hot labels;
                 `ignore_class` is respected by all terms.
             teacher_optimizer: Optional second optimizer for the teacher and
-                the heads on its side. Both share one loss scale.
+                the method's heads whose name begins with `teacher_`, such as
+                C2KD's proxy. Both share one loss scale.
             **kwargs: As in Keras (`metrics`, `weighted_metrics`,
                 `run_eagerly`, `jit_compile`, `steps_per_execution`, ...).
 
         Raises:
             ValueError: If there is no loss, if one network ends in a softmax
                 while the loss (or the method) takes logits, or the reverse,
-                or if one of two optimizers scales the loss on its own.
+                if one of two optimizers scales the loss on its own, or if
+                nothing on the teacher's side is trained by its optimizer.
         """
         if loss is None:
             raise ValueError(
@@ -488,10 +500,14 @@ class CrossModalDistiller(CheckedModel):
                 teacher_optimizer,
                 self.teacher,
                 self.method,
+                self.trainable_variables,
             ),
             loss=loss,
             **kwargs,
         )
+        if self._teacher_metrics is not None:
+            # Keras would list the earlier ones for ever, never updated.
+            self._tracker.untrack(self._teacher_metrics)
         self._teacher_metrics = teacher_metrics
         # Keras would track the metrics of a dict as the model's own.
         self._compile_arguments = types.SimpleNamespace(config=arguments)
@@ -540,6 +556,9 @@ class CrossModalDistiller(CheckedModel):
         if training and self.teacher is not None:
             needed |= dict.fromkeys(modality_keys(self.teacher_modality))
         shape = self._logits_shape
+        rules = label_rules(self._compile_arguments.config["loss"])
+        # What joins logits by a softmax knows one class a sample.
+        rules["distributions"] |= self.method.needs_logits
         return BatchRules(
             required=needed,
             num_classes=None if shape is None else shape[-1],
@@ -547,7 +566,7 @@ class CrossModalDistiller(CheckedModel):
             logits_size=() if shape is None else shape[1:-1],
             bare=len(needed) == 1,
             least_batch_size=self.method.least_batch_size if training else 1,
-            **label_rules(self._compile_arguments.config["loss"]),
+            **rules,
         )
 
     @property

@@ -1,6 +1,7 @@
 """Checks of paired batches: bad data raises before it trains."""
 
 import copy
+from numbers import Integral
 
 import keras
 import numpy as np
@@ -30,7 +31,7 @@ class BatchRules:
         logits_size: Height and width of dense logits, None where they are not
             known; empty for one row a sample.
         sparse: Whether the loss takes integer labels. None if not known.
-        distributions: Whether the loss takes one-hot rows as probabilities,
+        distributions: Whether one-hot rows are probabilities of one class,
             which are not negative and add up to 1.
         ignore_class: Label that the loss ignores, or None.
         bare: Whether input that is no dict stands for the one required
@@ -91,7 +92,9 @@ class BatchRules:
                 f"class_weight={class_weight!r} with dense logits. Pass "
                 "sample_weight= an array of the labels' shape."
             )
-        classes = range(self.num_classes or 0)
+        # How many classes a subclassed network has is not known.
+        integers = [key for key in class_weight if isinstance(key, Integral)]
+        classes = range(self.num_classes or max(integers, default=0) + 1)
         if any(
             key not in classes or not 0 <= value < float("inf")
             for key, value in class_weight.items()
@@ -235,7 +238,8 @@ class BatchRules:
                 f"with the sum 1. Received in {where}: {labels[place]} at "
                 f"sample {place[0]} ({int(wrong.sum())} such rows). Labels "
                 "that are to be ignored need "
-                "SparseCategoricalCrossentropy(ignore_class=...)."
+                "SparseCategoricalCrossentropy(ignore_class=...); several "
+                "classes a sample can be trained by method=Supervised() alone."
             )
 
     def checked(self, data):

@@ -3,6 +3,7 @@
 import difflib
 
 import keras
+from keras.src.models import Functional
 
 # Layers between a feature map and the classifier that a proxy head repeats.
 _POOLING = (
@@ -12,6 +13,9 @@ _POOLING = (
     keras.layers.GlobalAveragePooling2D,
     keras.layers.GlobalAveragePooling3D,
 )
+
+# A model with another `call` does not compute what its graph says.
+_GRAPH_CALLS = (Functional.call, keras.Sequential.call)
 
 
 class FeatureTaps:
@@ -62,7 +66,8 @@ class FeatureTaps:
                 f"Feature maps {sorted(taps)} of the {owner} are asked for, "
                 "and only functional and sequential models have inner tensors "
                 f"to tap. Received: {owner}={model!r}. Build it with the "
-                "functional API, or choose a method that needs no features."
+                "functional API, without a `call` of its own, or choose a "
+                "method that needs no features."
             )
         places = {
             name: _find(model, tap, f"{owner}_features[{name!r}]")
@@ -198,7 +203,12 @@ def _find_classifier(model, owner):
 
 
 def _is_graph(model):
-    """Whether a model is a graph of layers with static inputs and outputs."""
+    """Whether a model is a graph of layers, and computes what that says."""
+    return _has_ends(model) and type(model).call in _GRAPH_CALLS
+
+
+def _has_ends(model):
+    """Whether a model has symbolic inputs and outputs."""
     is_sequential = isinstance(model, keras.Sequential) and model.built
     return is_sequential or hasattr(model, "operations")
 
@@ -216,7 +226,7 @@ def _logits_shape(model, owner):
             f"the first step. Received: an unbuilt model {model.name!r}. "
             "Begin it with keras.Input, or call it once on a batch."
         )
-    if _is_graph(model):
+    if _has_ends(model):
         output = graph_ends(model)[1]
         if not isinstance(output, keras.KerasTensor):
             raise ValueError(
@@ -299,7 +309,13 @@ def _classifier_input(model, argument):
         if behind_classifier and not isinstance(operation, _POOLING):
             return operation, history.tensor_index
         behind_classifier |= is_layer and bool(operation.weights)
-        parents = operation._inbound_nodes[history.node_index].input_tensors
+        arguments = operation._inbound_nodes[history.node_index].arguments
+        kept = {k: v for k, v in arguments.kwargs.items() if k != "mask"}
+        parents = [
+            argument
+            for argument in keras.tree.flatten((arguments.args, kept))
+            if isinstance(argument, keras.KerasTensor)
+        ]
         if len(parents) != 1:
             raise ValueError(
                 "The input of the classifier is not a single tensor in "

@@ -3,20 +3,22 @@
 import keras
 
 
-def optimizer_of_sides(optimizer, teacher_optimizer, teacher, method):
+def optimizer_of_sides(optimizer, teacher_optimizer, teacher, method, trained):
     """Return the one optimizer of a step, or one for each side of it.
 
     Args:
         optimizer: `keras.optimizers.Optimizer` of all that is trained, or of
             all but the teacher's side.
-        teacher_optimizer: The teacher's and that of the heads which read it,
-            or None.
+        teacher_optimizer: The teacher's and that of the heads whose name
+            begins with `teacher_`, or None.
         teacher: The teacher, or None.
         method: The `DistillationMethod` with its heads built.
+        trained: The variables that are trained.
 
     Raises:
-        ValueError: If there is no teacher for its optimizer, if both are the
-            same object, or if one of the two scales the loss on its own.
+        ValueError: If there is no teacher for its optimizer, if nothing on
+            its side is trained, if both are the same object, or if one of the
+            two scales the loss on its own.
     """
     if teacher_optimizer is None:
         return optimizer
@@ -41,6 +43,13 @@ def optimizer_of_sides(optimizer, teacher_optimizer, teacher, method):
     for layer in method._flatten_layers(include_self=False):
         if layer.name.startswith("teacher_"):
             side.extend(layer.variables)
+    if not {id(v) for v in side} & {id(v) for v in trained}:
+        raise ValueError(
+            "`teacher_optimizer` would update nothing: "
+            f"{type(method).__name__} with teacher_update="
+            f"{method.teacher_update!r} trains neither the teacher nor a head "
+            f"of it. Received: teacher_optimizer={teacher_optimizer.name!r}"
+        )
     return keras.optimizers.MultiOptimizer(
         _OptimizerOfSide(optimizer, teacher_optimizer, side)
     )

@@ -76,13 +76,22 @@ class TeacherFreezing:
             thing.trainable = flag
 
 
+def _layers_in_order(layer):
+    """Return all layers within one, those of nested models at their place.
+
+    Keras' own `_flatten_layers` turns the order of nested models round.
+    """
+    found = {}
+    for inner in layer._layers:
+        found.setdefault(id(inner), inner)
+        for deeper in _layers_in_order(inner):
+            found.setdefault(id(deeper), deeper)
+    return list(found.values())
+
+
 def _leaves(model):
-    """Return the layers of a model that contain no other layers."""
-    return [
-        layer
-        for layer in model._flatten_layers(include_self=False)
-        if not any(True for _ in layer._flatten_layers(include_self=False))
-    ]
+    """Return the layers of a model that contain no other layers, in order."""
+    return [layer for layer in _layers_in_order(model) if not layer._layers]
 
 
 def _top_layers(teacher, patterns):
@@ -95,11 +104,7 @@ def _top_layers(teacher, patterns):
             if any(len(weight.shape) > 1 for weight in layer.weights)
         ]
         return weighted[kernels[-2] if len(kernels) > 1 else 0 :]
-    layers = [
-        layer
-        for layer in teacher._flatten_layers(include_self=False)
-        if layer.weights
-    ]
+    layers = [layer for layer in _layers_in_order(teacher) if layer.weights]
     trained = []
     for pattern in patterns:
         matches = [

@@ -1,5 +1,8 @@
 """The metrics given to `compile()`, computed for the teacher too."""
 
+import inspect
+import warnings
+
 import keras
 from keras.src.trainers.compile_utils import CompileMetrics
 
@@ -7,7 +10,9 @@ from keras.src.trainers.compile_utils import CompileMetrics
 class TeacherMetrics(keras.metrics.Metric):
     """Copies of the user's metrics that read the teacher's logits.
 
-    Their results are named `teacher_<name of the metric>`.
+    Their results are named `teacher_<name of the metric>`. A metric whose
+    configuration does not tell how to make another is left out, with a
+    warning.
 
     Args:
         metrics: What `compile(metrics=)` received.
@@ -45,11 +50,37 @@ class TeacherMetrics(keras.metrics.Metric):
 
 def _copies(metrics):
     """Copy metric objects; names and functions need no copy."""
-    return keras.tree.map_structure(
-        lambda metric: (
-            type(metric).from_config(metric.get_config())
-            if isinstance(metric, keras.metrics.Metric)
-            else metric
-        ),
-        metrics,
+    if isinstance(metrics, dict):
+        return {name: _copies(metric) for name, metric in metrics.items()}
+    if isinstance(metrics, (list, tuple)):
+        copies = [_copies(metric) for metric in metrics]
+        return [metric for metric in copies if metric is not None]
+    if isinstance(metrics, keras.metrics.Metric):
+        return _copy(metrics)
+    return metrics
+
+
+def _copy(metric):
+    """Copy a metric by its configuration; None if that does not tell it."""
+    config = metric.get_config()
+    needed = inspect.signature(type(metric)).parameters.values()
+    missing = [
+        argument.name
+        for argument in needed
+        if argument.kind not in (argument.VAR_KEYWORD, argument.VAR_POSITIONAL)
+        and argument.name not in {*config, "name", "dtype"}
+    ]
+    reason = f"its get_config() lacks {missing}"
+    # Some of Keras' own leave out what they have defaults for.
+    if not missing or type(metric).__module__.startswith("keras."):
+        try:
+            return type(metric).from_config(config)
+        except Exception as error:
+            reason = str(error)
+    warnings.warn(
+        "A metric is computed for the teacher too if its get_config() has all "
+        "arguments of its class and from_config() takes them. Received: "
+        f"{metric.name!r}, which is computed for the student alone ({reason}).",
+        stacklevel=5,
     )
+    return None

@@ -6,6 +6,7 @@ from keras_c2kd import C2KD
 from keras_c2kd import CrossModalDistiller
 from keras_c2kd import KnowledgeDistillation
 from keras_c2kd import Supervised
+from keras_c2kd.data_checks import BatchRules
 from keras_c2kd.methods import RKD
 from keras_c2kd.methods import DistillationMethod
 from keras_c2kd.methods import FitNet
@@ -360,3 +361,37 @@ def test_batches_that_are_too_small_for_the_method(source):
             distiller.fit(source(inputs, labels, 2), verbose=0)
     # A small last batch is fine.
     distiller.fit(inputs, labels, batch_size=7, verbose=0)
+
+
+def multi_hot_data():
+    """A batch in which each sample has two classes."""
+    inputs, labels = toy_data(16)
+    rows = np.zeros((16, 4), "float32")
+    rows[np.arange(16), labels] = rows[np.arange(16), (labels + 1) % 4] = 1.0
+    return inputs, rows
+
+
+def test_several_classes_a_sample_are_for_plain_supervision():
+    inputs, rows = multi_hot_data()
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    arguments = {"loss": loss, "metrics": []}
+    distiller = toy_distiller(C2KD(), compile=arguments)
+    with pytest.raises(ValueError, match=r"sum 1.*several classes a sample"):
+        distiller.fit(inputs, rows, verbose=0)
+    toy_distiller(Supervised(), compile=arguments).fit(inputs, rows, verbose=0)
+
+
+def test_a_teacher_optimizer_with_nothing_to_update():
+    with pytest.raises(ValueError, match="would update nothing: Knowledge"):
+        toy_distiller(
+            KnowledgeDistillation(),
+            compile={"teacher_optimizer": keras.optimizers.SGD()},
+        )
+
+
+def test_class_weights_of_a_network_whose_classes_are_not_known():
+    rules = BatchRules(required=["visual"], num_classes=None, logits_rank=None)
+    rules.check_class_weight({0: 1.0, 9: 2.0})
+    for weights in ({-1: 1.0}, {0.5: 1.0}, {0: -1.0}):
+        with pytest.raises(ValueError, match="`class_weight` maps classes"):
+            rules.check_class_weight(weights)

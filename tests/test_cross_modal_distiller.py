@@ -361,3 +361,133 @@ def test_kendall_on_main_and_on_proxy_logits_differ():
         logs = distiller.train_on_batch(inputs, labels, return_dict=True)
         shares.append(float(logs["kendall"]))
     assert shares[0] != shares[1]
+
+
+@pytest.mark.parametrize("kind", ["functional", "sequential"])
+def test_top_of_a_nested_backbone_is_its_end(kind):
+    layers = keras.layers
+    stages = [
+        layers.Conv2D(4, 3, padding="same", name=f"stage_{index}")
+        for index in range(3)
+    ]
+    inputs = keras.Input((12, 10, 1))
+    if kind == "sequential":
+        backbone = keras.Sequential([inputs, *stages], name="backbone")
+    else:
+        maps = inputs
+        for stage in stages:
+            maps = stage(maps)
+        backbone = keras.Model(inputs, maps, name="backbone")
+    outer = keras.Input((12, 10, 1))
+    pooled = layers.GlobalAveragePooling2D()(backbone(outer))
+    teacher = keras.Model(outer, layers.Dense(4, name="logits")(pooled))
+    distiller = toy_distiller(C2KD(teacher_update="top"), teacher=teacher)
+    trained = {id(v) for v in distiller.trainable_variables}
+    names = {v.path for v in teacher.weights if id(v) in trained}
+    assert {name.split("/")[-2] for name in names} == {"stage_2", "logits"}
+
+
+def test_evaluation_has_the_students_own_losses_as_keras_has_them():
+    class Penalty(keras.layers.Layer):
+        def call(self, inputs):
+            self.add_loss(0.5 * keras.ops.mean(inputs**2))
+            return inputs
+
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Flatten()(Penalty()(inputs))
+    x = keras.layers.Dense(
+        4, kernel_regularizer="l2", activity_regularizer="l2"
+    )(x)
+    student = keras.Model(inputs, x)
+    distiller = toy_distiller(KnowledgeDistillation(), student=student)
+    batch, labels = toy_data(32)
+    history = distiller.fit(
+        batch, labels, validation_data=(batch, labels), verbose=0
+    ).history
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    student.compile(loss=loss, jit_compile=False)
+    expected = student.evaluate(batch[VISUAL], labels, verbose=0)
+    assert history["val_loss"][0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_losses_that_a_fixed_teacher_adds_are_not_counted():
+    class Penalty(keras.layers.Layer):
+        def call(self, inputs):
+            self.add_loss(keras.ops.cast(10.0, "float32"))
+            return inputs
+
+    inputs = keras.Input((12, 10, 1))
+    x = keras.layers.Dense(4)(keras.layers.Flatten()(Penalty()(inputs)))
+    teacher = keras.Model(inputs, x)
+    batch, labels = toy_data(32)
+    for update, extra in (("none", 0.0), ("all", 10.0)):
+        distiller = toy_distiller(
+            KnowledgeDistillation(teacher_update=update), teacher=teacher
+        )
+        logs = distiller.train_on_batch(batch, labels, return_dict=True)
+        terms = sum(logs[name] for name in distiller.loss_term_names)
+        assert logs["loss"] - terms == pytest.approx(extra, abs=1e-4)
+
+
+def test_compiled_again_with_other_metrics_logs_those_alone():
+    batch, labels = toy_data(32)
+    distiller = toy_distiller(KnowledgeDistillation())
+    distiller.fit(batch, labels, verbose=0)
+    top = keras.metrics.SparseTopKCategoricalAccuracy(2, name="top2")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    distiller.compile("sgd", loss, metrics=[top], jit_compile=False)
+    logs = distiller.fit(batch, labels, verbose=0).history
+    assert {name for name in logs if name.startswith("teacher")} == {
+        "teacher_top2"
+    }
+    names = [metric.name for metric in distiller.metrics]
+    assert names.count("teacher") == 1
+    distiller.compile("sgd", loss, jit_compile=False)
+    logs = distiller.fit(batch, labels, verbose=0).history
+    assert not any(name.startswith("teacher") for name in logs)
+
+
+class ThresholdOfMean(keras.metrics.Mean):
+    """A metric as many write it, without a configuration."""
+
+    def __init__(self, threshold, name="share"):
+        super().__init__(name=name)
+        self.threshold = threshold
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        above = keras.ops.cast(y_pred > self.threshold, "float32")
+        super().update_state(above)
+
+
+def test_a_metric_that_cannot_be_copied_is_the_students_alone():
+    batch, labels = toy_data(32)
+    with pytest.warns(UserWarning, match=r"'share'.*lacks \['threshold'\]"):
+        distiller = toy_distiller(
+            KnowledgeDistillation(),
+            compile={"metrics": ["accuracy", ThresholdOfMean(0.5)]},
+        )
+    logs = distiller.fit(batch, labels, verbose=0).history
+    assert {"share", "accuracy", "teacher_accuracy"} <= set(logs)
+    assert "teacher_share" not in logs
+
+
+def test_one_hot_labels_whose_size_tensorflow_does_not_know():
+    tf = pytest.importorskip("tensorflow", reason="tf.data is TensorFlow's")
+    batch, labels = toy_data(32)
+    rows = np.eye(4, dtype="float32")[labels]
+    shapes = {name: (None, *data.shape[1:]) for name, data in batch.items()}
+    batches = tf.data.Dataset.from_generator(
+        lambda: [(batch, rows)],
+        output_signature=(
+            {name: tf.TensorSpec(shape) for name, shape in shapes.items()},
+            tf.TensorSpec((None, None)),
+        ),
+    )
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    logs = [
+        toy_distiller(C2KD(), compile={"loss": loss})
+        .fit(*data, batch_size=32, shuffle=False, verbose=0)
+        .history["loss"][0]
+        for data in ((batches,), (batch, rows))
+    ]
+    assert logs[0] == pytest.approx(logs[1], rel=1e-5)

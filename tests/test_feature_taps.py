@@ -150,3 +150,20 @@ def test_several_outputs_and_what_is_no_model():
         FeatureTaps(keras.Model(inputs, two), {}, "student")
     with pytest.raises(ValueError, match="`teacher` must be a keras.Model"):
         FeatureTaps(lambda x: x, {}, "teacher")
+
+
+def test_a_functional_model_with_a_call_of_its_own_has_no_taps():
+    class Scaled(keras.Model):
+        def call(self, inputs, training=False):
+            return super().call(inputs * 100.0, training=training)
+
+    inputs = keras.Input((6,))
+    hidden = keras.layers.Dense(5, name="hidden")(inputs)
+    model = Scaled(inputs, keras.layers.Dense(4)(hidden))
+    assert FeatureTaps(model, {}).shapes == {"logits": (None, 4)}
+    with pytest.raises(ValueError, match="`call` of its own"):
+        FeatureTaps(model, {"features": "hidden"})
+    outer = keras.Input((6,))
+    around = keras.Model(outer, model(outer))
+    with pytest.raises(ValueError, match="not a layer of"):
+        FeatureTaps(around, {"features": "hidden"})

@@ -36,7 +36,9 @@ class ProxyHead(keras.layers.Layer):
 
     Call arguments:
         features: Float tensor of rank 2 to 5, channels last. All axes between
-            the first and the last are averaged.
+            the first and the last are averaged, without what is masked.
+        mask: Boolean `(batch, time)` of features `(batch, time, channels)`,
+            False at padding. By default Keras' mask of the features, if any.
         training: Boolean, for the batch normalisation.
 
     Returns:
@@ -61,6 +63,7 @@ class ProxyHead(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.supports_masking = True
         if num_classes < 2:
             raise ValueError(
                 "A classifier needs at least 2 classes. "
@@ -108,10 +111,10 @@ class ProxyHead(keras.layers.Layer):
             layer.build(shape)
         self.built = True
 
-    def call(self, features, training=False):
+    def call(self, features, training=False, mask=None):
         """Return the proxy's logits."""
         if self.size is None:
-            features = global_average_pool(features)
+            features = global_average_pool(features, mask)
         else:
             features = as_map(features)
         features = self.adaptation(features)
@@ -123,6 +126,9 @@ class ProxyHead(keras.layers.Layer):
         return ops.image.resize(
             logits, self.size, "bilinear", data_format="channels_last"
         )
+
+    def compute_mask(self, features, mask=None):
+        """Return None: the logits have no padding."""
 
     def compute_output_shape(self, features_shape):
         """Return `(batch, num_classes)` or `(batch, *size, num_classes)`."""

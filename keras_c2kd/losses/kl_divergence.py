@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_c2kd.losses.labelled import split_labels
 from keras_c2kd.ops import exclude_target
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
@@ -88,7 +89,8 @@ class NonTargetKLDivergence(KLDivergence):
 
     Call arguments:
         y_true: Dict `{"logits": ..., "labels": ...}`: the target's logits of
-            shape `(..., num_classes)` and the integer labels `(...)`.
+            shape `(..., num_classes)` and the integer labels `(...)`; without
+            `"labels"` both logits lack the label's class already.
         y_pred: Learner logits, shape `(..., num_classes)`.
         sample_weight: Optional, shape `(...)`.
 
@@ -101,6 +103,8 @@ class NonTargetKLDivergence(KLDivergence):
     `keras_c2kd.ops.zero_target`.
     """
 
+    takes_labels = True
+
     def __init__(
         self,
         temperature=1.0,
@@ -112,8 +116,8 @@ class NonTargetKLDivergence(KLDivergence):
 
     def call(self, y_true, y_pred):
         """Return the divergence of each row, shape `(...)`."""
-        labels = y_true["labels"]
-        return super().call(
-            exclude_target(full_precision(y_true["logits"]), labels),
-            exclude_target(full_precision(y_pred), labels),
-        )
+        target, labels = split_labels(y_true, self)
+        if labels is not None:
+            target = exclude_target(full_precision(target), labels)
+            y_pred = exclude_target(full_precision(y_pred), labels)
+        return super().call(target, y_pred)

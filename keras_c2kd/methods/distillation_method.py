@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 from keras import ops
+from keras.src.backend import get_keras_mask
 
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.ops import kendall_rank_correlation
@@ -94,9 +95,10 @@ class DistillationMethod(keras.layers.Layer):
             or `"none"`.
         update_frozen_statistics: Whether the layers of the teacher that are
             *not* trained still run in training mode, so that batch
-            normalisation uses and updates batch statistics (and dropout
-            drops). `False` (default) is Keras' meaning of a frozen layer,
-            `True` what the authors' code does.
+            normalisation uses and updates batch statistics. `False` (default)
+            is Keras' meaning of a frozen layer, `True` what the authors' code
+            does. Dropout drops in the whole teacher if it is `True` or a part
+            of the teacher is trained, and nowhere else.
         warmup_steps: Integer, for the methods that use `warm_up()`: training
             steps until a weight that starts at 0 is fully there.
         **kwargs: As for every Keras layer.
@@ -121,6 +123,7 @@ class DistillationMethod(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
+        self.supports_masking = True
         if teacher_update not in TEACHER_UPDATES:
             raise ValueError(
                 f"`teacher_update` must be one of {TEACHER_UPDATES}. "
@@ -181,6 +184,9 @@ class DistillationMethod(keras.layers.Layer):
             Dict from a head's name to its output. Empty by default.
         """
         return {}
+
+    def compute_mask(self, outputs, previous_mask=None):
+        """Return None: what the networks masked comes with `Targets.valid`."""
 
     def run_student(self, network, student_input, inputs):
         """Run the student once; return its outputs for the batch.
@@ -253,6 +259,9 @@ class DistillationMethod(keras.layers.Layer):
             Scalar tensor.
         """
         target = ops.stop_gradient(target)
+        if weights is not None and get_keras_mask(learner) is not None:
+            # The weights hold it, and Keras would apply it again.
+            learner = ops.copy(learner)
         if getattr(divergence, "takes_labels", False):
             target = {"logits": target}
             if labels is not None:

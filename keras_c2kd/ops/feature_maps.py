@@ -61,17 +61,26 @@ def map_shape(features_shape):
     )
 
 
-def global_average_pool(features):
+def global_average_pool(features, mask=None):
     """Average over all axes between the first and the last.
 
     Args:
         features: Float tensor of rank 2 or more, channels last.
+        mask: Boolean tensor `(batch, ...)` of the shape of the features or of
+            its first axes, False at places that do not count; or None.
 
     Returns:
-        Float tensor `(batch, channels)`.
+        Float tensor `(batch, channels)`; 0 where no place counts.
     """
     axes = tuple(range(1, len(features.shape) - 1))
-    return ops.mean(features, axis=axes) if axes else features
+    if mask is None or not axes:
+        return ops.mean(features, axis=axes) if axes else features
+    counted = ops.cast(mask, features.dtype)
+    while len(counted.shape) < len(features.shape):
+        counted = ops.expand_dims(counted, -1)
+    counted = ops.broadcast_to(counted, ops.shape(features))
+    total = ops.sum(ops.multiply(features, counted), axis=axes)
+    return ops.divide_no_nan(total, ops.sum(counted, axis=axes))
 
 
 def resize_nearest(maps, size):

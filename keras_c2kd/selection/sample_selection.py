@@ -46,6 +46,7 @@ class SampleSelection(keras.layers.Layer):
 
     def __init__(self, threshold=0.0, on="proxy", **kwargs):
         super().__init__(autocast=False, **kwargs)
+        self.supports_masking = True
         if on not in ("proxy", "main"):
             raise ValueError(
                 '`on` names the logits that are scored: "proxy" or "main". '
@@ -73,6 +74,9 @@ class SampleSelection(keras.layers.Layer):
         if valid is not None:
             selected = ops.logical_and(selected, valid)
         return ops.cast(selected, full_precision_dtype()), score
+
+    def compute_mask(self, inputs, previous_mask=None):
+        """Return None: what the networks masked comes with `valid`."""
 
     def get_config(self):
         """Return the constructor's arguments."""

@@ -233,3 +233,21 @@ def test_serializes(create):
 def test_rejects_a_temperature_that_is_not_positive(create, temperature):
     with pytest.raises(ValueError, match=f"positive.*={temperature}"):
         create(temperature)
+
+
+def test_non_target_of_logits_without_the_labels_class():
+    random = np.random.default_rng(0)
+    target, learner = random.normal(size=(2, 5, 4)).astype("float32")
+    labels = random.integers(0, 4, 5)
+    loss = NonTargetKLDivergence(temperature=2.0)
+    whole = loss({"logits": target, "labels": labels}, learner)
+    keep = np.arange(4) != labels[:, None]
+    rest = [logits[keep].reshape(5, 3) for logits in (target, learner)]
+    parts = loss({"logits": rest[0]}, rest[1])
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(parts),
+        keras.ops.convert_to_numpy(whole),
+        rtol=1e-5,
+    )
+    with pytest.raises(ValueError, match="needs the labels"):
+        loss(target, learner)
