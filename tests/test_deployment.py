@@ -8,8 +8,12 @@ from keras_c2kd.deployment import load_exported
 from keras_c2kd.deployment import random_inputs
 from keras_c2kd.deployment import relative_difference
 from tests.recipes.loading import load_recipe
+from tests.toys import FORMS
+from tests.toys import VISUAL
+from tests.toys import in_form
 from tests.toys import toy_data
 from tests.toys import toy_distiller
+from tests.toys import toy_network
 
 BACKEND = keras.backend.backend()
 ENDINGS = {
@@ -51,6 +55,22 @@ def test_a_student_answers_the_same_in_the_runtime(tmp_path, ending):
         assert relative_difference(student, run, inputs) < TOLERANCE
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_sequential_models_and_those_of_a_list_take_an_array(
+    tmp_path, ending, form
+):
+    network = in_form(toy_network(VISUAL), form)
+    network.save(tmp_path / "network.keras")
+    network = keras.models.load_model(tmp_path / "network.keras")
+    export_network(network, tmp_path / f"network{ending}")
+    run = load_exported(tmp_path / f"network{ending}")
+    for batch_size in (1, 5):
+        inputs = random_inputs(network, batch_size)
+        assert inputs.shape == (batch_size, 8, 8, 3)
+        assert relative_difference(network, run, inputs) < TOLERANCE
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_named_inputs_of_free_length(tmp_path, ending):
     network = two_inputs()
@@ -75,6 +95,19 @@ def test_what_a_backend_cannot_write_has_a_way_round(tmp_path):
         export_network(student, tmp_path / "student.h5")
     with pytest.raises(ValueError, match=r"\.onnx, .*student\.h5"):
         load_exported(tmp_path / "student.h5")
+
+
+def test_what_has_no_graph_is_refused(tmp_path):
+    class Subclassed(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    unbuilt = keras.Sequential([keras.layers.Dense(4)])
+    for network in (Subclassed(), unbuilt):
+        with pytest.raises(ValueError, match="functional and sequential"):
+            export_network(network, tmp_path / f"network{ENDINGS[0]}")
+        with pytest.raises(ValueError, match="functional and sequential"):
+            random_inputs(network, 2)
 
 
 def test_differences_are_shares_of_the_largest_logit():
