@@ -123,6 +123,23 @@ def test_differences_are_shares_of_the_largest_logit():
     assert found == float("inf")
 
 
+@pytest.mark.parametrize("form", ["functional", "sequential"])
+def test_the_command_takes_the_student_of_a_distiller(tmp_path, capsys, form):
+    student = toy_network(VISUAL)
+    if form != "functional":
+        student = in_form(student, form)
+    distiller = toy_distiller(C2KD(), student=student)
+    distiller.save(tmp_path / "best.keras")
+    file = tmp_path / f"student{ENDINGS[-1]}"
+    words = [str(tmp_path / "best.keras"), str(file), "--batch-sizes", "3"]
+    assert load_recipe("export_student").main(words)
+    printed = capsys.readouterr().out
+    assert "is a CrossModalDistiller: taking its student 'visual'" in printed
+    inputs = random_inputs(student, 2)
+    run = load_exported(file)
+    assert relative_difference(student, run, inputs) < TOLERANCE
+
+
 def test_the_command_compares(tmp_path, capsys):
     recipe = load_recipe("export_student")
     trained_student(tmp_path)
