@@ -6,10 +6,13 @@ from keras_c2kd import C2KD
 from keras_c2kd import CrossModalDistiller
 from keras_c2kd import KnowledgeDistillation
 from keras_c2kd import Supervised
+from keras_c2kd.losses import KLDivergence
+from keras_c2kd.methods import DKD
 from keras_c2kd.methods import RKD
 from keras_c2kd.methods import DistillationMethod
 from keras_c2kd.methods import FitNet
 from keras_c2kd.selection import KendallSelection
+from keras_c2kd.selection import RandomSelection
 from tests.test_cross_modal_distiller import PairedDataset
 from tests.test_cross_modal_distiller import as_data_loader
 from tests.test_cross_modal_distiller import as_generator
@@ -298,6 +301,39 @@ def test_a_method_of_another_distiller():
     toy_distiller(method)
     with pytest.raises(ValueError, match="Create a new one"):
         toy_distiller(method)
+
+
+@pytest.mark.parametrize(
+    "method, message",
+    [
+        (FitNet, r"Received: method=<class .*FitNet'> of type.*=FitNet\(\)"),
+        ("c2kd", r"a DistillationMethod.*method='c2kd' of type str.*=C2KD\(\)"),
+        (KLDivergence(), r"method=.*of type KLDivergence\. Pass an instance"),
+        (KLDivergence, r"method=.*of type .*type\. Pass .*method=C2KD\(\)"),
+    ],
+)
+def test_a_method_that_is_no_instance_of_one(method, message):
+    with pytest.raises(ValueError, match=message):
+        CrossModalDistiller(
+            student=toy_network(VISUAL),
+            teacher=toy_network(AUDIO),
+            student_modality=VISUAL,
+            teacher_modality=AUDIO,
+            method=method,
+        )
+
+
+@pytest.mark.parametrize("method", [C2KD, KnowledgeDistillation, DKD])
+def test_a_selection_that_is_no_instance_of_one(method):
+    with pytest.raises(ValueError, match=r"instance: .*=RandomSelection\(\)"):
+        method(selection=RandomSelection)
+    with pytest.raises(
+        ValueError,
+        match="a SampleSelection.*selection='kendall' of type str.*=Kendall",
+    ):
+        method(selection="kendall")
+    with pytest.raises(ValueError, match="like=<class.*like=KendallSelection"):
+        RandomSelection(like=KendallSelection)
 
 
 def test_nothing_to_train():
