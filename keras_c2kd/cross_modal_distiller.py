@@ -17,6 +17,7 @@ from keras_c2kd.data_checks import label_rules
 from keras_c2kd.feature_taps import taps_of_method
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import DistillationMethod
+from keras_c2kd.methods.distillation_method import checked_losses
 from keras_c2kd.modalities import has_modality
 from keras_c2kd.modalities import modality_input
 from keras_c2kd.modalities import modality_keys
@@ -340,7 +341,9 @@ class CrossModalDistiller(CheckedModel):
         logits = y_pred["student"]["logits"]
         targets = self._targets(y, logits, sample_weight)
         with named_scope("losses"):
-            losses, diagnostics = self.method.compute_losses(y_pred, targets)
+            losses, diagnostics = checked_losses(
+                self.method, self.method.compute_losses(y_pred, targets)
+            )
         share, size = devices.share_of_rows(ops.shape(targets.labels)[0])
         scale = devices.loss_scale()
         logged = {name: term / scale for name, term in losses.items()}

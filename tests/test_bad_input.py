@@ -384,6 +384,52 @@ def test_an_unfinished_method_says_what_is_missing():
 
 
 @pytest.mark.parametrize(
+    "returned, message",
+    [
+        (
+            lambda loss: ({"student_supervised": loss, "l2": loss}, {}),
+            "compute_losses of Custom returned .'l2', 'student_supervised'.; "
+            "loss_names says .'student_supervised'..*"
+            "loss_names = .'student_supervised', 'l2'.;",
+        ),
+        (lambda loss: ({}, {}), r"returned \[\]; loss_names says .'student_s"),
+        (
+            lambda loss: ({"student_supervised": loss}, {"norm": loss}),
+            r"returned .'norm'.; diagnostic_names says \[\]",
+        ),
+        (
+            lambda loss: {"student_supervised": loss},
+            "two dicts.*one dict with the keys .'student_supervised'.*, {}`",
+        ),
+        (
+            lambda loss: {"student_supervised": loss, "l2": loss},
+            "two dicts.*one dict with the keys .'l2', 'student_supervised'.",
+        ),
+        (lambda loss: ({"student_supervised": loss}, loss), r"tuple of .dict,"),
+        (lambda loss: loss, "two dicts.*Received: "),
+    ],
+)
+def test_losses_of_other_names_than_the_method_says(returned, message):
+    class Custom(DistillationMethod):
+        def compute_losses(self, outputs, targets):
+            logits = outputs["student"]["logits"]
+            return returned(targets.supervised_loss(logits))
+
+    inputs, labels = toy_data(8)
+    distiller = toy_distiller(Custom())
+
+    def trained():
+        values = distiller.trainable_variables
+        return [keras.ops.convert_to_numpy(value).copy() for value in values]
+
+    before = trained()
+    with pytest.raises(ValueError, match=message):
+        distiller.fit(inputs, labels, verbose=0)
+    # The forward pass was run, so running statistics may have moved.
+    assert_same_weights(trained(), before)
+
+
+@pytest.mark.parametrize(
     "source", [as_tf_dataset, as_data_loader, as_generator, PairedDataset, None]
 )
 def test_batches_that_are_too_small_for_the_method(source):
