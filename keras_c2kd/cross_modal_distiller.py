@@ -10,11 +10,14 @@ from keras_c2kd import devices
 from keras_c2kd.batch_targets import batch_targets
 from keras_c2kd.batch_targets import copied
 from keras_c2kd.batch_targets import row_weights
+from keras_c2kd.check_instance import check_instance
 from keras_c2kd.checked_model import CheckedModel
 from keras_c2kd.data_checks import BatchRules
 from keras_c2kd.data_checks import label_rules
 from keras_c2kd.feature_taps import taps_of_method
 from keras_c2kd.methods import C2KD
+from keras_c2kd.methods import DistillationMethod
+from keras_c2kd.methods.distillation_method import checked_losses
 from keras_c2kd.modalities import has_modality
 from keras_c2kd.modalities import modality_input
 from keras_c2kd.modalities import modality_keys
@@ -89,8 +92,9 @@ class CrossModalDistiller(CheckedModel):
     Raises:
         ValueError: If the networks are not built, are the same object, share
             variables, or have unequal class counts; if a tap is not found; if
-            a feature map has a wrong rank for the method; if the method was
-            used by another distiller; if nothing could be trained.
+            a feature map has a wrong rank for the method; if the method is no
+            `DistillationMethod` or was used by another distiller; if nothing
+            could be trained.
 
     Logged by `fit`: `loss`, the student's metrics under their own names, the
     teacher's as `teacher_<name>`, the method's loss terms and diagnostics by
@@ -135,6 +139,7 @@ class CrossModalDistiller(CheckedModel):
         **kwargs,
     ):
         method = C2KD() if method is None else method
+        check_instance(method, DistillationMethod, "method", "C2KD()")
         kwargs.setdefault("dtype", _dtype_policy(student, teacher, method))
         super().__init__(name=name, autocast=False, **kwargs)
         check_pair(student, teacher, teacher_modality, method)
@@ -342,7 +347,9 @@ class CrossModalDistiller(CheckedModel):
         logits = y_pred["student"]["logits"]
         targets = self._targets(y, logits, sample_weight)
         with named_scope("losses"):
-            losses, diagnostics = self.method.compute_losses(y_pred, targets)
+            losses, diagnostics = checked_losses(
+                self.method, self.method.compute_losses(y_pred, targets)
+            )
         share, size = devices.share_of_rows(ops.shape(targets.labels)[0])
         scale = devices.loss_scale()
         logged = {name: term / scale for name, term in losses.items()}

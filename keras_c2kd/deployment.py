@@ -6,6 +6,8 @@ import keras
 import numpy as np
 
 from keras_c2kd.extras import import_extra
+from keras_c2kd.feature_taps import graph_ends
+from keras_c2kd.feature_taps import graph_input
 
 _RUNNING = "Running an exported network"
 # Format of Keras' `export` and the backends that can write it, by ending.
@@ -38,8 +40,8 @@ def export_network(network, path):
         path: Path of the file or folder to write.
 
     Raises:
-        ValueError: If the ending is none of these, or the backend in use
-            cannot write the format.
+        ValueError: If the ending is none of these, the backend in use cannot
+            write the format, or the network is no graph of layers.
         ImportError: If a package of the extra `export` is missing.
     """
     path = pathlib.Path(path)
@@ -53,6 +55,7 @@ def export_network(network, path):
             "belongs to no backend: load it with one of those and export it "
             "there."
         )
+    network = _with_input(network)
     example = keras.tree.map_structure(
         lambda spec: keras.ops.zeros(_free_sizes_as(2, spec), spec.dtype),
         network.input,
@@ -102,6 +105,9 @@ def random_inputs(network, batch_size, free_size=16, seed=0):
 
     Returns:
         Array, or dict of arrays, as the network takes it.
+
+    Raises:
+        ValueError: If the network is no graph of layers.
     """
     random = np.random.default_rng(seed)
 
@@ -111,7 +117,7 @@ def random_inputs(network, batch_size, free_size=16, seed=0):
             return random.integers(0, 2, shape).astype(spec.dtype)
         return random.normal(size=shape).astype(spec.dtype)
 
-    return keras.tree.map_structure(draw, network.input)
+    return keras.tree.map_structure(draw, _input_of(network))
 
 
 def relative_difference(network, run, inputs):
@@ -143,6 +149,30 @@ def _format_of(path):
     return _FORMATS[path.suffix]
 
 
+def _input_of(network):
+    """Return the symbolic inputs of a network, or say that it has none."""
+    inputs = graph_input(network)
+    if inputs is None:
+        raise ValueError(
+            "Only functional and sequential models that are built tell what "
+            f"they take. Received: {network!r}. Build it with the functional "
+            "API, or begin it with keras.Input."
+        )
+    return inputs
+
+
+def _with_input(network):
+    """Return the network, or one of the same layers that has an `input`.
+
+    A sequential model has none, and the file of one built from a list of one
+    tensor would want a list.
+    """
+    inputs = _input_of(network)
+    if getattr(network, "input", None) is inputs:
+        return network
+    return keras.Model(inputs, graph_ends(network)[1], name=network.name)
+
+
 def _free_sizes(network, name):
     """Return what `export` must be told of sizes that are None."""
     if name == "torch":
@@ -151,7 +181,7 @@ def _free_sizes(network, name):
         sizes = keras.tree.map_structure(
             lambda spec: {
                 axis: free
-                for axis, size in enumerate(spec.shape)
+                for axis, size in enumerate(_sizes(spec))
                 if size is None
             },
             network.input,
@@ -163,7 +193,7 @@ def _free_sizes(network, name):
         sizes = keras.tree.map_structure(
             lambda spec: ", ".join(
                 f"size_{axis}" if size is None else str(size)
-                for axis, size in enumerate(spec.shape)
+                for axis, size in enumerate(_sizes(spec))
             ),
             network.input,
         )
@@ -172,7 +202,15 @@ def _free_sizes(network, name):
 
 
 def _free_sizes_as(size, spec):
-    return [size if known is None else known for known in spec.shape]
+    return [size if known is None else known for known in _sizes(spec)]
+
+
+def _sizes(spec):
+    """Return the sizes of an input, the batch's free in any case.
+
+    A sequential model that was built by a call has the batch size of that.
+    """
+    return (None, *spec.shape[1:])
 
 
 def _by_name(inputs, names):

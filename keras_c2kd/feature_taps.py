@@ -209,8 +209,9 @@ def _is_graph(model):
 
 def _has_ends(model):
     """Whether a model has symbolic inputs and outputs."""
-    is_sequential = isinstance(model, keras.Sequential) and model.built
-    return is_sequential or hasattr(model, "operations")
+    # A Sequential has inputs once it knows them, and as one tensor only.
+    is_sequential = isinstance(model, keras.Sequential)
+    return hasattr(model, "inputs" if is_sequential else "operations")
 
 
 def _logits_shape(model, owner):
@@ -345,7 +346,23 @@ def graph_ends(model):
     """Return the symbolic inputs and outputs of a graph model."""
     if isinstance(model, keras.Sequential):
         return model.inputs[0], model.outputs[0]
-    return model.input, model.output
+    inputs = model.input
+    if isinstance(inputs, (list, tuple)) and len(inputs) == 1:
+        inputs = inputs[0]
+    return inputs, model.output
+
+
+def graph_input(model):
+    """Return the symbolic inputs of a model, None if it has none.
+
+    Args:
+        model: Any `keras.Model`.
+
+    Returns:
+        `KerasTensor`, also for a sequential model, which has no `input`, and
+        for one built from a list of one; dict or list of several; or None.
+    """
+    return graph_ends(model)[0] if _has_ends(model) else None
 
 
 def _expose(model, places):

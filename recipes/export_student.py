@@ -6,6 +6,9 @@ Runtime, OpenVINO, LiteRT, PyTorch, TensorFlow) on batches of several sizes,
 and prints the largest difference to Keras' own logits. It ends with an error
 if one is above the tolerance.
 
+The file may be one of a whole `CrossModalDistiller` instead, such as a
+checkpoint of training: its student is exported.
+
 Command, from the root of the repository (extra `export`):
 
     KERAS_BACKEND=tensorflow python recipes/export_student.py visual.keras \
@@ -26,6 +29,7 @@ import sys
 import keras
 import numpy as np
 
+from keras_c2kd import CrossModalDistiller
 from keras_c2kd.deployment import export_network
 from keras_c2kd.deployment import load_exported
 from keras_c2kd.deployment import random_inputs
@@ -35,7 +39,7 @@ from keras_c2kd.deployment import relative_difference
 def main(words=None):
     """Export, compare, print a table; return whether all is equal."""
     options = arguments(words)
-    network = keras.models.load_model(options.student, compile=False)
+    network = load_student(options.student)
     batches = given_batches(options, network)
     print("| file | size, MB | logits | largest difference, share | |")
     print("|---|---|---|---|---|")
@@ -61,7 +65,11 @@ def arguments(words):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("student", help="the .keras file of the student")
+    parser.add_argument(
+        "student",
+        help="the .keras file of the student, or of a CrossModalDistiller, "
+        "whose student is taken",
+    )
     parser.add_argument("files", nargs="+", type=pathlib.Path)
     parser.add_argument(
         "--batch-sizes",
@@ -86,6 +94,18 @@ def arguments(words):
         "logit; default: 1e-4",
     )
     return parser.parse_args(words)
+
+
+def load_student(path):
+    """Return the network of a file, of a distiller's file its student."""
+    network = keras.models.load_model(path, compile=False)
+    if not isinstance(network, CrossModalDistiller):
+        return network
+    print(
+        f"{path} is a CrossModalDistiller: taking its student "
+        f"{network.student.name!r}.\n"
+    )
+    return network.student
 
 
 def given_batches(options, network):

@@ -7,10 +7,13 @@ from keras_c2kd import CrossModalDistiller
 from keras_c2kd import KnowledgeDistillation
 from keras_c2kd import Supervised
 from keras_c2kd.data_checks import BatchRules
+from keras_c2kd.losses import KLDivergence
+from keras_c2kd.methods import DKD
 from keras_c2kd.methods import RKD
 from keras_c2kd.methods import DistillationMethod
 from keras_c2kd.methods import FitNet
 from keras_c2kd.selection import KendallSelection
+from keras_c2kd.selection import RandomSelection
 from tests.test_cross_modal_distiller import PairedDataset
 from tests.test_cross_modal_distiller import as_data_loader
 from tests.test_cross_modal_distiller import as_generator
@@ -301,6 +304,39 @@ def test_a_method_of_another_distiller():
         toy_distiller(method)
 
 
+@pytest.mark.parametrize(
+    "method, message",
+    [
+        (FitNet, r"Received: method=<class .*FitNet'> of type.*=FitNet\(\)"),
+        ("c2kd", r"a DistillationMethod.*method='c2kd' of type str.*=C2KD\(\)"),
+        (KLDivergence(), r"method=.*of type KLDivergence\. Pass an instance"),
+        (KLDivergence, r"method=.*of type .*type\. Pass .*method=C2KD\(\)"),
+    ],
+)
+def test_a_method_that_is_no_instance_of_one(method, message):
+    with pytest.raises(ValueError, match=message):
+        CrossModalDistiller(
+            student=toy_network(VISUAL),
+            teacher=toy_network(AUDIO),
+            student_modality=VISUAL,
+            teacher_modality=AUDIO,
+            method=method,
+        )
+
+
+@pytest.mark.parametrize("method", [C2KD, KnowledgeDistillation, DKD])
+def test_a_selection_that_is_no_instance_of_one(method):
+    with pytest.raises(ValueError, match=r"instance: .*=RandomSelection\(\)"):
+        method(selection=RandomSelection)
+    with pytest.raises(
+        ValueError,
+        match="a SampleSelection.*selection='kendall' of type str.*=Kendall",
+    ):
+        method(selection="kendall")
+    with pytest.raises(ValueError, match="like=<class.*like=KendallSelection"):
+        RandomSelection(like=KendallSelection)
+
+
 def test_nothing_to_train():
     frozen = toy_network(VISUAL)
     frozen.trainable = False
@@ -346,6 +382,52 @@ def test_an_unfinished_method_says_what_is_missing():
     inputs, labels = toy_data(8)
     with pytest.raises(NotImplementedError, match="compute_losses"):
         toy_distiller(Unfinished()).train_on_batch(inputs, labels)
+
+
+@pytest.mark.parametrize(
+    "returned, message",
+    [
+        (
+            lambda loss: ({"student_supervised": loss, "l2": loss}, {}),
+            "compute_losses of Custom returned .'l2', 'student_supervised'.; "
+            "loss_names says .'student_supervised'..*"
+            "loss_names = .'student_supervised', 'l2'.;",
+        ),
+        (lambda loss: ({}, {}), r"returned \[\]; loss_names says .'student_s"),
+        (
+            lambda loss: ({"student_supervised": loss}, {"norm": loss}),
+            r"returned .'norm'.; diagnostic_names says \[\]",
+        ),
+        (
+            lambda loss: {"student_supervised": loss},
+            "two dicts.*one dict with the keys .'student_supervised'.*, {}`",
+        ),
+        (
+            lambda loss: {"student_supervised": loss, "l2": loss},
+            "two dicts.*one dict with the keys .'l2', 'student_supervised'.",
+        ),
+        (lambda loss: ({"student_supervised": loss}, loss), r"tuple of .dict,"),
+        (lambda loss: loss, "two dicts.*Received: "),
+    ],
+)
+def test_losses_of_other_names_than_the_method_says(returned, message):
+    class Custom(DistillationMethod):
+        def compute_losses(self, outputs, targets):
+            logits = outputs["student"]["logits"]
+            return returned(targets.supervised_loss(logits))
+
+    inputs, labels = toy_data(8)
+    distiller = toy_distiller(Custom())
+
+    def trained():
+        values = distiller.trainable_variables
+        return [keras.ops.convert_to_numpy(value).copy() for value in values]
+
+    before = trained()
+    with pytest.raises(ValueError, match=message):
+        distiller.fit(inputs, labels, verbose=0)
+    # The forward pass was run, so running statistics may have moved.
+    assert_same_weights(trained(), before)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,11 @@ from tests import references
 from tests.references import random_labels
 from tests.references import random_logits
 from tests.toys import AUDIO
+from tests.toys import FORMS
 from tests.toys import VISUAL
+from tests.toys import assert_same_history
 from tests.toys import assert_same_weights
+from tests.toys import in_form
 from tests.toys import numpy_weights
 from tests.toys import toy_data
 from tests.toys import toy_distiller
@@ -491,3 +494,41 @@ def test_one_hot_labels_whose_size_tensorflow_does_not_know():
         for data in ((batches,), (batch, rows))
     ]
     assert logs[0] == pytest.approx(logs[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_sequential_networks_and_those_of_a_list(tmp_path, form):
+    """They train as the functional ones, taps by name; saved, they go on."""
+    inputs, labels = toy_data(32)
+    taps = {"student_features": "relu_0", "teacher_features": "relu_1"}
+
+    def pair(wrap):
+        # The heads draw their weights in the same state.
+        networks = {
+            "student": wrap(toy_network(VISUAL, seed=2)),
+            "teacher": wrap(toy_network(AUDIO, seed=1)),
+        }
+        keras.utils.set_random_seed(3)
+        return toy_distiller(C2KD(teacher_update="top"), **networks, **taps)
+
+    expected = pair(lambda network: network)
+    distiller = pair(lambda network: in_form(network, form))
+
+    def fit(distiller):
+        return distiller.fit(
+            inputs, labels, batch_size=16, shuffle=False, verbose=0
+        ).history
+
+    assert_same_history(fit(distiller), fit(expected))
+    distiller.save(tmp_path / "distiller.keras")
+    copy = keras.models.load_model(tmp_path / "distiller.keras")
+    assert type(copy.student) is type(distiller.student)
+    assert fit(copy) == fit(distiller)
+    assert_same_weights(copy, distiller)
+    alone = inputs[VISUAL]
+    np.testing.assert_allclose(
+        distiller.predict({VISUAL: alone}, verbose=0),
+        distiller.student.predict(alone, verbose=0),
+        rtol=1e-5,
+        atol=1e-6,
+    )

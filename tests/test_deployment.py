@@ -8,8 +8,12 @@ from keras_c2kd.deployment import load_exported
 from keras_c2kd.deployment import random_inputs
 from keras_c2kd.deployment import relative_difference
 from tests.recipes.loading import load_recipe
+from tests.toys import FORMS
+from tests.toys import VISUAL
+from tests.toys import in_form
 from tests.toys import toy_data
 from tests.toys import toy_distiller
+from tests.toys import toy_network
 
 BACKEND = keras.backend.backend()
 ENDINGS = {
@@ -51,6 +55,22 @@ def test_a_student_answers_the_same_in_the_runtime(tmp_path, ending):
         assert relative_difference(student, run, inputs) < TOLERANCE
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_sequential_models_and_those_of_a_list_take_an_array(
+    tmp_path, ending, form
+):
+    network = in_form(toy_network(VISUAL), form)
+    network.save(tmp_path / "network.keras")
+    network = keras.models.load_model(tmp_path / "network.keras")
+    export_network(network, tmp_path / f"network{ending}")
+    run = load_exported(tmp_path / f"network{ending}")
+    for batch_size in (1, 5):
+        inputs = random_inputs(network, batch_size)
+        assert inputs.shape == (batch_size, 8, 8, 3)
+        assert relative_difference(network, run, inputs) < TOLERANCE
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_named_inputs_of_free_length(tmp_path, ending):
     network = two_inputs()
@@ -77,6 +97,19 @@ def test_what_a_backend_cannot_write_has_a_way_round(tmp_path):
         load_exported(tmp_path / "student.h5")
 
 
+def test_what_has_no_graph_is_refused(tmp_path):
+    class Subclassed(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    unbuilt = keras.Sequential([keras.layers.Dense(4)])
+    for network in (Subclassed(), unbuilt):
+        with pytest.raises(ValueError, match="functional and sequential"):
+            export_network(network, tmp_path / f"network{ENDINGS[0]}")
+        with pytest.raises(ValueError, match="functional and sequential"):
+            random_inputs(network, 2)
+
+
 def test_differences_are_shares_of_the_largest_logit():
     network = two_inputs()
     inputs = random_inputs(network, 4, free_size=6)
@@ -88,6 +121,23 @@ def test_differences_are_shares_of_the_largest_logit():
     assert found == pytest.approx(0.25, rel=1e-5)
     found = relative_difference(network, lambda _: logits[:1], inputs)
     assert found == float("inf")
+
+
+@pytest.mark.parametrize("form", ["functional", "sequential"])
+def test_the_command_takes_the_student_of_a_distiller(tmp_path, capsys, form):
+    student = toy_network(VISUAL)
+    if form != "functional":
+        student = in_form(student, form)
+    distiller = toy_distiller(C2KD(), student=student)
+    distiller.save(tmp_path / "best.keras")
+    file = tmp_path / f"student{ENDINGS[-1]}"
+    words = [str(tmp_path / "best.keras"), str(file), "--batch-sizes", "3"]
+    assert load_recipe("export_student").main(words)
+    printed = capsys.readouterr().out
+    assert "is a CrossModalDistiller: taking its student 'visual'" in printed
+    inputs = random_inputs(student, 2)
+    run = load_exported(file)
+    assert relative_difference(student, run, inputs) < TOLERANCE
 
 
 def test_the_command_compares(tmp_path, capsys):

@@ -88,6 +88,21 @@ def test_sequential_and_nested_sequential_models():
         assert taps.shapes["default"] == taps.shapes["named"] == (None, 6, 6, 4)
 
 
+def test_a_sequential_model_of_a_dict_has_logits_but_no_taps():
+    """Keras runs it layer by layer, without a graph."""
+    inputs = {name: keras.Input((3,), name=name) for name in ("one", "other")}
+    total = keras.layers.Add()(list(inputs.values()))
+    inner = keras.Model(inputs, keras.layers.Dense(4)(total))
+    model = keras.Sequential([inner, keras.layers.Dense(4)])
+    batch = {name: np.ones((2, 3), "float32") for name in inputs}
+    model(batch)
+    taps = FeatureTaps(model, {})
+    assert taps.shapes == {"logits": None}
+    assert tuple(taps(batch)["logits"].shape) == (2, 4)
+    with pytest.raises(ValueError, match="only functional and sequential"):
+        FeatureTaps(model, {"default": None})
+
+
 def test_dict_inputs_and_masks_pass_through():
     hub = pytest.importorskip("keras_hub", reason="needs the extra `hub`")
     backbone = hub.models.BertBackbone(

@@ -47,6 +47,24 @@ def toy_network(modality, num_classes=NUM_CLASSES, name=None, seed=0, **kwargs):
     return keras.Model(inputs, x, name=name or modality)
 
 
+FORMS = ("sequential", "sequential_by_call", "list_of_one")
+
+
+def in_form(network, form):
+    """The layers of a toy network as another kind of `keras.Model`.
+
+    A sequential model has no `input`; one that a call has built has the batch
+    size of that; the `input` of one from a list is a list.
+    """
+    if form == "list_of_one":
+        return keras.Model(network.inputs, network.output, name=network.name)
+    shape = network.inputs[0].shape[1:]
+    begin = [keras.Input(shape)] if form == "sequential" else []
+    model = keras.Sequential([*begin, *network.layers[1:]], name=network.name)
+    model(np.zeros((2, *shape), "float32"))
+    return model
+
+
 def toy_teacher(method, num_classes=NUM_CLASSES):
     """The teacher that a method needs, and its modality."""
     if not method.needs_teacher:
@@ -82,7 +100,7 @@ def toy_distiller(method, compiled=True, student=None, teacher=None, **kwargs):
     if teacher is None:
         teacher, teacher_modality = toy_teacher(method)
     else:
-        several = isinstance(teacher.input, dict)
+        several = isinstance(getattr(teacher, "input", None), dict)
         teacher_modality = tuple(teacher.input) if several else AUDIO
     for side, names in (
         ("student", method.student_features),

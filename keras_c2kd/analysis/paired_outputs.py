@@ -10,6 +10,7 @@ from keras_c2kd.analysis.labelled_rows import SIDES
 from keras_c2kd.analysis.mini_batch_cka import MiniBatchCKA
 from keras_c2kd.data import EpochDataset
 from keras_c2kd.data_checks import BatchRules
+from keras_c2kd.feature_taps import graph_input
 from keras_c2kd.modalities import modality_input
 from keras_c2kd.modalities import modality_keys
 
@@ -153,7 +154,7 @@ def choose_modalities(networks, modalities, inputs):
 
 def _fits(network, value):
     """Whether a network's input could be this entry of a batch."""
-    expected = getattr(network, "input", None)
+    expected = graph_input(network)
     if expected is None:
         return True  # A subclassed model tells no shape.
     if isinstance(expected, keras.KerasTensor) and not isinstance(value, dict):
@@ -166,7 +167,11 @@ def _fits(network, value):
         len(tensor.shape) == np.ndim(value[key])
         and all(
             length in (None, actual)
-            for length, actual in zip(tensor.shape, np.shape(value[key]))
+            for length, actual in zip(
+                # Without the batch's, which a call may have fixed.
+                tensor.shape[1:],
+                np.shape(value[key])[1:],
+            )
         )
         for key, tensor in expected.items()
     )
@@ -174,7 +179,7 @@ def _fits(network, value):
 
 def _names(network):
     """Return what a network calls itself and its inputs."""
-    inputs = keras.tree.flatten(getattr(network, "input", None))
+    inputs = keras.tree.flatten(graph_input(network))
     return {network.name, *(getattr(tensor, "name", "") for tensor in inputs)}
 
 

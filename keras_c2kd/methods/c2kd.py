@@ -10,6 +10,7 @@ from keras_c2kd.ops import exclude_target
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import zero_target
 from keras_c2kd.selection import KendallSelection
+from keras_c2kd.selection.sample_selection import check_selection
 
 _SERIALIZED = ("divergence", "selection")
 
@@ -78,9 +79,10 @@ class C2KD(DistillationMethod):
             for every Keras layer.
 
     Raises:
-        ValueError: If `divergence` is no loss, or if `zero_target_logit` is
-            asked for without `non_target` or with a divergence that treats
-            the label's class apart.
+        ValueError: If `divergence` is no loss, `selection` no
+            `SampleSelection`, or if `zero_target_logit` is asked for without
+            `non_target` or with a divergence that treats the label's class
+            apart.
 
     Logged besides the terms: `selected_share`, the share of selected samples,
     and `kendall`, the mean Kendall correlation of the scored logits.
@@ -141,6 +143,7 @@ class C2KD(DistillationMethod):
             )
         self.divergence = divergence
         self.selection = KendallSelection() if selection is None else selection
+        check_selection(self.selection)
         self.non_target = non_target
         self.zero_target_logit = zero_target_logit
         self.proxies = proxies

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_c2kd import devices
+from keras_c2kd.feature_taps import graph_input
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.ops import full_precision
@@ -78,7 +79,7 @@ class DLB(DistillationMethod):
 
     def attach(self, student, teacher):
         """Note the form of the student's input."""
-        inputs = getattr(student, "input", None)
+        inputs = graph_input(student)
         tensors = [t for t in keras.tree.flatten(inputs) if t is not None]
         self._input_forms = [
             (

@@ -4,6 +4,7 @@ import keras
 
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.selection import SelectAll
+from keras_c2kd.selection.sample_selection import check_selection
 
 
 class LogitDistillation(DistillationMethod):
@@ -28,6 +29,9 @@ class LogitDistillation(DistillationMethod):
             `RandomSelection()` the row "+Random".
         **kwargs: As for `DistillationMethod`.
 
+    Raises:
+        ValueError: If `selection` is no `SampleSelection`.
+
     Logged besides the terms: `selected_share` and `kendall`.
     """
 
@@ -47,6 +51,7 @@ class LogitDistillation(DistillationMethod):
         self.supervised_weight = supervised_weight
         self.distillation_weight = distillation_weight
         self.selection = SelectAll() if selection is None else selection
+        check_selection(self.selection)
         names = ["student_supervised", "distillation"]
         if self.teacher_update != "none":
             names.append("teacher_supervised")

@@ -6,6 +6,7 @@ from keras import ops
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.selection.correlation_selection import KendallSelection
 from keras_c2kd.selection.sample_selection import SampleSelection
+from keras_c2kd.selection.sample_selection import check_selection
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -35,6 +36,9 @@ class RandomSelection(SampleSelection):
             distiller. Defaults to `0`.
         **kwargs: As for every Keras layer.
 
+    Raises:
+        ValueError: If `like` is no `SampleSelection`.
+
     Reference: Huo et al., CVPR 2024, Table 2 ("+Random").
     """
 
@@ -44,6 +48,7 @@ class RandomSelection(SampleSelection):
         like = KendallSelection() if like is None else like
         if isinstance(like, dict):
             like = keras.saving.deserialize_keras_object(like)
+        check_selection(like, "like")
         kwargs = {**kwargs, "threshold": like.threshold, "on": like.on}
         super().__init__(**kwargs)
         self.like = like

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_c2kd.check_instance import check_instance
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
 
@@ -85,3 +86,16 @@ class SampleSelection(keras.layers.Layer):
             "threshold": self.threshold,
             "on": self.on,
         }
+
+
+def check_selection(selection, argument="selection"):
+    """Refuse what is no instance of `SampleSelection`.
+
+    Args:
+        selection: What was given.
+        argument: Name of the argument.
+
+    Raises:
+        ValueError: If it is a class, a name or something else.
+    """
+    check_instance(selection, SampleSelection, argument, "KendallSelection()")

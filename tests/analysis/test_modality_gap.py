@@ -16,7 +16,9 @@ from keras_c2kd.methods import fuse
 from tests.analysis.gap_cases import gap_of
 from tests.analysis.gap_cases import identity_network
 from tests.analysis.gap_cases import random_logits
+from tests.toys import FORMS
 from tests.toys import assert_same_weights
+from tests.toys import in_form
 from tests.toys import numpy_weights
 from tests.toys import toy_data
 from tests.toys import toy_network
@@ -475,6 +477,21 @@ def test_a_sequential_network():
     )
     assert gap.measures.student.modality == "visual"
     assert gap.stages["student"] == ["hidden"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_modalities_follow_from_shapes_in_any_form(form):
+    """Of both networks, whose names are none of the modalities'."""
+    inputs, labels = toy_data(8)
+    networks = toy_network("audio", name="a"), toy_network("visual", name="b")
+    expected = modality_gap(*networks, (inputs, labels), verbose=0)
+    same = [in_form(network, form) for network in networks]
+    gap = modality_gap(*same, (inputs, labels), verbose=0)
+    assert gap.measures.teacher.modality == "audio"
+    assert gap.measures.student.modality == "visual"
+    assert gap.measures.student.accuracy == expected.measures.student.accuracy
+    swapped = modality_gap(*same[::-1], (inputs, labels), verbose=0)
+    assert swapped.measures.teacher.modality == "visual"
 
 
 def test_one_name_decides_between_equal_shapes(case):

@@ -5,7 +5,9 @@ import pytest
 from keras_c2kd.methods import DLB
 from tests import references
 from tests.references import random_labels
+from tests.toys import FORMS
 from tests.toys import VISUAL
+from tests.toys import in_form
 from tests.toys import toy_data
 from tests.toys import toy_distiller
 from tests.toys import toy_network
@@ -383,6 +385,26 @@ def test_inputs_of_several_tensors(form):
     # Nothing was learnt: the same batch from the memory costs the same.
     np.testing.assert_allclose(terms[1], terms[0], rtol=1e-5)
     np.testing.assert_allclose(float(logs["distillation"]), 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("keyed", [False, True])
+def test_sequential_students_and_those_of_a_list(form, keyed):
+    """They learn what the functional one does, from a dict too."""
+    keras.utils.set_random_seed(0)
+    student = linear_student()
+    expected = linear_distiller(DLB(4), student=student)
+    copy = in_form(keras.models.clone_model(student), form)
+    copy.set_weights(student.get_weights())
+    distiller = linear_distiller(DLB(4), student=copy)
+    name = copy.inputs[0].name
+    for view, _, labels, weights in batches(4, 3, 4):
+        terms = step(expected, view, labels, weights)
+        view = {name: view} if keyed else view
+        found = step(distiller, view, labels, weights)
+        assert found == pytest.approx(terms, rel=1e-5)
+    for old, new in zip(student.get_weights(), copy.get_weights()):
+        np.testing.assert_allclose(new, old, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e4])

@@ -65,6 +65,9 @@ def test_sequential_networks_are_fused():
         "text": (5,),
     }
     assert model.output.shape == (None, 4)
+    listed = keras.Model(first.inputs, first.output, name=AUDIO)
+    again = fuse(listed, second, second_modality="text")
+    assert again.input[AUDIO].shape == model.input[AUDIO].shape
 
 
 def test_what_cannot_be_fused():
