@@ -293,21 +293,26 @@ def _read_sound_track(path, end):
         stream = container.streams.audio[0]
         rate = stream.rate
         _check_rate(path, rate)
-        mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
+        # FFmpeg's own mixture of channels is louder than their mean.
+        numbers = av.AudioResampler(format="fltp", rate=rate)
         length = 0
         for frame in container.decode(stream):
-            found = [x.to_ndarray()[0] for x in mono.resample(frame)]
+            found = [_mono(x) for x in numbers.resample(frame)]
             parts += found
             length += sum(map(len, found))
             # What lies behind the part that is asked for is not decoded.
             if end is not None and length > round(end * rate):
                 break
         else:
-            parts += [x.to_ndarray()[0] for x in mono.resample(None)]
+            parts += [_mono(x) for x in numbers.resample(None)]
             _check_length(path, container, stream, length / rate, end)
     if not parts:
         raise MediaError(path, "has an empty audio stream")
     return np.concatenate(parts), rate
+
+
+def _mono(frame):
+    return frame.to_ndarray().mean(axis=0)
 
 
 def reader_module(name):

@@ -29,7 +29,7 @@ def write_video(
     frame_rate=10,
     rate=RATE,
 ):
-    """Write frames and perhaps a wave `(1, samples)`.
+    """Write frames and perhaps a wave `(1, samples)` or `(2, samples)`.
 
     Frames are arrays, or colours, which `colour_frame` makes one of.
     """
@@ -42,13 +42,14 @@ def write_video(
         video.pix_fmt = "yuv420p"
         audio = None
         if wave is not None:
-            audio = container.add_stream(audio_codec, rate=rate)
+            layout = {1: "mono", 2: "stereo"}[len(wave)]
+            audio = container.add_stream(audio_codec, rate=rate, layout=layout)
         for array in frames:
             frame = av.VideoFrame.from_ndarray(array, "rgb24")
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         if audio is not None:
-            frame = av.AudioFrame.from_ndarray(wave, "fltp", layout="mono")
+            frame = av.AudioFrame.from_ndarray(wave, "fltp", layout=layout)
             frame.sample_rate = rate
             frame.pts = 0
             fifo = av.AudioFifo()

@@ -65,6 +65,21 @@ def test_sound_of_videos(video):
     assert len(read_audio(video, 16000, start=1.0, end=2.5)) == 24000
 
 
+@pytest.mark.parametrize("right", [1.0, 0.0, -0.5])
+@pytest.mark.parametrize("suffix", ["wav", "flv", "mp4"])
+def test_channels_are_averaged_in_every_kind_of_file(tmp_path, suffix, right):
+    """The rule of FFmpeg, 0.71 of the sum, would be 3 dB louder."""
+    path = tmp_path / f"x.{suffix}"
+    wave = tone(440, 2.0, channels=2)
+    wave[1] *= right
+    if suffix == "wav":
+        soundfile.write(path, wave.T, RATE)
+    else:
+        write_video(path, [RED] * 20, wave, **CODECS[suffix])
+    found = read_audio(path, RATE)[RATE // 2 : -RATE // 2]
+    assert np.abs(found).max() == pytest.approx(0.25 * (1 + right), abs=0.03)
+
+
 def test_wav_keeps_its_samples(tmp_path):
     wave = np.random.default_rng(0).uniform(-0.9, 0.9, (1600, 2))
     soundfile.write(tmp_path / "x.wav", wave, 16000, subtype="FLOAT")
