@@ -1,6 +1,7 @@
 """Sound, frames and images from files, with a reason where there are none."""
 
 import contextlib
+import math
 import pathlib
 
 import numpy as np
@@ -19,6 +20,11 @@ _RATES = (1000, 1_000_000)
 _MOST_PIXELS = 2**26
 # Numbers that are decoded at a time.
 _BLOCK = 2**20
+# Time stamps of sound are rounded by up to some milliseconds; what differs
+# more, in seconds, is a gap or an overlap.
+_JITTER = 0.05
+# Samples of silence that are put into gaps: 12 minutes at 48 kHz.
+_MOST_SILENCE = 2**25
 
 
 class MediaError(Exception):
@@ -40,6 +46,8 @@ def read_audio(path, rate, start=0.0, end=None):
 
     WAV, FLAC, OGG and MP3 are read by soundfile, everything else (the sound
     of videos) by PyAV; channels are averaged; soxr resamples (quality HQ).
+    The sound of a video lies as its time stamps say, from the first picture
+    on, as `read_frames` counts: where there is no sound, it is silent.
 
     Args:
         path: Path of the file. It is only read.
@@ -234,14 +242,27 @@ def _opened(path):
         yield container
 
 
-def _check_length(path, container, stream, seconds, end):
-    """Raise a MediaError if much less was there than the file says."""
+def _check_length(path, container, stream, seconds, end, origin=None):
+    """Raise a MediaError if much less was there than the file says.
+
+    Args:
+        path: Path of the file.
+        container: The open file.
+        stream: The stream that was read to its end.
+        seconds: Float, where it ended, counted from `origin`.
+        end: Float, as of `read_audio`.
+        origin: Float, the time stamp from which seconds are counted; None
+            (default) for the stream's first.
+    """
     if stream.duration is not None:
-        declared = float(stream.duration * stream.time_base)
+        unit, part = float(stream.time_base), stream
     elif container.duration is not None:
-        declared = container.duration / 1e6
+        unit, part = 1e-6, container
     else:
         return
+    declared = part.duration * unit
+    if origin is not None and part.start_time is not None:
+        declared += part.start_time * unit - origin
     _check_seconds(path, seconds, declared, end)
 
 
@@ -285,34 +306,83 @@ def _check_riff(path):
 
 
 def _read_sound_track(path, end):
-    av = reader_module("av")
-    parts = []
+    parts = [np.zeros(0, "float32")]
+    origin = _first_picture(path)
     with _opened(path) as container:
         if not container.streams.audio:
             raise MediaError(path, "has no audio stream")
         stream = container.streams.audio[0]
         rate = stream.rate
         _check_rate(path, rate)
-        # FFmpeg's own mixture of channels is louder than their mean.
-        numbers = av.AudioResampler(format="fltp", rate=rate)
         length = 0
-        for frame in container.decode(stream):
-            found = [_mono(x) for x in numbers.resample(frame)]
-            parts += found
-            length += sum(map(len, found))
+        last = math.inf if end is None else round(end * rate)
+        frames = _sound_frames(container, stream)
+        for samples in _in_time(path, frames, rate, last, origin):
+            parts.append(samples)
+            length += len(samples)
             # What lies behind the part that is asked for is not decoded.
-            if end is not None and length > round(end * rate):
+            if length > last:
                 break
         else:
-            parts += [_mono(x) for x in numbers.resample(None)]
-            _check_length(path, container, stream, length / rate, end)
-    if not parts:
-        raise MediaError(path, "has an empty audio stream")
+            _check_length(path, container, stream, length / rate, end, origin)
     return np.concatenate(parts), rate
 
 
-def _mono(frame):
-    return frame.to_ndarray().mean(axis=0)
+def _first_picture(path):
+    """Return the time stamp of a file's first picture; None without one."""
+    with contextlib.suppress(MediaError), _opened(path) as container:
+        for stream in container.streams.video[:1]:
+            stream.thread_type = "NONE"
+            for frame in container.decode(stream):
+                if frame.time is not None:
+                    return frame.time
+    return None
+
+
+def _sound_frames(container, stream):
+    """Yield decoded frames of float32 in planes, one a channel."""
+    # FFmpeg's own mixture of channels is louder than their mean.
+    planes = reader_module("av").AudioResampler("fltp", rate=stream.rate)
+    for frame in container.decode(stream):
+        yield from planes.resample(frame)
+    yield from planes.resample(None)
+
+
+def _in_time(path, frames, rate, last, origin=None):
+    """Yield the samples of frames one after the other, by time stamps.
+
+    Frames that follow on each other are not torn apart by rounded time
+    stamps; gaps are filled with zeros, and what overlaps is left out.
+
+    Args:
+        path: Path of the file.
+        frames: Iterator of frames of sound.
+        rate: Integer, samples a second.
+        last: Number of samples, or infinity. A gap behind it is not filled.
+        origin: Float, the time stamp of the first sample; None (default) for
+            that of the first frame.
+    """
+    length, silence, follows = 0, 0, False
+    for frame in frames:
+        samples = frame.to_ndarray().mean(axis=0)
+        if frame.time is not None:
+            origin = frame.time if origin is None else origin
+            late = round((frame.time - origin) * rate) - length
+            if follows and abs(late) <= _JITTER * rate:
+                late = 0
+            late = min(late, last + 1 - length)
+            silence += max(late, 0)
+            if silence > _MOST_SILENCE:
+                raise MediaError(
+                    path, f"has no sound for {silence / rate:.0f} seconds"
+                )
+            if late > 0:
+                length += late
+                yield np.zeros(late, "float32")
+            samples = samples[max(-late, 0) :]
+        follows = len(samples) > 0
+        length += len(samples)
+        yield samples
 
 
 def reader_module(name):

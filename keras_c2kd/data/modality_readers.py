@@ -45,7 +45,7 @@ class AudioReader:
     @property
     def settings(self):
         """What the prepared array depends on."""
-        return {"audio": 2, "rate": self.spectrogram.rate}
+        return {"audio": 3, "rate": self.spectrogram.rate}
 
     def prepare(self, source):
         """Return the wave of a `Source`, float32 `(samples,)`.

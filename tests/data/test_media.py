@@ -13,6 +13,7 @@ from keras_c2kd.data.media import read_frames
 from keras_c2kd.data.media import read_image
 from tests.data.media_files import RATE
 from tests.data.media_files import tone
+from tests.data.media_files import write_timed
 from tests.data.media_files import write_video
 
 pytestmark = pytest.mark.backend_free
@@ -78,6 +79,84 @@ def test_channels_are_averaged_in_every_kind_of_file(tmp_path, suffix, right):
         write_video(path, [RED] * 20, wave, **CODECS[suffix])
     found = read_audio(path, RATE)[RATE // 2 : -RATE // 2]
     assert np.abs(found).max() == pytest.approx(0.25 * (1 + right), abs=0.03)
+
+
+def film(seconds, second=0.0):
+    """Pictures that begin at a second of the file."""
+    return {second + i / 10: RED for i in range(round(10 * seconds))}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("mp4", "aac"), ("mkv", "pcm_f32le")]
+)
+@pytest.mark.parametrize(
+    ("pictures", "sound"), [(0.0, 1.5), (0.0, 0.2), (1.0, 0.0), (0.5, 2.0)]
+)
+def test_sound_lies_beside_its_pictures(
+    tmp_path, suffix, codec, pictures, sound
+):
+    path = tmp_path / f"x.{suffix}"
+    length = round((6 + pictures - sound) * 16000)
+    wave = np.zeros((1, length), "float32")
+    # A beep when the film is four seconds old.
+    place = round((4 + pictures - sound) * 16000)
+    wave[:, place : place + 1600] = tone(1000, 0.1, 16000)
+    write_timed(path, film(6, pictures), [(sound, wave)], codec)
+    found = np.abs(read_audio(path, 16000)) > 0.1
+    assert found.argmax() == pytest.approx(64000, abs=100)
+    assert np.count_nonzero(found) == pytest.approx(1350, abs=150)
+    part = np.abs(read_audio(path, 16000, start=3.5, end=4.5)) > 0.1
+    assert len(part) == 16000
+    assert part.argmax() == pytest.approx(8000, abs=100)
+
+
+@pytest.mark.parametrize("pictures", [True, False])
+def test_gaps_in_sound_are_silent(tmp_path, pictures):
+    path = tmp_path / "x.mkv"
+    second = tone(500, 1.0, 16000)
+    sounds = [(0.0, second), (3.0, second), (5.0, second)]
+    write_timed(path, film(6) if pictures else None, sounds, "pcm_f32le")
+    found = read_audio(path, 16000).reshape(6, 16000)
+    for number in (0, 3, 5):
+        np.testing.assert_allclose(found[number], second[0], atol=1e-6)
+    assert not found[[1, 2, 4]].any()
+
+
+def test_time_stamps_that_are_not_exact_do_not_tear_the_sound(tmp_path):
+    path = tmp_path / "x.mkv"
+    wave = tone(500, 6.0, 16000)
+    random = np.random.default_rng(0)
+    sounds = [
+        (place / 16000 + random.uniform(-0.01, 0.01), wave[:, place:][:, :1024])
+        for place in range(1024, wave.shape[1], 1024)
+    ]
+    sounds = [(0.0, wave[:, :1024]), *sounds]
+    write_timed(path, film(6), sounds, "pcm_f32le")
+    np.testing.assert_allclose(read_audio(path, 16000), wave[0], atol=1e-6)
+
+
+def test_sound_that_overlaps_is_left_out(tmp_path):
+    content = b""
+    for second, frequency in ((0.0, 500), (1.0, 1000)):
+        path = tmp_path / f"{second}.ts"
+        wave = tone(frequency, 2.0, 16000)
+        write_timed(path, film(2, second), [(second, wave)])
+        content += path.read_bytes()
+    path = tmp_path / "both.ts"
+    path.write_bytes(content)
+    found = read_audio(path, 16000)
+    assert len(found) == pytest.approx(3 * 16000, abs=1600)
+    assert loudest(found[:30000], 16000) == pytest.approx(500, abs=2)
+    assert loudest(found[34000:], 16000) == pytest.approx(1000, abs=2)
+
+
+def test_sound_that_claims_to_come_much_later(tmp_path):
+    path = tmp_path / "x.mkv"
+    second = tone(500, 1.0, 16000)
+    write_timed(path, film(3), [(0.0, second), (4000.0, second)], "pcm_f32le")
+    with pytest.raises(MediaError, match="has no sound for 3999 seconds"):
+        read_audio(path, 16000)
+    assert len(read_audio(path, 16000, end=1.0)) == 16000
 
 
 def test_wav_keeps_its_samples(tmp_path):
