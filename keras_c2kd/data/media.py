@@ -18,6 +18,8 @@ _PHOTOGRAPHS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP")
 # patience is spent on a few turned bits.
 _RATES = (1000, 1_000_000)
 _MOST_PIXELS = 2**26
+# Pixels of a frame that is repeated: 6 minutes at 480 x 720 and one a second.
+_MOST_REPEATED = 2**27
 # Numbers that are decoded at a time.
 _BLOCK = 2**20
 # Time stamps of sound are rounded by up to some milliseconds; what differs
@@ -91,9 +93,11 @@ def read_audio(path, rate, start=0.0, end=None):
 def read_frames(path, per_second=1.0, start=0.0, end=None):
     """Read a video's frames at equal distances, by their time stamps.
 
-    Of each interval of `1 / per_second` the first frame is taken. Containers
-    do not count frames reliably, so neither frame numbers nor the nominal
-    frame rate are used.
+    Of each interval of `1 / per_second` the first frame is taken; of one in
+    which no frame begins, the frame that is still on the screen, as a player
+    shows it: the place of a frame in the result tells its time. Behind the
+    last frame of the file nothing is repeated. Containers do not count frames
+    reliably, so neither frame numbers nor the nominal frame rate are used.
 
     Args:
         path: Path of the video. It is only read.
@@ -113,26 +117,37 @@ def read_frames(path, per_second=1.0, start=0.0, end=None):
     """
     _check_start(start)
     _check_file(path)
-    frames, first, time = [], None, 0.0
+    frames, first, shown = [], None, None
     with _opened(path) as container:
         if not container.streams.video:
             raise MediaError(path, "has no video stream")
         stream = container.streams.video[0]
         stream.thread_type = "NONE"
+        time = 0.0
         for frame in container.decode(stream):
             if frame.time is None:
                 continue
             _check_size(path, frame.width, frame.height)
             first = frame.time if first is None else first
             time = frame.time - first
-            if end is not None and time >= end - 1e-6:
+            is_over = end is not None and time >= end - 1e-6
+            if is_over:
+                number = math.ceil((end - start - 1e-6) * per_second)
+            else:
+                number = math.floor((time - start + 1e-6) * per_second)
+            if number > len(frames):
+                pause = number - len(frames)
+                _check_pause(path, shown, pause, per_second)
+                frames += [_pixels(shown)] * pause
+            if is_over:
                 break
-            if time >= start + len(frames) / per_second - 1e-6:
-                frames.append(frame.to_ndarray(format="rgb24"))
-                if frames[-1].shape != frames[0].shape:
-                    raise MediaError(path, "has frames of several sizes")
+            if number == len(frames):
+                frames.append(_pixels(frame))
+            shown = frame
         else:
             _check_length(path, container, stream, time, end)
+    if len({frame.shape for frame in frames}) > 1:
+        raise MediaError(path, "has frames of several sizes")
     if not frames:
         raise MediaError(path, f"has no frame from second {start} on")
     return np.stack(frames)
@@ -183,6 +198,18 @@ def _check_size(path, width, height):
             f"claims pictures of {width} x {height} pixels, more than the "
             f"{_MOST_PIXELS:,} that are read",
         )
+
+
+def _check_pause(path, frame, pause, per_second):
+    """Raise a MediaError for a pause that cannot be meant."""
+    if pause * frame.width * frame.height > _MOST_REPEATED:
+        raise MediaError(
+            path, f"has no new frame for {pause / per_second:.0f} seconds"
+        )
+
+
+def _pixels(frame):
+    return frame.to_ndarray(format="rgb24")
 
 
 def _check_rate(path, rate):

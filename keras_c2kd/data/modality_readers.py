@@ -120,7 +120,7 @@ class FrameReader:
     def settings(self):
         """What the prepared array depends on."""
         return {
-            "frames": 1,
+            "frames": 2,
             "per_second": self.per_second,
             "stored_side": self.stored_side,
         }

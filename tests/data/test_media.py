@@ -56,6 +56,37 @@ def test_frames_by_their_time(video):
         read_frames(video, start=7.0)
 
 
+def greys(path, *args, **kwargs):
+    """What `read_frames` finds, by the brightness."""
+    frames = read_frames(path, *args, **kwargs)
+    return np.rint(frames[:, 10:-10, 40:].mean(axis=(1, 2, 3)) / 20).tolist()
+
+
+def write_greys(path, times):
+    """Frames as bright as there were frames before."""
+    write_timed(path, {time: [20 * i] * 3 for i, time in enumerate(times)})
+
+
+def test_pauses_show_the_last_frame_until_the_next(tmp_path):
+    path = tmp_path / "x.mp4"
+    write_greys(path, [0.0, 0.5, 1.0, 1.5, 4.2, 4.7, 5.2, 5.7, 6.2])
+    assert greys(path) == [0, 2, 3, 3, 4, 6, 8]
+    assert greys(path, 2.0) == [0, 1, 2, 3, 3, 3, 3, 3, 4, 5, 6, 7, 8]
+    assert greys(path, start=2.5) == [3, 4, 5, 7]
+    assert greys(path, start=2.0, end=4.0) == [3, 3]
+    assert greys(path, end=5.0) == [0, 2, 3, 3, 4]
+    with pytest.raises(MediaError, match="no frame from second 8"):
+        read_frames(path, start=8.0)
+
+
+def test_a_frame_that_claims_to_come_much_later(tmp_path):
+    path = tmp_path / "x.mp4"
+    write_greys(path, [0.0, 0.5, 1.0, 90000.0])
+    with pytest.raises(MediaError, match="no new frame for 89998 seconds"):
+        read_frames(path)
+    assert greys(path, end=3.0) == [0, 2, 2]
+
+
 def test_sound_of_videos(video):
     wave = read_audio(video, 16000)
     assert wave.dtype == "float32"
