@@ -145,7 +145,8 @@ def read_frames(path, per_second=1.0, start=0.0, end=None):
                 frames.append(_pixels(frame))
             shown = frame
         else:
-            _check_length(path, container, stream, time, end)
+            time += 0.0 if shown is None else _seconds_shown(shown, stream)
+            _check_length(path, container, stream, time, end, first)
     if len({frame.shape for frame in frames}) > 1:
         raise MediaError(path, "has frames of several sizes")
     if not frames:
@@ -206,6 +207,14 @@ def _check_pause(path, frame, pause, per_second):
         raise MediaError(
             path, f"has no new frame for {pause / per_second:.0f} seconds"
         )
+
+
+def _seconds_shown(frame, stream):
+    """Return how long a frame is on the screen, as far as a file says."""
+    # Older versions of PyAV do not tell a frame's own duration.
+    if duration := getattr(frame, "duration", None):
+        return float(duration * frame.time_base)
+    return float(1 / stream.average_rate) if stream.average_rate else 0.0
 
 
 def _pixels(frame):

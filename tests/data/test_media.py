@@ -275,6 +275,33 @@ def test_files_that_are_cut_off(video):
     assert len(read_audio(path, 16000, end=1.0)) == 16000
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "flv", "avi"])
+@pytest.mark.parametrize("frame_rate", [1, 2])
+def test_a_low_frame_rate_is_no_cut(tmp_path, suffix, frame_rate):
+    """The last frame is on the screen until the end."""
+    path = tmp_path / f"x.{suffix}"
+    codec = "flv" if suffix == "flv" else "mpeg4"
+    frames = [RED] * 4 * frame_rate
+    write_video(path, frames, video_codec=codec, frame_rate=frame_rate)
+    assert len(read_frames(path)) == 4
+    if suffix == "avi":  # Its index is at the end.
+        return
+    path = path if suffix != "mp4" else in_front(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(MediaError, match=r"is cut off after|is damaged"):
+        read_frames(path)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_pictures_that_begin_later_are_not_cut_off(tmp_path, suffix):
+    path = tmp_path / f"x.{suffix}"
+    sound = (0.0, tone(500, 5.0, 16000))
+    write_timed(path, film(3, 2.0), [sound], frame_rate=10)
+    assert len(read_frames(path)) == 3
+    assert len(read_audio(path, 16000)) == pytest.approx(48000, abs=1600)
+
+
 def test_sound_files_that_are_cut_off(tmp_path):
     path = tmp_path / "x.wav"
     soundfile.write(path, tone(440, 1.0, 16000)[0], 16000)
