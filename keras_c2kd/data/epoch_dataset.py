@@ -1,11 +1,17 @@
 """Batches that depend on the seed, the epoch and the sample alone."""
 
 import copy
+import functools
+import threading
 
 import keras
 import numpy as np
 
+from keras_c2kd.data.read_ahead import ReadAhead
 from keras_c2kd.data_shares import rows_of
+
+# Nobody holds it for longer than it takes to look what is read ahead.
+_LOOKING = threading.Lock()
 
 
 class EpochDataset(keras.utils.PyDataset):
@@ -24,10 +30,16 @@ class EpochDataset(keras.utils.PyDataset):
         batch_size: Integer. Defaults to `64`.
         training: Whether to shuffle and augment. Defaults to `False`.
         seed: Integer. Defaults to `0`.
-        **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of
-            `keras.utils.PyDataset`.
+        workers: Integer, threads that read batches; several read ahead, as
+            long as batches are asked for in their order (`shuffle=False`).
+            Defaults to `1`.
+        max_queue_size: Integer, batches that several threads read ahead at
+            most. Defaults to `10`.
+        use_multiprocessing: Must be `False`.
 
     Attributes:
+        threads: Integer, the `workers` above. Keras is told of one worker:
+            its own queue would go on with batches of an earlier epoch.
         epoch: Integer, which the batches of training depend on. It counts the
             epochs that have ended, and Keras' look at the first batch before
             training may count as one: with `FollowEpochs` among the callbacks
@@ -35,17 +47,27 @@ class EpochDataset(keras.utils.PyDataset):
 
     Raises:
         ValueError: If the batch size is not positive, or worker processes are
-            asked for on JAX.
+            asked for.
     """
 
-    def __init__(self, batch_size=64, training=False, seed=0, **kwargs):
-        super().__init__(**kwargs)
-        if self.use_multiprocessing and keras.backend.backend() == "jax":
+    # Nothing is read ahead until several threads read.
+    _ahead = None
+
+    def __init__(
+        self,
+        batch_size=64,
+        training=False,
+        seed=0,
+        workers=1,
+        max_queue_size=10,
+        use_multiprocessing=False,
+    ):
+        super().__init__(max_queue_size=max_queue_size)
+        if use_multiprocessing:
             raise ValueError(
-                "Keras forks its worker processes, and a forked process with "
-                "JAX in it hangs. Received: use_multiprocessing=True with the "
-                "JAX backend. Use threads: workers=2, "
-                "use_multiprocessing=False."
+                "Keras' worker processes go on with batches of an earlier "
+                "epoch, and with JAX they hang. Received: "
+                "use_multiprocessing=True. Use threads: workers=2."
             )
         if batch_size < 1:
             raise ValueError(
@@ -55,8 +77,22 @@ class EpochDataset(keras.utils.PyDataset):
         self.batch_size = batch_size
         self.training = training
         self.seed = seed
+        self.threads = workers
         self.epoch = 0
         self._rows = None
+
+    def __getstate__(self):
+        """Leave what is read ahead out of copies."""
+        return {k: v for k, v in vars(self).items() if k != "_ahead"}
+
+    @property
+    def workers(self):
+        """What Keras is told, `1`; to set it sets `threads`."""
+        return 1
+
+    @workers.setter
+    def workers(self, value):
+        self.threads = value
 
     @property
     def size(self):
@@ -87,7 +123,7 @@ class EpochDataset(keras.utils.PyDataset):
         return -(-len(self._order()) // self.batch_size)
 
     def __getitem__(self, index):
-        return self.batch(self._indices(index))
+        return self._read(index)
 
     def share(self, index, process, processes):
         """Return the rows of one of several processes of a batch.
@@ -100,9 +136,39 @@ class EpochDataset(keras.utils.PyDataset):
         Raises:
             ValueError: If there are fewer samples than processes.
         """
+        return self._read(index, process, processes)
+
+    def _read(self, index, *part):
+        """Return a batch, or the part of one of several processes."""
+        if self.threads < 2:
+            return self._read_now(part, index)
+        with _LOOKING:
+            ahead = self._read_ahead(part)
+        return ahead.take(index)
+
+    def _read_now(self, part, index):
         indices = self._indices(index)
-        rows = rows_of(len(indices), process, processes, index)
-        return self.batch(indices[rows])
+        if part:
+            indices = indices[rows_of(len(indices), *part, index)]
+        return self.batch(indices)
+
+    def _read_ahead(self, part):
+        """Return the threads that read for the data set as it is now."""
+        now = self.__getstate__()
+        if self._ahead is not None:
+            before, part_before, ahead = self._ahead
+            if (
+                part == part_before
+                and now.keys() == before.keys()
+                and all(now[name] is before[name] for name in now)
+            ):
+                return ahead
+            ahead.stop()
+        # A copy, whose epoch stays as it is while threads read.
+        read = functools.partial(copy.copy(self)._read_now, part)
+        ahead = ReadAhead(read, len(self), self.threads, self.max_queue_size)
+        self._ahead = now, part, ahead
+        return ahead
 
     def _indices(self, index):
         """Return the samples of a batch."""

@@ -1,6 +1,7 @@
 """Sound, frames and images from files, with a reason where there are none."""
 
 import contextlib
+import math
 import pathlib
 
 import numpy as np
@@ -17,8 +18,15 @@ _PHOTOGRAPHS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP")
 # patience is spent on a few turned bits.
 _RATES = (1000, 1_000_000)
 _MOST_PIXELS = 2**26
+# Pixels of a frame that is repeated: 6 minutes at 480 x 720 and one a second.
+_MOST_REPEATED = 2**27
 # Numbers that are decoded at a time.
 _BLOCK = 2**20
+# Time stamps of sound are rounded by up to some milliseconds; what differs
+# more, in seconds, is a gap or an overlap.
+_JITTER = 0.05
+# Samples of silence that are put into gaps: 12 minutes at 48 kHz.
+_MOST_SILENCE = 2**25
 
 
 class MediaError(Exception):
@@ -40,6 +48,8 @@ def read_audio(path, rate, start=0.0, end=None):
 
     WAV, FLAC, OGG and MP3 are read by soundfile, everything else (the sound
     of videos) by PyAV; channels are averaged; soxr resamples (quality HQ).
+    The sound of a video lies as its time stamps say, from the first picture
+    on, as `read_frames` counts: where there is no sound, it is silent.
 
     Args:
         path: Path of the file. It is only read.
@@ -83,9 +93,11 @@ def read_audio(path, rate, start=0.0, end=None):
 def read_frames(path, per_second=1.0, start=0.0, end=None):
     """Read a video's frames at equal distances, by their time stamps.
 
-    Of each interval of `1 / per_second` the first frame is taken. Containers
-    do not count frames reliably, so neither frame numbers nor the nominal
-    frame rate are used.
+    Of each interval of `1 / per_second` the first frame is taken; of one in
+    which no frame begins, the frame that is still on the screen, as a player
+    shows it: the place of a frame in the result tells its time. Behind the
+    last frame of the file nothing is repeated. Containers do not count frames
+    reliably, so neither frame numbers nor the nominal frame rate are used.
 
     Args:
         path: Path of the video. It is only read.
@@ -105,26 +117,38 @@ def read_frames(path, per_second=1.0, start=0.0, end=None):
     """
     _check_start(start)
     _check_file(path)
-    frames, first, time = [], None, 0.0
+    frames, first, shown = [], None, None
     with _opened(path) as container:
         if not container.streams.video:
             raise MediaError(path, "has no video stream")
         stream = container.streams.video[0]
         stream.thread_type = "NONE"
+        time = 0.0
         for frame in container.decode(stream):
             if frame.time is None:
                 continue
             _check_size(path, frame.width, frame.height)
             first = frame.time if first is None else first
             time = frame.time - first
-            if end is not None and time >= end - 1e-6:
+            is_over = end is not None and time >= end - 1e-6
+            if is_over:
+                number = math.ceil((end - start - 1e-6) * per_second)
+            else:
+                number = math.floor((time - start + 1e-6) * per_second)
+            if number > len(frames):
+                pause = number - len(frames)
+                _check_pause(path, shown, pause, per_second)
+                frames += [_pixels(shown)] * pause
+            if is_over:
                 break
-            if time >= start + len(frames) / per_second - 1e-6:
-                frames.append(frame.to_ndarray(format="rgb24"))
-                if frames[-1].shape != frames[0].shape:
-                    raise MediaError(path, "has frames of several sizes")
+            if number == len(frames):
+                frames.append(_pixels(frame))
+            shown = frame
         else:
-            _check_length(path, container, stream, time, end)
+            time += 0.0 if shown is None else _seconds_shown(shown, stream)
+            _check_length(path, container, stream, time, end, first)
+    if len({frame.shape for frame in frames}) > 1:
+        raise MediaError(path, "has frames of several sizes")
     if not frames:
         raise MediaError(path, f"has no frame from second {start} on")
     return np.stack(frames)
@@ -175,6 +199,26 @@ def _check_size(path, width, height):
             f"claims pictures of {width} x {height} pixels, more than the "
             f"{_MOST_PIXELS:,} that are read",
         )
+
+
+def _check_pause(path, frame, pause, per_second):
+    """Raise a MediaError for a pause that cannot be meant."""
+    if pause * frame.width * frame.height > _MOST_REPEATED:
+        raise MediaError(
+            path, f"has no new frame for {pause / per_second:.0f} seconds"
+        )
+
+
+def _seconds_shown(frame, stream):
+    """Return how long a frame is on the screen, as far as a file says."""
+    # Older versions of PyAV do not tell a frame's own duration.
+    if duration := getattr(frame, "duration", None):
+        return float(duration * frame.time_base)
+    return float(1 / stream.average_rate) if stream.average_rate else 0.0
+
+
+def _pixels(frame):
+    return frame.to_ndarray(format="rgb24")
 
 
 def _check_rate(path, rate):
@@ -234,14 +278,27 @@ def _opened(path):
         yield container
 
 
-def _check_length(path, container, stream, seconds, end):
-    """Raise a MediaError if much less was there than the file says."""
+def _check_length(path, container, stream, seconds, end, origin=None):
+    """Raise a MediaError if much less was there than the file says.
+
+    Args:
+        path: Path of the file.
+        container: The open file.
+        stream: The stream that was read to its end.
+        seconds: Float, where it ended, counted from `origin`.
+        end: Float, as of `read_audio`.
+        origin: Float, the time stamp from which seconds are counted; None
+            (default) for the stream's first.
+    """
     if stream.duration is not None:
-        declared = float(stream.duration * stream.time_base)
+        unit, part = float(stream.time_base), stream
     elif container.duration is not None:
-        declared = container.duration / 1e6
+        unit, part = 1e-6, container
     else:
         return
+    declared = part.duration * unit
+    if origin is not None and part.start_time is not None:
+        declared += part.start_time * unit - origin
     _check_seconds(path, seconds, declared, end)
 
 
@@ -285,29 +342,83 @@ def _check_riff(path):
 
 
 def _read_sound_track(path, end):
-    av = reader_module("av")
-    parts = []
+    parts = [np.zeros(0, "float32")]
+    origin = _first_picture(path)
     with _opened(path) as container:
         if not container.streams.audio:
             raise MediaError(path, "has no audio stream")
         stream = container.streams.audio[0]
         rate = stream.rate
         _check_rate(path, rate)
-        mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
         length = 0
-        for frame in container.decode(stream):
-            found = [x.to_ndarray()[0] for x in mono.resample(frame)]
-            parts += found
-            length += sum(map(len, found))
+        last = math.inf if end is None else round(end * rate)
+        frames = _sound_frames(container, stream)
+        for samples in _in_time(path, frames, rate, last, origin):
+            parts.append(samples)
+            length += len(samples)
             # What lies behind the part that is asked for is not decoded.
-            if end is not None and length > round(end * rate):
+            if length > last:
                 break
         else:
-            parts += [x.to_ndarray()[0] for x in mono.resample(None)]
-            _check_length(path, container, stream, length / rate, end)
-    if not parts:
-        raise MediaError(path, "has an empty audio stream")
+            _check_length(path, container, stream, length / rate, end, origin)
     return np.concatenate(parts), rate
+
+
+def _first_picture(path):
+    """Return the time stamp of a file's first picture; None without one."""
+    with contextlib.suppress(MediaError), _opened(path) as container:
+        for stream in container.streams.video[:1]:
+            stream.thread_type = "NONE"
+            for frame in container.decode(stream):
+                if frame.time is not None:
+                    return frame.time
+    return None
+
+
+def _sound_frames(container, stream):
+    """Yield decoded frames of float32 in planes, one a channel."""
+    # FFmpeg's own mixture of channels is louder than their mean.
+    planes = reader_module("av").AudioResampler("fltp", rate=stream.rate)
+    for frame in container.decode(stream):
+        yield from planes.resample(frame)
+    yield from planes.resample(None)
+
+
+def _in_time(path, frames, rate, last, origin=None):
+    """Yield the samples of frames one after the other, by time stamps.
+
+    Frames that follow on each other are not torn apart by rounded time
+    stamps; gaps are filled with zeros, and what overlaps is left out.
+
+    Args:
+        path: Path of the file.
+        frames: Iterator of frames of sound.
+        rate: Integer, samples a second.
+        last: Number of samples, or infinity. A gap behind it is not filled.
+        origin: Float, the time stamp of the first sample; None (default) for
+            that of the first frame.
+    """
+    length, silence, follows = 0, 0, False
+    for frame in frames:
+        samples = frame.to_ndarray().mean(axis=0)
+        if frame.time is not None:
+            origin = frame.time if origin is None else origin
+            late = round((frame.time - origin) * rate) - length
+            if follows and abs(late) <= _JITTER * rate:
+                late = 0
+            late = min(late, last + 1 - length)
+            silence += max(late, 0)
+            if silence > _MOST_SILENCE:
+                raise MediaError(
+                    path, f"has no sound for {silence / rate:.0f} seconds"
+                )
+            if late > 0:
+                length += late
+                yield np.zeros(late, "float32")
+            samples = samples[max(-late, 0) :]
+        follows = len(samples) > 0
+        length += len(samples)
+        yield samples
 
 
 def reader_module(name):

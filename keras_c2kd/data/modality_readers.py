@@ -45,7 +45,7 @@ class AudioReader:
     @property
     def settings(self):
         """What the prepared array depends on."""
-        return {"audio": 1, "rate": self.spectrogram.rate}
+        return {"audio": 3, "rate": self.spectrogram.rate}
 
     def prepare(self, source):
         """Return the wave of a `Source`, float32 `(samples,)`.
@@ -120,7 +120,7 @@ class FrameReader:
     def settings(self):
         """What the prepared array depends on."""
         return {
-            "frames": 1,
+            "frames": 2,
             "per_second": self.per_second,
             "stored_side": self.stored_side,
         }

@@ -152,7 +152,7 @@ class Runner:
         distiller, scores = self._distiller(run, splits)
         seen = self._seen(run)
         train = splits.train.select(*self._inputs(run))
-        train.seed, train.workers = run.seed, self.workers
+        train.seed, train.threads = run.seed, self.workers
         validation, test = (
             part.select(seen) for part in (splits.validation, splits.test)
         )

@@ -13,8 +13,7 @@ contents are generated). Both modalities of a clip are read as in training:
 
 Clips are counted per second of processor time of one process, all threads
 added up, in turns. In the end, `evaluate` of a network that does nothing reads
-cached batches with one thread, with two, and with two processes where that is
-safe: clips per second of the clock.
+cached batches with one thread and with two: clips per second of the clock.
 
 Floors: cached reading at least as fast as the plain loop. `KERAS_BACKEND`
 chooses the backend; --smoke writes one short clip of each.
@@ -174,9 +173,6 @@ LOADERS = {
     "1 thread": {"workers": 1},
     "2 threads": {"workers": 2},
 }
-if keras.backend.backend() != "jax":
-    # Keras forks, which JAX does not survive.
-    LOADERS["2 processes"] = {"workers": 2, "use_multiprocessing": True}
 
 
 # What the clips look like, and how long they are.

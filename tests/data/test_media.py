@@ -13,6 +13,7 @@ from keras_c2kd.data.media import read_frames
 from keras_c2kd.data.media import read_image
 from tests.data.media_files import RATE
 from tests.data.media_files import tone
+from tests.data.media_files import write_timed
 from tests.data.media_files import write_video
 
 pytestmark = pytest.mark.backend_free
@@ -55,6 +56,37 @@ def test_frames_by_their_time(video):
         read_frames(video, start=7.0)
 
 
+def greys(path, *args, **kwargs):
+    """What `read_frames` finds, by the brightness."""
+    frames = read_frames(path, *args, **kwargs)
+    return np.rint(frames[:, 10:-10, 40:].mean(axis=(1, 2, 3)) / 20).tolist()
+
+
+def write_greys(path, times):
+    """Frames as bright as there were frames before."""
+    write_timed(path, {time: [20 * i] * 3 for i, time in enumerate(times)})
+
+
+def test_pauses_show_the_last_frame_until_the_next(tmp_path):
+    path = tmp_path / "x.mp4"
+    write_greys(path, [0.0, 0.5, 1.0, 1.5, 4.2, 4.7, 5.2, 5.7, 6.2])
+    assert greys(path) == [0, 2, 3, 3, 4, 6, 8]
+    assert greys(path, 2.0) == [0, 1, 2, 3, 3, 3, 3, 3, 4, 5, 6, 7, 8]
+    assert greys(path, start=2.5) == [3, 4, 5, 7]
+    assert greys(path, start=2.0, end=4.0) == [3, 3]
+    assert greys(path, end=5.0) == [0, 2, 3, 3, 4]
+    with pytest.raises(MediaError, match="no frame from second 8"):
+        read_frames(path, start=8.0)
+
+
+def test_a_frame_that_claims_to_come_much_later(tmp_path):
+    path = tmp_path / "x.mp4"
+    write_greys(path, [0.0, 0.5, 1.0, 90000.0])
+    with pytest.raises(MediaError, match="no new frame for 89998 seconds"):
+        read_frames(path)
+    assert greys(path, end=3.0) == [0, 2, 2]
+
+
 def test_sound_of_videos(video):
     wave = read_audio(video, 16000)
     assert wave.dtype == "float32"
@@ -63,6 +95,99 @@ def test_sound_of_videos(video):
     assert loudest(wave, 16000) == pytest.approx(1000, abs=2)
     assert 0.4 < np.abs(wave[8000:40000]).max() < 0.6
     assert len(read_audio(video, 16000, start=1.0, end=2.5)) == 24000
+
+
+@pytest.mark.parametrize("right", [1.0, 0.0, -0.5])
+@pytest.mark.parametrize("suffix", ["wav", "flv", "mp4"])
+def test_channels_are_averaged_in_every_kind_of_file(tmp_path, suffix, right):
+    """The rule of FFmpeg, 0.71 of the sum, would be 3 dB louder."""
+    path = tmp_path / f"x.{suffix}"
+    wave = tone(440, 2.0, channels=2)
+    wave[1] *= right
+    if suffix == "wav":
+        soundfile.write(path, wave.T, RATE)
+    else:
+        write_video(path, [RED] * 20, wave, **CODECS[suffix])
+    found = read_audio(path, RATE)[RATE // 2 : -RATE // 2]
+    assert np.abs(found).max() == pytest.approx(0.25 * (1 + right), abs=0.03)
+
+
+def film(seconds, second=0.0):
+    """Pictures that begin at a second of the file."""
+    return {second + i / 10: RED for i in range(round(10 * seconds))}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("mp4", "aac"), ("mkv", "pcm_f32le")]
+)
+@pytest.mark.parametrize(
+    ("pictures", "sound"), [(0.0, 1.5), (0.0, 0.2), (1.0, 0.0), (0.5, 2.0)]
+)
+def test_sound_lies_beside_its_pictures(
+    tmp_path, suffix, codec, pictures, sound
+):
+    path = tmp_path / f"x.{suffix}"
+    length = round((6 + pictures - sound) * 16000)
+    wave = np.zeros((1, length), "float32")
+    # A beep when the film is four seconds old.
+    place = round((4 + pictures - sound) * 16000)
+    wave[:, place : place + 1600] = tone(1000, 0.1, 16000)
+    write_timed(path, film(6, pictures), [(sound, wave)], codec)
+    found = np.abs(read_audio(path, 16000)) > 0.1
+    assert found.argmax() == pytest.approx(64000, abs=100)
+    assert np.count_nonzero(found) == pytest.approx(1350, abs=150)
+    part = np.abs(read_audio(path, 16000, start=3.5, end=4.5)) > 0.1
+    assert len(part) == 16000
+    assert part.argmax() == pytest.approx(8000, abs=100)
+
+
+@pytest.mark.parametrize("pictures", [True, False])
+def test_gaps_in_sound_are_silent(tmp_path, pictures):
+    path = tmp_path / "x.mkv"
+    second = tone(500, 1.0, 16000)
+    sounds = [(0.0, second), (3.0, second), (5.0, second)]
+    write_timed(path, film(6) if pictures else None, sounds, "pcm_f32le")
+    found = read_audio(path, 16000).reshape(6, 16000)
+    for number in (0, 3, 5):
+        np.testing.assert_allclose(found[number], second[0], atol=1e-6)
+    assert not found[[1, 2, 4]].any()
+
+
+def test_time_stamps_that_are_not_exact_do_not_tear_the_sound(tmp_path):
+    path = tmp_path / "x.mkv"
+    wave = tone(500, 6.0, 16000)
+    random = np.random.default_rng(0)
+    sounds = [
+        (place / 16000 + random.uniform(-0.01, 0.01), wave[:, place:][:, :1024])
+        for place in range(1024, wave.shape[1], 1024)
+    ]
+    sounds = [(0.0, wave[:, :1024]), *sounds]
+    write_timed(path, film(6), sounds, "pcm_f32le")
+    np.testing.assert_allclose(read_audio(path, 16000), wave[0], atol=1e-6)
+
+
+def test_sound_that_overlaps_is_left_out(tmp_path):
+    content = b""
+    for second, frequency in ((0.0, 500), (1.0, 1000)):
+        path = tmp_path / f"{second}.ts"
+        wave = tone(frequency, 2.0, 16000)
+        write_timed(path, film(2, second), [(second, wave)])
+        content += path.read_bytes()
+    path = tmp_path / "both.ts"
+    path.write_bytes(content)
+    found = read_audio(path, 16000)
+    assert len(found) == pytest.approx(3 * 16000, abs=1600)
+    assert loudest(found[:30000], 16000) == pytest.approx(500, abs=2)
+    assert loudest(found[34000:], 16000) == pytest.approx(1000, abs=2)
+
+
+def test_sound_that_claims_to_come_much_later(tmp_path):
+    path = tmp_path / "x.mkv"
+    second = tone(500, 1.0, 16000)
+    write_timed(path, film(3), [(0.0, second), (4000.0, second)], "pcm_f32le")
+    with pytest.raises(MediaError, match="has no sound for 3999 seconds"):
+        read_audio(path, 16000)
+    assert len(read_audio(path, 16000, end=1.0)) == 16000
 
 
 def test_wav_keeps_its_samples(tmp_path):
@@ -148,6 +273,33 @@ def test_files_that_are_cut_off(video):
     # The part that is asked for is there.
     assert len(read_frames(path, end=1.0)) == 1
     assert len(read_audio(path, 16000, end=1.0)) == 16000
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "flv", "avi"])
+@pytest.mark.parametrize("frame_rate", [1, 2])
+def test_a_low_frame_rate_is_no_cut(tmp_path, suffix, frame_rate):
+    """The last frame is on the screen until the end."""
+    path = tmp_path / f"x.{suffix}"
+    codec = "flv" if suffix == "flv" else "mpeg4"
+    frames = [RED] * 4 * frame_rate
+    write_video(path, frames, video_codec=codec, frame_rate=frame_rate)
+    assert len(read_frames(path)) == 4
+    if suffix == "avi":  # Its index is at the end.
+        return
+    path = path if suffix != "mp4" else in_front(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(MediaError, match=r"is cut off after|is damaged"):
+        read_frames(path)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_pictures_that_begin_later_are_not_cut_off(tmp_path, suffix):
+    path = tmp_path / f"x.{suffix}"
+    sound = (0.0, tone(500, 5.0, 16000))
+    write_timed(path, film(3, 2.0), [sound], frame_rate=10)
+    assert len(read_frames(path)) == 3
+    assert len(read_audio(path, 16000)) == pytest.approx(48000, abs=1600)
 
 
 def test_sound_files_that_are_cut_off(tmp_path):

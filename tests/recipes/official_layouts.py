@@ -60,7 +60,7 @@ def write_crema_d(root, actors=8):
             )
     broken = {
         "AudioWAV/1001_DFA_NEU_XX.wav": "Git LFS stub",
-        "VideoFlash/1002_DFA_HAP_XX.flv": "is damaged",
+        "VideoFlash/1002_DFA_HAP_XX.flv": "is cut off",
         "AudioWAV/1003_DFA_SAD_XX.wav": "silent",
     }
     stub, flv, silent = (root / name for name in broken)
