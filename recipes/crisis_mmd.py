@@ -23,6 +23,10 @@ from random weights unless `--mobilenet-weights imagenet` is given. The paper
 does not say what it starts from; its text figures are far above those of random
 weights.
 
+Methods that read feature maps (FitNet, ReviewKD, SHAKE) take the vectors of
+the tokens, padding included, as a map of width 1. The paper prints no number of
+the first two here, and does not say what its SHAKE reads of a text.
+
 Cost: about 1 GB in `--cache`. A run is 100 epochs of 96 steps of 64; three
 seeds, two networks that train alone and each method in each direction. The
 state of an interrupted run of BERT-base takes about 1 GB.

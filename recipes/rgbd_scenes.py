@@ -103,7 +103,8 @@ RECIPE = Recipe(
     metric_name="mean IoU",
     data_depend_on_seed=True,
     taps={
-        "cirkd": {"student_features": "stage_3", "teacher_features": "stage_3"}
+        "cirkd": {"student_features": "stage_3", "teacher_features": "stage_3"},
+        "shake": {"teacher_features": ["stage_1", "stage_2", "stage_3"]},
     },
     ranked_pairs=32,
     illustrate=illustrate_segmentation,

@@ -29,14 +29,24 @@ def text_networks():
 
     Returns:
         Dict as `image_networks` returns it. The settings have
-        `text_weights`.
+        `text_weights`. The networks read texts of as many tokens as the data
+        have, no other length: methods need to know the size of their maps.
     """
     return {
         "bert_base": lambda shape, classes, settings: models.BertBase(
-            classes, _weights(settings.text_weights)
+            classes,
+            _weights(settings.text_weights),
+            sequence_length=_number_of_tokens(shape),
         ),
-        "small": lambda shape, classes, settings: models.SmallTextNet(classes),
+        "small": lambda shape, classes, settings: models.SmallTextNet(
+            classes, sequence_length=_number_of_tokens(shape)
+        ),
     }
+
+
+def _number_of_tokens(input_shape):
+    (length,) = input_shape["token_ids"]
+    return length
 
 
 def segmentation_networks():

@@ -18,7 +18,7 @@ def unfold_frames(inputs, frames):
     return ops.reshape(inputs, (-1, frames, *inputs.shape[1:]))
 
 
-def named_stages(network, stages, frames=None):
+def named_stages(network, stages, frames=None, inputs=None):
     """Return the network with a layer of a given name behind some layers.
 
     The layers and their variables stay the same. The new ones change
@@ -30,9 +30,11 @@ def named_stages(network, stages, frames=None):
         frames: Integer if the network runs on folded frames: the named maps
             are then `(batch, frames, height, width, channels)`. `None` for
             images.
+        inputs: The new inputs, of known sizes where the network's are not
+            known, in the form of `network.input`. `None` for the same ones.
 
     Returns:
-        Functional `keras.Model` of the same inputs and outputs.
+        Functional `keras.Model` of the same outputs.
 
     Raises:
         ValueError: If the network lacks one of the layers.
@@ -56,5 +58,8 @@ def named_stages(network, stages, frames=None):
         return outputs if frames is None else fold_frames(outputs)
 
     return keras.models.clone_model(
-        network, clone_function=lambda layer: layer, call_function=call
+        network,
+        input_tensors=inputs,
+        clone_function=lambda layer: layer,
+        call_function=call,
     )
