@@ -173,11 +173,16 @@ def collect(reproduction, tables, rows):
     """
     plans = {}
     for table in tables:
-        shown = [r for r in table.rows if rows is None or r.method in rows]
-        # Those that others are compared with are needed too.
-        methods = [r.method for r in shown]
-        methods += [r.reference for r in shown if r.reference]
-        for column in table.columns:
+        for index, column in enumerate(table.columns):
+            shown = [
+                row
+                for row in table.rows
+                if (rows is None or row.method in rows)
+                and not (reproduction.run and is_left_out(row, index))
+            ]
+            # Those that others are compared with are needed too.
+            methods = [row.method for row in shown]
+            methods += [row.reference for row in shown if row.reference]
             plans.setdefault(column.recipe, []).extend(
                 reproduction.plan(
                     column.recipe,
@@ -189,6 +194,21 @@ def collect(reproduction, tables, rows):
     return {
         name: reproduction.records(name, plan) for name, plan in plans.items()
     }
+
+
+def is_left_out(row, index):
+    """Whether the paper prints `-`, where others have a number.
+
+    Such a cell shows a run that is there, but none is trained for it.
+
+    Args:
+        row: `PaperRow`.
+        index: Integer, the column's.
+
+    Returns:
+        Boolean; False in a table of other data, which has no numbers.
+    """
+    return bool(row.numbers) and row.numbers[index] is None
 
 
 def write(filled, notes, out):
