@@ -36,6 +36,7 @@ from keras_c2kd.data import AudioReader
 from keras_c2kd.data import FrameReader
 from keras_c2kd.data import LogSpectrogram
 from keras_c2kd.data import load_crema_d
+from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
 from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import Training
 from keras_c2kd.experiments import image_networks
@@ -92,7 +93,10 @@ RECIPE = Recipe(
     name="crema_d",
     settings=Settings(),
     load=load,
-    networks={"visual": image_networks(), "audio": image_networks()},
+    networks={
+        "visual": image_networks(IMAGENET_PIXELS),
+        "audio": image_networks(),
+    },
     data_folder="AudioWAV/<id>.wav and VideoFlash/<id>.flv",
     smoke={
         "epochs": 12,

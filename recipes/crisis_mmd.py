@@ -93,7 +93,8 @@ def load(settings, seed, data, cache):
     return index(BertTokens(**source, sequence_length=settings.tokens))
 
 
-# Pixels of -1 to 1, as ImageNet's weights of MobileNetV2 want them.
+# Pixels of -1 to 1, as ImageNet's weights of MobileNetV2 want them; others get
+# their own range from the networks.
 MEAN = (0.5, 0.5, 0.5)
 
 RECIPE = Recipe(
@@ -102,7 +103,7 @@ RECIPE = Recipe(
     load=load,
     networks={
         "image": {
-            name: image_networks()[name]
+            name: image_networks((MEAN, MEAN))[name]
             for name in ("mobilenet_v2", "resnet18", "resnet50", "small")
         },
         "text": text_networks(),

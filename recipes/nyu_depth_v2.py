@@ -42,6 +42,7 @@ minute, with small networks of random weights.
 import dataclasses
 
 from keras_c2kd.data import load_nyu_depth_v2
+from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
 from keras_c2kd.experiments import DenseTraining
 from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import illustrate_segmentation
@@ -93,7 +94,10 @@ RECIPE = Recipe(
     name="nyu_depth_v2",
     settings=Settings(),
     load=load,
-    networks={"rgb": segmentation_networks(), "depth": segmentation_networks()},
+    networks={
+        "rgb": segmentation_networks(IMAGENET_PIXELS),
+        "depth": segmentation_networks(),
+    },
     methods=(
         "without-kd",
         "kd",

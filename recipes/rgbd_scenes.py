@@ -32,6 +32,7 @@ at once, with 15 epochs; no other method was.
 import dataclasses
 
 from keras_c2kd.data import load_rgbd_scenes
+from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
 from keras_c2kd.experiments import DenseTraining
 from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import illustrate_segmentation
@@ -69,9 +70,9 @@ def load(settings, seed, data=None, cache=None):
     )
 
 
-def small_first():
+def small_first(pixels=None):
     """Return the builders of networks, the small one as the default."""
-    networks = segmentation_networks()
+    networks = segmentation_networks(pixels)
     return {"small": networks.pop("small"), **networks}
 
 
@@ -79,7 +80,7 @@ RECIPE = Recipe(
     name="rgbd_scenes",
     settings=Settings(),
     load=load,
-    networks={"rgb": small_first(), "depth": small_first()},
+    networks={"rgb": small_first(IMAGENET_PIXELS), "depth": small_first()},
     methods=(
         "without-kd",
         "kd",

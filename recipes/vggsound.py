@@ -34,6 +34,7 @@ from keras_c2kd.data import AudioReader
 from keras_c2kd.data import FrameReader
 from keras_c2kd.data import LogSpectrogram
 from keras_c2kd.data import load_vggsound
+from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
 from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import Training
 from keras_c2kd.experiments import image_networks
@@ -84,7 +85,10 @@ RECIPE = Recipe(
     name="vggsound",
     settings=Settings(),
     load=load,
-    networks={"visual": image_networks(), "audio": image_networks()},
+    networks={
+        "visual": image_networks(IMAGENET_PIXELS),
+        "audio": image_networks(),
+    },
     data_folder="vggsound.csv and <youtube_id>_<start>.mp4 anywhere below",
     largest_share=0.4,
     smoke={
