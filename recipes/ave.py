@@ -37,20 +37,29 @@ from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import Training
 from keras_c2kd.experiments import image_networks
 from keras_c2kd.experiments import run_recipe
+from keras_c2kd.experiments import setting
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Training):
     """Besides the training: what the networks see."""
 
-    image_size: int = 224
-    audio_rate: int = 16000
-    audio_window: int = 512
-    audio_hop: int = 159
-    drop_shared: bool = False
-    as_published: bool = False
-    resnet_weights: str = "random"
-    mobilenet_weights: str = "random"
+    image_size: int = setting(224, "height and width of a frame, in pixels")
+    audio_rate: int = setting(16000, "samples of sound a second")
+    audio_window: int = setting(512, "samples of a window of the spectrogram")
+    audio_hop: int = setting(159, "samples from a window to the next")
+    drop_shared: bool = setting(
+        False, "leave out training clips whose video is in another part too"
+    )
+    as_published: bool = setting(
+        False, "handle the clips as the authors' code does"
+    )
+    resnet_weights: str = setting(
+        "random", "ResNet's: random, or a preset or folder of KerasHub"
+    )
+    mobilenet_weights: str = setting(
+        "random", "MobileNetV2's: random, imagenet, or a file"
+    )
 
 
 def load(settings, seed, data, cache):

@@ -44,6 +44,7 @@ from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import Training
 from keras_c2kd.experiments import image_networks
 from keras_c2kd.experiments import run_recipe
+from keras_c2kd.experiments import setting
 from keras_c2kd.experiments import text_networks
 from keras_c2kd.models import BertTokens
 from keras_c2kd.models import word_vocabulary
@@ -53,18 +54,30 @@ from keras_c2kd.models import word_vocabulary
 class Settings(Training):
     """Besides the training: which labels, and what the networks see."""
 
-    annotations: str = dataclasses.field(
-        default="agreed", metadata={"choices": ("agreed", "all")}
+    annotations: str = setting(
+        "agreed",
+        "the split where both annotations agree, or all pairs",
+        ("agreed", "all"),
     )
-    label: str = dataclasses.field(
-        default="label",
-        metadata={"choices": ("label", "label_text", "label_image")},
+    label: str = setting(
+        "label", "column of the labels", ("label", "label_text", "label_image")
     )
-    tokens: int = 40
-    image_size: int = 224
-    text_weights: str = "bert_base_en_uncased"
-    resnet_weights: str = "random"
-    mobilenet_weights: str = "random"
+    tokens: int = setting(
+        40, "tokens of a text; longer ones are cut, shorter ones padded"
+    )
+    image_size: int = setting(
+        224, "height and width of a photograph, in pixels"
+    )
+    text_weights: str = setting(
+        "bert_base_en_uncased",
+        "BERT's and its tokens': random, or a preset or folder of KerasHub",
+    )
+    resnet_weights: str = setting(
+        "random", "ResNet's: random, or a preset or folder of KerasHub"
+    )
+    mobilenet_weights: str = setting(
+        "random", "MobileNetV2's: random, imagenet, or a file"
+    )
 
 
 def load(settings, seed, data, cache):

@@ -62,7 +62,12 @@ def arguments(words):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("student", help="the .keras file of the student")
-    parser.add_argument("files", nargs="+", type=pathlib.Path)
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=pathlib.Path,
+        help="what to write: .onnx, .xml, .tflite, .pt2, or a folder",
+    )
     parser.add_argument(
         "--batch-sizes",
         nargs="+",

@@ -38,6 +38,7 @@ from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import illustrate_segmentation
 from keras_c2kd.experiments import run_recipe
 from keras_c2kd.experiments import segmentation_networks
+from keras_c2kd.experiments import setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +50,19 @@ class Settings(DenseTraining):
     learning_rate: float = 0.1
     end_learning_rate: float = 1e-3
     warmup_epochs: int = 0
-    rooms: int = 200
-    validation_rooms: int = 50
-    test_rooms: int = 100
-    size: int = 64
-    output_stride: int = 16
-    resnet_weights: str = "random"
-    mobilenet_weights: str = "random"
+    rooms: int = setting(200, "training rooms")
+    validation_rooms: int = setting(50, "rooms to choose with")
+    test_rooms: int = setting(100, "rooms to report")
+    size: int = setting(64, "height and width of a picture, in pixels")
+    output_stride: int = setting(
+        16, "greatest stride of the DeepLab backbones: 16 or 8"
+    )
+    resnet_weights: str = setting(
+        "random", "ResNet's: random, or a preset or folder of KerasHub"
+    )
+    mobilenet_weights: str = setting(
+        "random", "MobileNetV2's: random, imagenet, or a file"
+    )
 
 
 def load(settings, seed, data=None, cache=None):
