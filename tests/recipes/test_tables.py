@@ -212,6 +212,18 @@ def test_backends_and_seeds_can_be_chosen(made):
 
 @pytest.mark.backend_free
 @pytest.mark.backend_free
+@pytest.mark.parametrize("name", ["tables", "figures"])
+def test_help_says_where_the_committed_records_are(name, capsys):
+    script = load_recipe(name)
+    with pytest.raises(SystemExit):
+        script.main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert " ".join(script.__doc__.split()) in told
+    assert "--results recipes/results prints" in told
+    assert "default: None" not in told
+
+
+@pytest.mark.backend_free
 @pytest.mark.parametrize("run", [True, False])
 def test_nothing_is_trained_where_the_paper_has_no_number(run, monkeypatch):
     script, plans = load_recipe("tables"), {}
