@@ -52,6 +52,7 @@ from keras_c2kd.data import load_av_digits
 from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import Training
 from keras_c2kd.experiments import run_recipe
+from keras_c2kd.experiments import setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,10 +64,10 @@ class Settings(Training):
     learning_rate: float = 0.1
     end_learning_rate: float = 1e-3
     warmup_epochs: int = 0
-    pairs: int = 150
-    validation_pairs: int = 300
-    test_pairs: int = 600
-    image_size: int = 8
+    pairs: int = setting(150, "training pairs")
+    validation_pairs: int = setting(300, "pairs to choose with")
+    test_pairs: int = setting(600, "pairs to report")
+    image_size: int = setting(8, "height and width of an image: 8, 4 or 2")
 
 
 def load(settings, seed, data=None, cache=None):

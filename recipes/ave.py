@@ -32,24 +32,34 @@ from keras_c2kd.data import AudioReader
 from keras_c2kd.data import FrameReader
 from keras_c2kd.data import LogSpectrogram
 from keras_c2kd.data import load_ave
+from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
 from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import Training
 from keras_c2kd.experiments import image_networks
 from keras_c2kd.experiments import run_recipe
+from keras_c2kd.experiments import setting
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Training):
     """Besides the training: what the networks see."""
 
-    image_size: int = 224
-    audio_rate: int = 16000
-    audio_window: int = 512
-    audio_hop: int = 159
-    drop_shared: bool = False
-    as_published: bool = False
-    resnet_weights: str = "random"
-    mobilenet_weights: str = "random"
+    image_size: int = setting(224, "height and width of a frame, in pixels")
+    audio_rate: int = setting(16000, "samples of sound a second")
+    audio_window: int = setting(512, "samples of a window of the spectrogram")
+    audio_hop: int = setting(159, "samples from a window to the next")
+    drop_shared: bool = setting(
+        False, "leave out training clips whose video is in another part too"
+    )
+    as_published: bool = setting(
+        False, "handle the clips as the authors' code does"
+    )
+    resnet_weights: str = setting(
+        "random", "ResNet's: random, or a preset or folder of KerasHub"
+    )
+    mobilenet_weights: str = setting(
+        "random", "MobileNetV2's: random, imagenet, or a file"
+    )
 
 
 def load(settings, seed, data, cache):
@@ -81,7 +91,10 @@ RECIPE = Recipe(
     name="ave",
     settings=Settings(),
     load=load,
-    networks={"visual": image_networks(), "audio": image_networks()},
+    networks={
+        "visual": image_networks(IMAGENET_PIXELS),
+        "audio": image_networks(),
+    },
     data_folder="AVE/<id>.mp4, trainSet.txt, valSet.txt and testSet.txt",
     smoke={
         "epochs": 12,

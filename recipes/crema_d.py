@@ -36,27 +36,39 @@ from keras_c2kd.data import AudioReader
 from keras_c2kd.data import FrameReader
 from keras_c2kd.data import LogSpectrogram
 from keras_c2kd.data import load_crema_d
+from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
 from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import Training
 from keras_c2kd.experiments import image_networks
 from keras_c2kd.experiments import run_recipe
+from keras_c2kd.experiments import setting
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Training):
     """Besides the training: the split, and what the networks see."""
 
-    split: str = dataclasses.field(
-        default="random", metadata={"choices": ("random", "actors", "lists")}
+    split: str = setting(
+        "random",
+        "which samples are for training, choosing and reporting",
+        ("random", "actors", "lists"),
     )
-    lists: str = ""
-    image_size: int = 224
-    audio_rate: int = 22050
-    audio_window: int = 512
-    audio_hop: int = 353
-    as_published: bool = False
-    resnet_weights: str = "random"
-    mobilenet_weights: str = "random"
+    lists: str = setting(
+        "", "folder with the train.csv and test.csv of `--split lists`"
+    )
+    image_size: int = setting(224, "height and width of a frame, in pixels")
+    audio_rate: int = setting(22050, "samples of sound a second")
+    audio_window: int = setting(512, "samples of a window of the spectrogram")
+    audio_hop: int = setting(353, "samples from a window to the next")
+    as_published: bool = setting(
+        False, "handle the clips as the authors' code does"
+    )
+    resnet_weights: str = setting(
+        "random", "ResNet's: random, or a preset or folder of KerasHub"
+    )
+    mobilenet_weights: str = setting(
+        "random", "MobileNetV2's: random, imagenet, or a file"
+    )
 
 
 def load(settings, seed, data, cache):
@@ -92,7 +104,10 @@ RECIPE = Recipe(
     name="crema_d",
     settings=Settings(),
     load=load,
-    networks={"visual": image_networks(), "audio": image_networks()},
+    networks={
+        "visual": image_networks(IMAGENET_PIXELS),
+        "audio": image_networks(),
+    },
     data_folder="AudioWAV/<id>.wav and VideoFlash/<id>.flv",
     smoke={
         "epochs": 12,

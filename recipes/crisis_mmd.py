@@ -23,6 +23,10 @@ from random weights unless `--mobilenet-weights imagenet` is given. The paper
 does not say what it starts from; its text figures are far above those of random
 weights.
 
+Methods that read feature maps (FitNet, ReviewKD, SHAKE) take the vectors of
+the tokens, padding included, as a map of width 1. The paper prints no number of
+the first two here, and does not say what its SHAKE reads of a text.
+
 Cost: about 1 GB in `--cache`. A run is 100 epochs of 96 steps of 64; three
 seeds, two networks that train alone and each method in each direction. The
 state of an interrupted run of BERT-base takes about 1 GB.
@@ -40,6 +44,7 @@ from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import Training
 from keras_c2kd.experiments import image_networks
 from keras_c2kd.experiments import run_recipe
+from keras_c2kd.experiments import setting
 from keras_c2kd.experiments import text_networks
 from keras_c2kd.models import BertTokens
 from keras_c2kd.models import word_vocabulary
@@ -49,18 +54,30 @@ from keras_c2kd.models import word_vocabulary
 class Settings(Training):
     """Besides the training: which labels, and what the networks see."""
 
-    annotations: str = dataclasses.field(
-        default="agreed", metadata={"choices": ("agreed", "all")}
+    annotations: str = setting(
+        "agreed",
+        "the split where both annotations agree, or all pairs",
+        ("agreed", "all"),
     )
-    label: str = dataclasses.field(
-        default="label",
-        metadata={"choices": ("label", "label_text", "label_image")},
+    label: str = setting(
+        "label", "column of the labels", ("label", "label_text", "label_image")
     )
-    tokens: int = 40
-    image_size: int = 224
-    text_weights: str = "bert_base_en_uncased"
-    resnet_weights: str = "random"
-    mobilenet_weights: str = "random"
+    tokens: int = setting(
+        40, "tokens of a text; longer ones are cut, shorter ones padded"
+    )
+    image_size: int = setting(
+        224, "height and width of a photograph, in pixels"
+    )
+    text_weights: str = setting(
+        "bert_base_en_uncased",
+        "BERT's and its tokens': random, or a preset or folder of KerasHub",
+    )
+    resnet_weights: str = setting(
+        "random", "ResNet's: random, or a preset or folder of KerasHub"
+    )
+    mobilenet_weights: str = setting(
+        "random", "MobileNetV2's: random, imagenet, or a file"
+    )
 
 
 def load(settings, seed, data, cache):
@@ -89,7 +106,8 @@ def load(settings, seed, data, cache):
     return index(BertTokens(**source, sequence_length=settings.tokens))
 
 
-# Pixels of -1 to 1, as ImageNet's weights of MobileNetV2 want them.
+# Pixels of -1 to 1, as ImageNet's weights of MobileNetV2 want them; others get
+# their own range from the networks.
 MEAN = (0.5, 0.5, 0.5)
 
 RECIPE = Recipe(
@@ -98,7 +116,7 @@ RECIPE = Recipe(
     load=load,
     networks={
         "image": {
-            name: image_networks()[name]
+            name: image_networks((MEAN, MEAN))[name]
             for name in ("mobilenet_v2", "resnet18", "resnet50", "small")
         },
         "text": text_networks(),

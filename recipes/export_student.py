@@ -70,7 +70,12 @@ def arguments(words):
         help="the .keras file of the student, or of a CrossModalDistiller, "
         "whose student is taken",
     )
-    parser.add_argument("files", nargs="+", type=pathlib.Path)
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=pathlib.Path,
+        help="what to write: .onnx, .xml, .tflite, .pt2, or a folder",
+    )
     parser.add_argument(
         "--batch-sizes",
         nargs="+",

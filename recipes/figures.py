@@ -20,12 +20,15 @@ Commands, from the root of the repository, with any KERAS_BACKEND:
     python recipes/figures.py --figure 4 --results results
     python recipes/figures.py --figure 5 --run --data vggsound=VGGSound
     python recipes/figures.py --figure all --run --substitute av_digits
+    python recipes/figures.py --figure 4 --results recipes/results \
+        --substitute av_digits --out printed
 
 The options are those of `recipes/tables.py`: without `--run` the records and
-networks that the recipes left in `results/<recipe>` are used. Figures 1 and 6
-run networks and need the data (`--data`) in any case. The paper takes AVE and
-VGGSound for Fig. 1, VGGSound for Fig. 5 and AVE for Fig. 6; of Figs. 3 and 4
-its text does not say, and AVE is taken. `--only crema_d` draws another one.
+networks that the recipes left in `results/<recipe>` are used; the last command
+reads the records that come with the repository, without networks. Figures 1
+and 6 run networks and need the data (`--data`) in any case. The paper takes AVE
+and VGGSound for Fig. 1, VGGSound for Fig. 5 and AVE for Fig. 6; of Figs. 3 and
+4 its text does not say, and AVE is taken. `--only crema_d` draws another one.
 
 Written, to `--out` (`<results>/figures`): `figure_<N>.png`, its numbers as
 CSV, and a page of Markdown with both and the protocol. What was not run is
@@ -48,6 +51,7 @@ from keras_c2kd.experiments.figure_points import points_sheet
 from keras_c2kd.experiments.reproduction_options import add_options
 from keras_c2kd.experiments.reproduction_options import reproduction_of
 from keras_c2kd.experiments.results import write_atomically
+from keras_c2kd.experiments.settings import HelpFormatter
 from keras_c2kd.experiments.sheets import as_csv
 from keras_c2kd.experiments.sheets import as_markdown
 from keras_c2kd.experiments.sheets import as_terminal
@@ -95,8 +99,7 @@ def main(arguments=None):
         Dict from the number of a figure to its list of `Point`.
     """
     parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description=__doc__, formatter_class=HelpFormatter
     )
     parser.add_argument(
         "--figure",

@@ -47,6 +47,7 @@ from keras_c2kd.data import GaussianFamily
 from keras_c2kd.data import load_gaussian_pairs
 from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import Training
+from keras_c2kd.experiments import setting
 from keras_c2kd.experiments.dial_study import Dial
 from keras_c2kd.experiments.dial_study import DialStudy
 from keras_c2kd.experiments.dial_study import run_study
@@ -63,18 +64,24 @@ class Settings(Training):
     learning_rate: float = 0.05
     end_learning_rate: float = 5e-4
     warmup_epochs: int = 6
-    imbalance: float = 0.0
-    misalignment: float = 0.0
-    pairs: int = 240
-    validation_pairs: int = 600
-    test_pairs: int = 3600
-    num_classes: int = 12
-    decisive: int = 4
-    general: int = 2
-    distractors: int = 28
-    signal: float = 4.0
-    ratio: float = 2.0
-    width: int = 32
+    imbalance: float = setting(
+        0.0, "how much weaker (above 0) or stronger the teacher's modality is"
+    )
+    misalignment: float = setting(
+        0.0, "share of the classes that the teacher confuses with others"
+    )
+    pairs: int = setting(240, "training pairs")
+    validation_pairs: int = setting(600, "pairs to choose with")
+    test_pairs: int = setting(3600, "pairs to report")
+    num_classes: int = setting(12, "number of classes")
+    decisive: int = setting(4, "features that tell of the class")
+    general: int = setting(2, "how many of them both modalities share")
+    distractors: int = setting(28, "features that tell nothing")
+    signal: float = setting(4.0, "strength of the student's decisive features")
+    ratio: float = setting(
+        2.0, "factor of the teacher's strength for each step of imbalance"
+    )
+    width: int = setting(32, "units of a hidden layer")
 
     def family(self):
         """Return the family of the pairs."""

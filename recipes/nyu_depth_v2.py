@@ -42,11 +42,13 @@ minute, with small networks of random weights.
 import dataclasses
 
 from keras_c2kd.data import load_nyu_depth_v2
+from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
 from keras_c2kd.experiments import DenseTraining
 from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import illustrate_segmentation
 from keras_c2kd.experiments import run_recipe
 from keras_c2kd.experiments import segmentation_networks
+from keras_c2kd.experiments import setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,18 +60,32 @@ class Settings(DenseTraining):
     learning_rate: float = 0.02
     # The recipe of CIRKD, which the paper follows, decays to 0.
     end_learning_rate: float = 0.0
-    smallest_scale: float = 0.5
-    largest_scale: float = 2.0
-    depth_encoding: str = dataclasses.field(
-        default="metres",
-        metadata={"choices": ("metres", "log", "disparity")},
+    smallest_scale: float = setting(
+        0.5, "least enlargement of a training frame"
     )
-    depth_source: str = dataclasses.field(
-        default="depths", metadata={"choices": ("depths", "rawDepths")}
+    largest_scale: float = setting(
+        2.0, "greatest enlargement of a training frame"
     )
-    output_stride: int = 16
-    resnet_weights: str = "resnet_18_imagenet"
-    mobilenet_weights: str = "imagenet"
+    depth_encoding: str = setting(
+        "metres",
+        "what of the depth the network sees",
+        ("metres", "log", "disparity"),
+    )
+    depth_source: str = setting(
+        "depths",
+        "depth with its holes filled in, or as measured",
+        ("depths", "rawDepths"),
+    )
+    output_stride: int = setting(
+        16, "greatest stride of the DeepLab backbones: 16 or 8"
+    )
+    resnet_weights: str = setting(
+        "resnet_18_imagenet",
+        "ResNet's: random, or a preset or folder of KerasHub",
+    )
+    mobilenet_weights: str = setting(
+        "imagenet", "MobileNetV2's: random, imagenet, or a file"
+    )
 
 
 def load(settings, seed, data, cache):
@@ -93,7 +109,10 @@ RECIPE = Recipe(
     name="nyu_depth_v2",
     settings=Settings(),
     load=load,
-    networks={"rgb": segmentation_networks(), "depth": segmentation_networks()},
+    networks={
+        "rgb": segmentation_networks(IMAGENET_PIXELS),
+        "depth": segmentation_networks(),
+    },
     methods=(
         "without-kd",
         "kd",

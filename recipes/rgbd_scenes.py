@@ -32,11 +32,13 @@ at once, with 15 epochs; no other method was.
 import dataclasses
 
 from keras_c2kd.data import load_rgbd_scenes
+from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
 from keras_c2kd.experiments import DenseTraining
 from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import illustrate_segmentation
 from keras_c2kd.experiments import run_recipe
 from keras_c2kd.experiments import segmentation_networks
+from keras_c2kd.experiments import setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +50,19 @@ class Settings(DenseTraining):
     learning_rate: float = 0.1
     end_learning_rate: float = 1e-3
     warmup_epochs: int = 0
-    rooms: int = 200
-    validation_rooms: int = 50
-    test_rooms: int = 100
-    size: int = 64
-    output_stride: int = 16
-    resnet_weights: str = "random"
-    mobilenet_weights: str = "random"
+    rooms: int = setting(200, "training rooms")
+    validation_rooms: int = setting(50, "rooms to choose with")
+    test_rooms: int = setting(100, "rooms to report")
+    size: int = setting(64, "height and width of a picture, in pixels")
+    output_stride: int = setting(
+        16, "greatest stride of the DeepLab backbones: 16 or 8"
+    )
+    resnet_weights: str = setting(
+        "random", "ResNet's: random, or a preset or folder of KerasHub"
+    )
+    mobilenet_weights: str = setting(
+        "random", "MobileNetV2's: random, imagenet, or a file"
+    )
 
 
 def load(settings, seed, data=None, cache=None):
@@ -69,9 +77,9 @@ def load(settings, seed, data=None, cache=None):
     )
 
 
-def small_first():
+def small_first(pixels=None):
     """Return the builders of networks, the small one as the default."""
-    networks = segmentation_networks()
+    networks = segmentation_networks(pixels)
     return {"small": networks.pop("small"), **networks}
 
 
@@ -79,7 +87,7 @@ RECIPE = Recipe(
     name="rgbd_scenes",
     settings=Settings(),
     load=load,
-    networks={"rgb": small_first(), "depth": small_first()},
+    networks={"rgb": small_first(IMAGENET_PIXELS), "depth": small_first()},
     methods=(
         "without-kd",
         "kd",
@@ -103,7 +111,8 @@ RECIPE = Recipe(
     metric_name="mean IoU",
     data_depend_on_seed=True,
     taps={
-        "cirkd": {"student_features": "stage_3", "teacher_features": "stage_3"}
+        "cirkd": {"student_features": "stage_3", "teacher_features": "stage_3"},
+        "shake": {"teacher_features": ["stage_1", "stage_2", "stage_3"]},
     },
     ranked_pairs=32,
     illustrate=illustrate_segmentation,

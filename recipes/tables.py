@@ -11,10 +11,13 @@ Commands, from the root of the repository, with any KERAS_BACKEND:
     python recipes/tables.py --table 3 --results results --only ave,audio,c2kd
     python recipes/tables.py --table 3 --run --data ave=AVE_Dataset
     python recipes/tables.py --table all --run --substitute
+    python recipes/tables.py --table 3 --results recipes/results \
+        --substitute av_digits --out printed
 
 The first two only read the records that the recipes left in
-`results/<recipe>`; `--run` first trains those that are missing, through the
-recipes and with all of their settings (`--set epochs=50`). `--substitute` puts
+`results/<recipe>`, the last one those that come with the repository; `--run`
+first trains those that are missing, through the recipes and with all of their
+settings (`--set epochs=50`), where the paper has a number. `--substitute` puts
 data that need no download in the place of the paper's (AV-digits; generated
 rooms for Table 4) and leaves its numbers out; so does `--smoke`, which makes
 trials of all runs. Records with unlike settings are never mixed: choose with
@@ -41,6 +44,7 @@ from keras_c2kd.experiments.reproduction_options import add_options
 from keras_c2kd.experiments.reproduction_options import reproduction_of
 from keras_c2kd.experiments.reproduction_options import split_names
 from keras_c2kd.experiments.results import write_atomically
+from keras_c2kd.experiments.settings import HelpFormatter
 from keras_c2kd.experiments.sheets import as_csv
 from keras_c2kd.experiments.sheets import as_latex
 from keras_c2kd.experiments.sheets import as_markdown
@@ -62,8 +66,7 @@ def main(arguments=None):
         List of `FilledTable`.
     """
     parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description=__doc__, formatter_class=HelpFormatter
     )
     parser.add_argument(
         "--table",
@@ -173,11 +176,16 @@ def collect(reproduction, tables, rows):
     """
     plans = {}
     for table in tables:
-        shown = [r for r in table.rows if rows is None or r.method in rows]
-        # Those that others are compared with are needed too.
-        methods = [r.method for r in shown]
-        methods += [r.reference for r in shown if r.reference]
-        for column in table.columns:
+        for index, column in enumerate(table.columns):
+            shown = [
+                row
+                for row in table.rows
+                if (rows is None or row.method in rows)
+                and not (reproduction.run and is_left_out(row, index))
+            ]
+            # Those that others are compared with are needed too.
+            methods = [row.method for row in shown]
+            methods += [row.reference for row in shown if row.reference]
             plans.setdefault(column.recipe, []).extend(
                 reproduction.plan(
                     column.recipe,
@@ -189,6 +197,21 @@ def collect(reproduction, tables, rows):
     return {
         name: reproduction.records(name, plan) for name, plan in plans.items()
     }
+
+
+def is_left_out(row, index):
+    """Whether the paper prints `-`, where others have a number.
+
+    Such a cell shows a run that is there, but none is trained for it.
+
+    Args:
+        row: `PaperRow`.
+        index: Integer, the column's.
+
+    Returns:
+        Boolean; False in a table of other data, which has no numbers.
+    """
+    return bool(row.numbers) and row.numbers[index] is None
 
 
 def write(filled, notes, out):

@@ -34,24 +34,32 @@ from keras_c2kd.data import AudioReader
 from keras_c2kd.data import FrameReader
 from keras_c2kd.data import LogSpectrogram
 from keras_c2kd.data import load_vggsound
+from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
 from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import Training
 from keras_c2kd.experiments import image_networks
 from keras_c2kd.experiments import run_recipe
+from keras_c2kd.experiments import setting
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Training):
     """Besides the training: what the networks see."""
 
-    frames: int = 3
-    image_size: int = 224
-    audio_rate: int = 16000
-    audio_window: int = 256
-    audio_hop: int = 128
-    as_published: bool = False
-    resnet_weights: str = "random"
-    mobilenet_weights: str = "random"
+    frames: int = setting(3, "frames of a clip that the network sees")
+    image_size: int = setting(224, "height and width of a frame, in pixels")
+    audio_rate: int = setting(16000, "samples of sound a second")
+    audio_window: int = setting(256, "samples of a window of the spectrogram")
+    audio_hop: int = setting(128, "samples from a window to the next")
+    as_published: bool = setting(
+        False, "handle the clips as the authors' code does"
+    )
+    resnet_weights: str = setting(
+        "random", "ResNet's: random, or a preset or folder of KerasHub"
+    )
+    mobilenet_weights: str = setting(
+        "random", "MobileNetV2's: random, imagenet, or a file"
+    )
 
 
 def load(settings, seed, data, cache):
@@ -84,7 +92,10 @@ RECIPE = Recipe(
     name="vggsound",
     settings=Settings(),
     load=load,
-    networks={"visual": image_networks(), "audio": image_networks()},
+    networks={
+        "visual": image_networks(IMAGENET_PIXELS),
+        "audio": image_networks(),
+    },
     data_folder="vggsound.csv and <youtube_id>_<start>.mp4 anywhere below",
     largest_share=0.4,
     smoke={

@@ -296,8 +296,9 @@ def test_a_record_names_no_file_but_its_network(tmp_path, change):
 def test_deep_nesting_spoils_no_other_record(tmp_path):
     files = RunFiles(tmp_path)
     record = files.save("run", SETTINGS, {})
-    (tmp_path / "deep.json").write_text("[" * 10**5 + "]" * 10**5)
-    with pytest.warns(UserWarning, match="deep.json"):
+    deep = tmp_path / "deep-0123abcd.json"
+    deep.write_text("[" * 10**5 + "]" * 10**5)
+    with pytest.warns(UserWarning, match=deep.name):
         assert files.load_all() == [record]
 
 

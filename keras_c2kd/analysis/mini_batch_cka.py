@@ -12,8 +12,11 @@ class MiniBatchCKA(keras.metrics.Metric):
 
     `CKA = sum_b HSIC(X_b, Y_b) / sqrt(sum_b HSIC(X_b, X_b)
     sum_b HSIC(Y_b, Y_b))`: memory does not grow with the number of samples.
-    With the unbiased estimator, the result does not depend on the batch size
-    but for noise.
+    With the unbiased estimator and batches that are drawn at random from all
+    samples, the result does not depend on the batch size but for noise.
+    Batches of neighbours do something else where the data lie in order:
+    sorted by class, a batch has few classes, and what tells the others apart
+    is not compared. Shuffle such data.
 
     Args:
         debiased: Whether to use the unbiased estimator of HSIC, which needs

@@ -1,5 +1,6 @@
 """Will distillation help between two networks: one call, one report."""
 
+from keras_c2kd.analysis.feature_comparison import MOST_BYTES
 from keras_c2kd.analysis.gap_measures import measure_gap
 from keras_c2kd.analysis.gap_report import ModalityGap
 from keras_c2kd.analysis.gap_rules import GapRules
@@ -36,7 +37,8 @@ def modality_gap(
     agree, which classes they liken to different ones, how alike their
     features are; and what follows for distilling in either direction, by the
     rules of `GapRules`. Each network runs once a batch, in inference mode,
-    and is not changed.
+    and is not changed. Nothing depends on the order of the samples, but for
+    noise in what is drawn at random.
 
     Samples that a network was trained on make it look surer, and the gap
     smaller, than it is: take a validation or test split.
@@ -56,6 +58,8 @@ def modality_gap(
         teacher_features: What the CKA compares: a tap, a list of layer names
             or a dict from names to taps (see `CrossModalDistiller`). `None`
             (default) is the input of the classifier; `[]` compares nothing.
+            The features are held until the end, up to 1 GiB for both
+            networks together: of more, those of samples drawn at random.
         student_features: The same for the student.
         threshold: Float, the paper's omega. Defaults to 0.
         rules: `GapRules`, the thresholds of the conclusion. `None` (default)
@@ -174,10 +178,11 @@ def _notes(outputs, measures, rules):
             f"{measures.rows} pixels of {measures.samples} images. Tests and "
             "intervals count images; shares and means count pixels."
         )
-    if outputs.cka.size and outputs.cka_samples != outputs.seen:
+    if outputs.cka.size and 0 < outputs.cka_samples < outputs.seen:
         notes.append(
-            f"CKA is from {outputs.cka_samples} of {outputs.seen} samples: "
-            "batches of less than 4 are left out."
+            f"CKA is from {outputs.cka_samples} of {outputs.seen} samples, "
+            "drawn at random: the features of all would take more than "
+            f"{MOST_BYTES / 2**30:g} GiB."
         )
     few = [row.name for row in measures.classes if not row.rows]
     if few:

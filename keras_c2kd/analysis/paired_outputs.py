@@ -6,16 +6,13 @@ import types
 import keras
 import numpy as np
 
+from keras_c2kd.analysis.feature_comparison import FeatureComparison
 from keras_c2kd.analysis.labelled_rows import SIDES
-from keras_c2kd.analysis.mini_batch_cka import MiniBatchCKA
 from keras_c2kd.data import EpochDataset
 from keras_c2kd.data_checks import BatchRules
 from keras_c2kd.feature_taps import graph_input
 from keras_c2kd.modalities import modality_input
 from keras_c2kd.modalities import modality_keys
-
-# The unbiased estimator of HSIC needs so many samples in a batch.
-_LEAST_CKA_BATCH = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +27,8 @@ class PairedOutputs:
         labels: Integer array `(rows,)`.
         sample_of: Integer array `(rows,)`, which sample a row is from.
         stages: Dict from the side to the names of the compared features.
-        cka: Array `(teacher stages, student stages)`, NaN if no batch was
-            large enough.
+        cka: Array `(teacher stages, student stages)`, NaN if there were
+            fewer than 4 samples.
         seen: Integer, how many samples there were.
         cka_samples: Integer, how many of them the CKA is from.
         has_weights: Whether the batches came with sample weights.
@@ -71,7 +68,7 @@ def run_pair(networks, taps, modalities, data, rows, batch_size, verbose):
     """
     batches, total = _batches(data, batch_size)
     progress = keras.utils.Progbar(total, verbose=verbose, unit_name="batch")
-    pair, comparison = None, _StageComparison(taps)
+    pair, comparison = None, FeatureComparison(taps)
     number, has_weights = -1, False
     for number, batch in enumerate(batches):
         where = f"batch {number}"
@@ -270,34 +267,3 @@ class _Pair(keras.Model):
         """Check a batch, and return the outputs by side in numpy."""
         BatchRules(self.keys, num_classes=None).check(inputs, where=where)
         return self.predict_on_batch({key: inputs[key] for key in self.keys})
-
-
-class _StageComparison:
-    """CKA of every tap of the teacher with every tap of the student."""
-
-    def __init__(self, taps):
-        self.stages = {side: list(taps[side].paths) for side in SIDES}
-        self.samples = 0
-        self._metrics = [
-            [MiniBatchCKA() for _ in self.stages["student"]]
-            for _ in self.stages["teacher"]
-        ]
-
-    def update(self, outputs, size):
-        """Add the features of one batch, if it is large enough."""
-        if size < _LEAST_CKA_BATCH:
-            return
-        self.samples += size
-        for one, row in zip(self.stages["teacher"], self._metrics):
-            for other, metric in zip(self.stages["student"], row):
-                metric.update_state(
-                    outputs["teacher"][one], outputs["student"][other]
-                )
-
-    def result(self):
-        """Return the matrix, NaN if no batch was large enough."""
-        values = [
-            [float(metric.result()) if self.samples else np.nan for metric in r]
-            for r in self._metrics
-        ]
-        return np.reshape(values, [len(self.stages[side]) for side in SIDES])

@@ -18,6 +18,7 @@ from keras_c2kd.data.spectrogram import LogSpectrogram
 # Mean and deviation of ImageNet's pixels, red, green, blue, of 0 to 1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+IMAGENET_PIXELS = (IMAGENET_MEAN, IMAGENET_DEVIATION)
 
 
 @dataclasses.dataclass(frozen=True)

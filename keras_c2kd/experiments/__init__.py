@@ -22,6 +22,7 @@ from keras_c2kd.experiments.resumable import ResumableTraining
 from keras_c2kd.experiments.runner import Runner
 from keras_c2kd.experiments.segmentation import class_table
 from keras_c2kd.experiments.segmentation import illustrate_segmentation
+from keras_c2kd.experiments.settings import setting
 from keras_c2kd.experiments.tables import Comparison
 from keras_c2kd.experiments.tables import Summary
 from keras_c2kd.experiments.tables import compare_methods
@@ -56,6 +57,7 @@ __all__ = [
     "report",
     "run_recipe",
     "segmentation_networks",
+    "setting",
     "summarize",
     "text_networks",
     "train_all",

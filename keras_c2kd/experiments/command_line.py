@@ -20,6 +20,8 @@ from keras_c2kd.experiments.recipe import plan_runs
 from keras_c2kd.experiments.report import report
 from keras_c2kd.experiments.results import RunFiles
 from keras_c2kd.experiments.runner import Runner
+from keras_c2kd.experiments.settings import HelpFormatter
+from keras_c2kd.experiments.settings import metadata_of
 from keras_c2kd.experiments.sheets import one_line
 from keras_c2kd.train_steps import keep_compiled_programs
 
@@ -29,7 +31,7 @@ def run_recipe(recipe, description, arguments=None):
 
     Args:
         recipe: `Recipe`.
-        description: String, its first line is the help text's.
+        description: String, printed by `--help`; a recipe's docstring.
         arguments: List of words; None (default) takes the real ones.
 
     Returns:
@@ -152,7 +154,7 @@ def parse(recipe, description, arguments=None):
 
     Args:
         recipe: `Recipe`.
-        description: String, its first line is the help text's.
+        description: String, printed by `--help`.
         arguments: List of words; None (default) takes the real ones.
 
     Returns:
@@ -160,17 +162,16 @@ def parse(recipe, description, arguments=None):
         `settings`, `methods` and `students`.
     """
     parser = argparse.ArgumentParser(
-        description=description.partition("\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description=description, formatter_class=HelpFormatter
     )
     _add_choices(parser, recipe)
     _add_folders(parser, recipe)
     _add_engine(parser)
     group = parser.add_argument_group(
-        "settings, stored with every result; what is not given is the paper's"
+        "settings of this recipe, stored with every result"
     )
     for field in dataclasses.fields(recipe.settings):
-        _add_setting(group, field, getattr(recipe.settings, field.name))
+        _add_setting(group, recipe.settings, field.name)
     options = parser.parse_args(arguments)
     recipe = options.recipe = recipe.trial() if options.smoke else recipe
     numbers = ("seeds", "epochs", "batch_size", "workers", "processes")
@@ -332,19 +333,21 @@ def _add_engine(parser):
     parser.add_argument("--only-run", help=argparse.SUPPRESS)
 
 
-def _add_setting(parser, field, value):
+def _add_setting(parser, settings, name):
     """Add the option of one setting; None means not given."""
+    value, metadata = getattr(settings, name), metadata_of(settings, name)
+    shown = value if value != "" else "none"
     kind = {"action": argparse.BooleanOptionalAction}
     if not isinstance(value, bool):
         kind = {
             "type": type(value),
-            "choices": field.metadata.get("choices"),
-            "metavar": None if "choices" in field.metadata else "VALUE",
+            "choices": metadata.get("choices"),
+            "metavar": None if "choices" in metadata else "VALUE",
         }
     parser.add_argument(
-        "--" + field.name.replace("_", "-"),
+        "--" + name.replace("_", "-"),
         default=None,
-        help=f"{field.metadata.get('help', '')} ({value})".strip(),
+        help=f"{metadata.get('help', '')} (default: {shown})".strip(),
         **kind,
     )
 

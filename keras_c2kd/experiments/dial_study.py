@@ -255,10 +255,9 @@ def _parse(study, description, arguments):
             "The networks of a study are small: processes share its runs. "
             f"Received: --devices {own.devices}. Use --processes."
         )
-    summary = description.partition("\n")[0]
     help_text = (
-        f"{summary} One option besides those below: --processes NUMBER, that "
-        f"train at a time, each with one thread (default: {cores})."
+        f"{description}\n--processes NUMBER, unlike below: so many train at a "
+        f"time, each with one thread\n(default: {cores})."
     )
     options = parse(study.recipe, help_text, others)
     if own.processes < 1:

@@ -121,7 +121,8 @@ METHOD_ROWS = {
     "dml": MethodRow(lambda run: methods.DML()),
     "shake": MethodRow(
         lambda run: methods.SHAKE(),
-        teacher_features=lambda stages: list(stages[:3]),
+        # The shadow ends in the teacher's classifier, which reads the last.
+        teacher_features=lambda stages: list(stages[-3:]),
     ),
     "rkd": MethodRow(lambda run: methods.RKD()),
     "dkd": MethodRow(lambda run: methods.DKD(warmup_steps=run.warmup_steps)),

@@ -5,8 +5,14 @@ from keras_c2kd import models
 RANDOM = "random"
 
 
-def image_networks():
+def image_networks(pixels=None):
     """Return builders of networks for images, frames and spectrograms.
+
+    Args:
+        pixels: Mean and deviation, three floats each, by which the reader
+            normalises pixels of 0 to 1; None (default) for spectrograms and
+            depth. Networks with weights that others have trained then have a
+            first layer from these to what the weights want.
 
     Returns:
         Dict from the name to a function `(input_shape, num_classes,
@@ -15,9 +21,11 @@ def image_networks():
         `weights`.
     """
     return {
-        "resnet18": _with_weights(models.ResNet18, "resnet_weights"),
-        "resnet50": _with_weights(models.ResNet50, "resnet_weights"),
-        "mobilenet_v2": _with_weights(models.MobileNetV2, "mobilenet_weights"),
+        "resnet18": _with_weights(models.ResNet18, "resnet_weights", pixels),
+        "resnet50": _with_weights(models.ResNet50, "resnet_weights", pixels),
+        "mobilenet_v2": _with_weights(
+            models.MobileNetV2, "mobilenet_weights", pixels
+        ),
         "small": lambda shape, classes, settings: models.SmallConvNet(
             shape, classes
         ),
@@ -29,18 +37,31 @@ def text_networks():
 
     Returns:
         Dict as `image_networks` returns it. The settings have
-        `text_weights`.
+        `text_weights`. The networks read texts of as many tokens as the data
+        have, no other length: methods need to know the size of their maps.
     """
     return {
         "bert_base": lambda shape, classes, settings: models.BertBase(
-            classes, _weights(settings.text_weights)
+            classes,
+            _weights(settings.text_weights),
+            sequence_length=_number_of_tokens(shape),
         ),
-        "small": lambda shape, classes, settings: models.SmallTextNet(classes),
+        "small": lambda shape, classes, settings: models.SmallTextNet(
+            classes, sequence_length=_number_of_tokens(shape)
+        ),
     }
 
 
-def segmentation_networks():
+def _number_of_tokens(input_shape):
+    (length,) = input_shape["token_ids"]
+    return length
+
+
+def segmentation_networks(pixels=None):
     """Return builders of networks with a class a pixel.
+
+    Args:
+        pixels: As for `image_networks`.
 
     Returns:
         Dict as `image_networks` returns it. The settings have
@@ -48,27 +69,28 @@ def segmentation_networks():
         `output_stride`.
     """
     return {
-        "resnet18": _segmenter("resnet18", "resnet_weights"),
-        "mobilenet_v2": _segmenter("mobilenet_v2", "mobilenet_weights"),
+        "resnet18": _segmenter("resnet18", "resnet_weights", pixels),
+        "mobilenet_v2": _segmenter("mobilenet_v2", "mobilenet_weights", pixels),
         "small": lambda shape, classes, settings: models.SmallSegmenter(
             shape, classes
         ),
     }
 
 
-def _segmenter(backbone, setting):
+def _segmenter(backbone, setting, pixels):
     return lambda shape, classes, settings: models.DeepLabV3Plus(
         backbone,
         shape,
         classes,
         weights=_weights(getattr(settings, setting)),
         output_stride=settings.output_stride,
+        pixels=pixels,
     )
 
 
-def _with_weights(network, setting):
+def _with_weights(network, setting, pixels):
     return lambda shape, classes, settings: network(
-        shape, classes, _weights(getattr(settings, setting))
+        shape, classes, _weights(getattr(settings, setting)), pixels
     )
 
 

@@ -27,7 +27,7 @@ class Cell:
         printed_difference: The paper's difference to the same row, or None.
         to_printed: `Summary` of ours minus the paper's value, which counts as
             fixed, or None.
-        place: `Place` among the methods of the column, or None.
+        place: `Place` among the methods that the column shows, or None.
     """
 
     quantity: str
@@ -102,14 +102,15 @@ def fill_table(table, records, is_comparable=True, rows=None):
             the same settings (see `choose_records`).
         is_comparable: Whether the paper's numbers are shown. Defaults to
             `True`.
-        rows: Names of the methods to show; None (default) for all.
+        rows: Names of the methods to show, which alone are ranked; None
+            (default) for all.
 
     Returns:
         `FilledTable`.
     """
     columns = [
         _fill_column(
-            table, index, records.get(column.recipe, []), is_comparable
+            table, index, records.get(column.recipe, []), is_comparable, rows
         )
         for index, column in enumerate(table.columns)
     ]
@@ -127,7 +128,7 @@ def fill_table(table, records, is_comparable=True, rows=None):
     )
 
 
-def _fill_column(table, index, records, is_comparable):
+def _fill_column(table, index, records, is_comparable, rows):
     """Return the cells of one column, from the top."""
     column = table.columns[index]
     runs, printed = {}, {}
@@ -136,8 +137,12 @@ def _fill_column(table, index, records, is_comparable):
         runs[key] = _values(row, column, records)
         if is_comparable and row.numbers[index] is not None:
             printed[key] = _as_share(row.numbers[index], key[1])
-    # Teachers and probabilities are no competition.
-    competing = {key: runs[key] for key in runs if key[1] == paper.SCORE}
+    # Teachers and probabilities are no competition, nor is what nobody sees.
+    competing = {
+        key: runs[key]
+        for key in runs
+        if key[1] == paper.SCORE and (rows is None or key[0] in rows)
+    }
     places = rank_methods(competing)
     return [
         _fill_cell(row, row.quantity_in(column), runs, printed, places)

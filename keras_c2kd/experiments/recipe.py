@@ -14,6 +14,7 @@ from keras_c2kd.experiments.method_rows import BASELINE
 from keras_c2kd.experiments.method_rows import METHOD_ROWS
 from keras_c2kd.experiments.method_rows import base_row
 from keras_c2kd.experiments.method_rows import method_row
+from keras_c2kd.experiments.settings import setting
 
 PROTOCOLS = ("last", "best_validation")
 
@@ -43,15 +44,17 @@ class Training:
     Reference: Huo et al., CVPR 2024, section 4.1.
     """
 
-    epochs: int = 100
-    batch_size: int = 64
-    learning_rate: float = 1e-2
-    end_learning_rate: float = 1e-4
-    power: float = 0.9
-    momentum: float = 0.9
-    warmup_epochs: int = 20
-    protocol: str = dataclasses.field(
-        default="last", metadata={"choices": PROTOCOLS}
+    epochs: int = setting(100, "passes over the training samples")
+    batch_size: int = setting(64, "samples of a step")
+    learning_rate: float = setting(1e-2, "of the first step")
+    end_learning_rate: float = setting(1e-4, "of the last step")
+    power: float = setting(0.9, "of the polynomial decay between the two")
+    momentum: float = setting(0.9, "of SGD")
+    warmup_epochs: int = setting(
+        20, "epochs in which the weights of DKD and ReviewKD grow from 0"
+    )
+    protocol: str = setting(
+        "last", "which epoch's network is tested", PROTOCOLS
     )
 
     def compile(self, distiller, steps, classes):

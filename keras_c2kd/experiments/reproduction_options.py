@@ -17,7 +17,9 @@ def add_options(parser):
     parser.add_argument(
         "--results",
         default="results",
-        help="folder with the result folder of each recipe",
+        help="folder with the result folder of each recipe; "
+        "--results recipes/results prints from the records that come with the "
+        "repository",
     )
     parser.add_argument(
         "--only",
@@ -70,7 +72,13 @@ def add_options(parser):
         type=float,
         help="share of the samples that may be missing or unreadable",
     )
-    parser.add_argument("--verbose", type=int, choices=(0, 1, 2), default=0)
+    parser.add_argument(
+        "--verbose",
+        type=int,
+        choices=(0, 1, 2),
+        default=0,
+        help="nothing, a progress bar or a line for each epoch",
+    )
 
 
 def reproduction_of(folder, options):

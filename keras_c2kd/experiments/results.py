@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import shutil
 import subprocess
 import warnings
@@ -25,6 +26,8 @@ from keras_c2kd.version import __version__
 
 # Ending of the folder with the state of an interrupted run.
 PARTIAL = ".partial"
+_DIGEST_LENGTH = 8
+_RECORD_NAME = re.compile(rf".+-[0-9a-f]{{{_DIGEST_LENGTH}}}\.json", re.DOTALL)
 _KEYS = {"name", "settings", "network", "environment", "finished"}
 
 
@@ -77,7 +80,7 @@ class RunFiles:
                 f"name={name!r}, which is a path. Leave the folders out."
             )
         text = _as_text(settings)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
         return self.directory / f"{name}-{digest}{suffix}"
 
     def load(self, name, settings):
@@ -95,8 +98,16 @@ class RunFiles:
         return record if network.exists() else None
 
     def load_all(self):
-        """Return the records of all runs in the folder, by file name."""
-        paths = sorted(self.directory.glob("*.json"))
+        """Return the records of all runs in the folder, by file name.
+
+        What cannot be read is set aside, as `load` does it. A file with no
+        run's name, such as a study's `settings.json`, is somebody else's.
+        """
+        paths = sorted(
+            path
+            for path in self.directory.glob("*.json")
+            if _RECORD_NAME.fullmatch(path.name)
+        )
         records = [self._read(path) for path in paths]
         return [record for record in records if record is not None]
 

@@ -2,7 +2,10 @@
 
 import keras
 
+from keras_c2kd.models.image_backbones import MOBILENET_PIXELS
+from keras_c2kd.models.image_backbones import RESNET_PIXELS
 from keras_c2kd.models.image_backbones import mobilenet_v2_backbone
+from keras_c2kd.models.image_backbones import pixel_range
 from keras_c2kd.models.image_backbones import resnet_backbone
 from keras_c2kd.models.named_stages import named_stages
 
@@ -18,6 +21,7 @@ def DeepLabV3Plus(
     output_stride=16,
     logits_stride=1,
     dropout=0.1,
+    pixels=None,
     name="deeplab_v3_plus",
 ):
     """DeepLabV3+: a dilated backbone, a pyramid of rates, a decoder.
@@ -59,11 +63,14 @@ def DeepLabV3Plus(
             The weights fit a network of stride 1.
         dropout: Float, share of the pyramid's map that is dropped in
             training. Defaults to `0.1`, as in the authors' code.
+        pixels: Mean and deviation by which colour images were normalised, as
+            for `models.ResNet18`: with `weights`, a first layer brings them
+            to the range that these want. `None` (default) changes nothing.
         name: Name of the model.
 
     Returns:
-        `keras.Model` from images as they are (nothing is rescaled; see
-        `models.ResNet18` and `models.MobileNetV2`) to logits
+        `keras.Model` from images as they are (without `pixels` nothing is
+        rescaled; see `models.ResNet18` and `models.MobileNetV2`) to logits
         `(batch, height, width, num_classes)`, or
         `(batch, ceil(height / 4), ceil(width / 4), num_classes)`.
 
@@ -84,7 +91,9 @@ def DeepLabV3Plus(
     not fit.
     """
     _check(backbone, input_shape, num_classes, output_stride, logits_stride)
-    network = _BACKBONES[backbone](tuple(input_shape), weights, output_stride)
+    network = _BACKBONES[backbone](
+        tuple(input_shape), weights, output_stride, pixels
+    )
     maps = _pyramid(network.output, 16 // output_stride, dropout)
     maps = _decoder(network.get_layer("stage_1").output, maps)
     logits = keras.layers.Conv2D(
@@ -167,16 +176,17 @@ def _check_sizes(input_shape, num_classes):
         )
 
 
-def _resnet18(image_shape, weights, output_stride):
+def _resnet18(image_shape, weights, output_stride, pixels):
     network, stages = resnet_backbone(
         image_shape, [2, 2, 2, 2], "basic_block", weights
     )
     layers = {16: ("stack2_",), 32: ("stack3_",)}
     network = _dilated(network, layers, output_stride)
-    return named_stages(network, stages)
+    first = pixel_range(pixels, RESNET_PIXELS, weights, image_shape)
+    return named_stages(network, stages, first=first)
 
 
-def _mobilenet_v2(image_shape, weights, output_stride):
+def _mobilenet_v2(image_shape, weights, output_stride, pixels):
     network, stages = mobilenet_v2_backbone(image_shape, weights)
     stages["stage_4"] = "block_16_project_BN"
     last_map = network.get_layer(stages["stage_4"]).output
@@ -186,7 +196,8 @@ def _mobilenet_v2(image_shape, weights, output_stride):
         32: tuple(f"block_{number}_" for number in range(13, 17)),
     }
     network = _dilated(network, layers, output_stride)
-    return named_stages(network, stages)
+    first = pixel_range(pixels, MOBILENET_PIXELS, weights, image_shape)
+    return named_stages(network, stages, first=first)
 
 
 _BACKBONES = {"resnet18": _resnet18, "mobilenet_v2": _mobilenet_v2}

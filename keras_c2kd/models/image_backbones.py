@@ -3,7 +3,52 @@
 import keras
 import numpy as np
 
+from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
 from keras_c2kd.models.keras_hub import keras_hub
+
+# Mean and deviation of pixels of 0 to 1 that ImageNet's weights want.
+RESNET_PIXELS = IMAGENET_PIXELS
+MOBILENET_PIXELS = ((0.5,) * 3, (0.5,) * 3)
+
+
+def pixel_range(pixels, wanted, weights, image_shape):
+    """Return the layer from normalised pixels to what weights want.
+
+    With pixels `x = (p - mean) / deviation` it gives
+    `(p - wanted mean) / wanted deviation`.
+
+    Args:
+        pixels: Mean and deviation, three floats each, or None.
+        wanted: The same, of the weights.
+        weights: The weights, or None.
+        image_shape: `(height, width, channels)`.
+
+    Returns:
+        Keras layer; None if there is nothing to change: without weights,
+        without `pixels`, or if they are as wanted.
+
+    Raises:
+        ValueError: If the images have other than three channels.
+    """
+    if pixels is None:
+        return None
+    (mean, deviation), (other_mean, other_deviation) = np.array(
+        [pixels, wanted], "float64"
+    )
+    if image_shape[-1] != 3:
+        raise ValueError(
+            "`pixels` are mean and deviation of images in colour. Received: "
+            f"pixels={pixels} for images of the shape {tuple(image_shape)}"
+        )
+    if weights is None or np.array_equal(pixels, wanted):
+        return None
+    # Keras' own layer: a saved student loads without this package.
+    return keras.layers.Normalization(
+        axis=-1,
+        mean=((other_mean - mean) / deviation).tolist(),
+        variance=((other_deviation / deviation) ** 2).tolist(),
+        name="pixel_range",
+    )
 
 
 def resnet_backbone(image_shape, blocks, block_type, weights=None):

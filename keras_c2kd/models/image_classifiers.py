@@ -2,7 +2,10 @@
 
 import keras
 
+from keras_c2kd.models.image_backbones import MOBILENET_PIXELS
+from keras_c2kd.models.image_backbones import RESNET_PIXELS
 from keras_c2kd.models.image_backbones import mobilenet_v2_backbone
+from keras_c2kd.models.image_backbones import pixel_range
 from keras_c2kd.models.image_backbones import resnet_backbone
 from keras_c2kd.models.named_stages import fold_frames
 from keras_c2kd.models.named_stages import named_stages
@@ -43,7 +46,9 @@ def SmallConvNet(input_shape, num_classes, width=16, name="small_conv_net"):
     return _classifier(network, stages, input_shape, num_classes, name)
 
 
-def ResNet18(input_shape, num_classes, weights=None, name="resnet18"):
+def ResNet18(
+    input_shape, num_classes, weights=None, pixels=None, name="resnet18"
+):
     """ResNet-18: four stages of two basic blocks; 64 to 512 channels.
 
     The network is KerasHub's, which has the parameters of torchvision's:
@@ -64,26 +69,34 @@ def ResNet18(input_shape, num_classes, weights=None, name="resnet18"):
             classifier is new in any case. For other than 3 channels, the mean
             of the first kernel over its channels is repeated and scaled, so
             that a grey image gives what it gave in colour.
+        pixels: Mean and deviation, three floats each, by which pixels of 0 to
+            1 were normalised, as `ImageReader` does it. With `weights`, a
+            first layer then brings them to the range that these want. `None`
+            (default) changes nothing.
         name: Name of the model.
 
     Returns:
-        `keras.Model` from inputs as they are (nothing is rescaled; ImageNet's
-        weights want `(x / 255 - mean) / std`) to logits
+        `keras.Model` from inputs as they are (without `pixels` nothing is
+        rescaled; ImageNet's weights want `(x / 255 - mean) / std`) to logits
         `(batch, num_classes)`.
 
     Raises:
-        ValueError: If the shape has neither 3 nor 4 axes, or the weights are
-            those of another network.
+        ValueError: If the shape has neither 3 nor 4 axes, the weights are
+            those of another network, or `pixels` are given for other than 3
+            channels.
         ImportError: If KerasHub is not installed (extra `hub`).
 
     Reference: He et al., CVPR 2016; Huo et al., CVPR 2024, section 4.1.
     """
+    blocks = [2, 2, 2, 2]
     return _resnet(
-        input_shape, num_classes, weights, name, [2, 2, 2, 2], "basic_block"
+        input_shape, num_classes, weights, pixels, name, blocks, "basic_block"
     )
 
 
-def ResNet50(input_shape, num_classes, weights=None, name="resnet50"):
+def ResNet50(
+    input_shape, num_classes, weights=None, pixels=None, name="resnet50"
+):
     """ResNet-50: four stages of bottleneck blocks; 256 to 2048 channels.
 
     25,557,032 parameters with 1000 classes, as torchvision's (the stride is
@@ -94,6 +107,7 @@ def ResNet50(input_shape, num_classes, weights=None, name="resnet50"):
         input_shape: As for `ResNet18`.
         num_classes: Integer, at least 2.
         weights: As for `ResNet18`, such as `"resnet_50_imagenet"`.
+        pixels: As for `ResNet18`.
         name: Name of the model.
 
     Returns:
@@ -107,11 +121,19 @@ def ResNet50(input_shape, num_classes, weights=None, name="resnet50"):
     """
     blocks = [3, 4, 6, 3]
     return _resnet(
-        input_shape, num_classes, weights, name, blocks, "bottleneck_block"
+        input_shape,
+        num_classes,
+        weights,
+        pixels,
+        name,
+        blocks,
+        "bottleneck_block",
     )
 
 
-def MobileNetV2(input_shape, num_classes, weights=None, name="mobilenet_v2"):
+def MobileNetV2(
+    input_shape, num_classes, weights=None, pixels=None, name="mobilenet_v2"
+):
     """MobileNetV2 of width 1: 3,504,872 trainable parameters with 1000 classes.
 
     The network is that of `keras.applications`; KerasHub's is another one in
@@ -125,26 +147,32 @@ def MobileNetV2(input_shape, num_classes, weights=None, name="mobilenet_v2"):
         weights: `None` (default) for random weights, `"imagenet"` (a
             download), or the path of a file of the weights without the top.
             Other than 3 channels as for `ResNet18`.
+        pixels: As for `ResNet18`.
         name: Name of the model.
 
     Returns:
-        `keras.Model` from inputs as they are (ImageNet's weights want
-        `x / 127.5 - 1`) to logits `(batch, num_classes)`.
+        `keras.Model` from inputs as they are (without `pixels` nothing is
+        rescaled; ImageNet's weights want `x / 127.5 - 1`) to logits
+        `(batch, num_classes)`.
 
     Raises:
         ValueError: As `ResNet18`.
 
     Reference: Sandler et al., CVPR 2018; Huo et al., CVPR 2024, section 4.1.
     """
-    network, stages = mobilenet_v2_backbone(_image_shape(input_shape), weights)
-    return _classifier(network, stages, input_shape, num_classes, name)
+    shape = _image_shape(input_shape)
+    network, stages = mobilenet_v2_backbone(shape, weights)
+    first = pixel_range(pixels, MOBILENET_PIXELS, weights, shape)
+    return _classifier(network, stages, input_shape, num_classes, name, first)
 
 
-def _resnet(input_shape, num_classes, weights, name, blocks, block_type):
-    network, stages = resnet_backbone(
-        _image_shape(input_shape), blocks, block_type, weights
-    )
-    return _classifier(network, stages, input_shape, num_classes, name)
+def _resnet(
+    input_shape, num_classes, weights, pixels, name, blocks, block_type
+):
+    shape = _image_shape(input_shape)
+    network, stages = resnet_backbone(shape, blocks, block_type, weights)
+    first = pixel_range(pixels, RESNET_PIXELS, weights, shape)
+    return _classifier(network, stages, input_shape, num_classes, name, first)
 
 
 def _image_shape(input_shape):
@@ -159,7 +187,7 @@ def _image_shape(input_shape):
     return shape[-3:]
 
 
-def _classifier(network, stages, input_shape, num_classes, name):
+def _classifier(network, stages, input_shape, num_classes, name, first=None):
     """Name the stages, and put pooling and a classifier behind."""
     if num_classes < 2:
         raise ValueError(
@@ -168,12 +196,12 @@ def _classifier(network, stages, input_shape, num_classes, name):
         )
     layers = keras.layers
     if len(input_shape) == 3:
-        network = named_stages(network, stages)
+        network = named_stages(network, stages, first=first)
         inputs, maps = network.input, network.output
         vector = layers.GlobalAveragePooling2D(name="pool")(maps)
     else:
         frames = input_shape[0]
-        network = named_stages(network, stages, frames)
+        network = named_stages(network, stages, frames, first=first)
         inputs = keras.Input(input_shape)
         maps = unfold_frames(network(fold_frames(inputs)), frames)
         vector = layers.GlobalAveragePooling3D(name="pool")(maps)

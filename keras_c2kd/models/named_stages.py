@@ -18,7 +18,7 @@ def unfold_frames(inputs, frames):
     return ops.reshape(inputs, (-1, frames, *inputs.shape[1:]))
 
 
-def named_stages(network, stages, frames=None):
+def named_stages(network, stages, frames=None, inputs=None, first=None):
     """Return the network with a layer of a given name behind some layers.
 
     The layers and their variables stay the same. The new ones change
@@ -30,9 +30,13 @@ def named_stages(network, stages, frames=None):
         frames: Integer if the network runs on folded frames: the named maps
             are then `(batch, frames, height, width, channels)`. `None` for
             images.
+        inputs: The new inputs, of known sizes where the network's are not
+            known, in the form of `network.input`. `None` for the same ones.
+        first: Layer that the one input goes through before the network's, or
+            None.
 
     Returns:
-        Functional `keras.Model` of the same inputs and outputs.
+        Functional `keras.Model` of the same outputs.
 
     Raises:
         ValueError: If the network lacks one of the layers.
@@ -45,7 +49,14 @@ def named_stages(network, stages, frames=None):
             f"{sorted(names[layer] for layer in missing)}."
         )
 
+    changed = None
+    if first is not None:
+        inputs = keras.Input(network.input.shape[1:])
+        changed = first(inputs)
+
     def call(layer, *args, **kwargs):
+        if changed is not None:
+            args = [changed if value is inputs else value for value in args]
         outputs = layer(*args, **kwargs)
         name = names.get(layer.name)
         if name is None:
@@ -56,5 +67,8 @@ def named_stages(network, stages, frames=None):
         return outputs if frames is None else fold_frames(outputs)
 
     return keras.models.clone_model(
-        network, clone_function=lambda layer: layer, call_function=call
+        network,
+        input_tensors=inputs,
+        clone_function=lambda layer: layer,
+        call_function=call,
     )

@@ -13,7 +13,13 @@ from keras_c2kd.models.named_stages import named_stages
 VOCABULARY_SIZE = 30522
 
 
-def BertBase(num_classes, weights=None, dropout=0.1, name="bert_base"):
+def BertBase(
+    num_classes,
+    weights=None,
+    dropout=0.1,
+    sequence_length=None,
+    name="bert_base",
+):
     """BERT-base, uncased, with a classifier on its pooled output.
 
     KerasHub's network: 12 layers of width 768, 12 heads, 109,482,240
@@ -27,6 +33,9 @@ def BertBase(num_classes, weights=None, dropout=0.1, name="bert_base"):
             or a folder. A preset of another size is taken as it is.
         dropout: Float, share of the pooled output that is dropped. Defaults
             to `0.1`.
+        sequence_length: Integer, number of tokens of every text, for methods
+            that need to know the size of maps or inputs (FitNet, ReviewKD,
+            SHAKE, DLB). `None` (default) for texts of any length.
         name: Name of the model.
 
     Returns:
@@ -53,7 +62,7 @@ def BertBase(num_classes, weights=None, dropout=0.1, name="bert_base"):
         )
     else:
         network = backbone.from_preset(weights)
-    return _classifier(network, num_classes, dropout, name)
+    return _classifier(network, num_classes, dropout, sequence_length, name)
 
 
 def bert_layout_map(device_mesh, model_axis="model"):
@@ -105,7 +114,9 @@ def bert_layout_map(device_mesh, model_axis="model"):
     return layouts
 
 
-def SmallTextNet(num_classes, width=32, name="small_text_net"):
+def SmallTextNet(
+    num_classes, width=32, sequence_length=None, name="small_text_net"
+):
     """Embedded tokens and four convolutions over them; for trials on a CPU.
 
     It reads what `BertBase` reads. Layers to tap as there: `stage_1` to
@@ -114,6 +125,7 @@ def SmallTextNet(num_classes, width=32, name="small_text_net"):
     Args:
         num_classes: Integer, at least 2.
         width: Integer, channels of all stages. Defaults to `32`.
+        sequence_length: As for `BertBase`.
         name: Name of the model.
 
     Returns:
@@ -124,10 +136,7 @@ def SmallTextNet(num_classes, width=32, name="small_text_net"):
     """
     _check_classes(num_classes)
     layers = keras.layers
-    inputs = {
-        key: keras.Input((None,), dtype="int32", name=key)
-        for key in ("token_ids", "segment_ids", "padding_mask")
-    }
+    inputs = _token_inputs(sequence_length)
     # Not `[..., None]`, for which LiteRT would need TensorFlow's kernels.
     mask = keras.ops.expand_dims(
         keras.ops.cast(inputs["padding_mask"], "float32"), -1
@@ -157,7 +166,14 @@ def _check_classes(num_classes):
         )
 
 
-def _classifier(network, num_classes, dropout, name):
+def _token_inputs(sequence_length):
+    return {
+        key: keras.Input((sequence_length,), dtype="int32", name=key)
+        for key in ("token_ids", "segment_ids", "padding_mask")
+    }
+
+
+def _classifier(network, num_classes, dropout, sequence_length, name):
     """Name the stages, and put a classifier on the pooled output."""
     depth = network.num_layers
     if depth < 4:
@@ -169,7 +185,10 @@ def _classifier(network, num_classes, dropout, name):
         f"stage_{number}": f"transformer_layer_{depth * number // 4 - 1}"
         for number in (1, 2, 3, 4)
     }
-    network = named_stages(network, stages)
+    inputs = None
+    if sequence_length is not None:
+        inputs = _token_inputs(sequence_length)
+    network = named_stages(network, stages, inputs=inputs)
     vector = network.output["pooled_output"]
     vector = keras.layers.Dropout(dropout, name="pool")(vector)
     logits = keras.layers.Dense(

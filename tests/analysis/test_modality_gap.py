@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from keras_c2kd.analysis import feature_comparison
 from keras_c2kd.analysis import modality_gap
 from keras_c2kd.analysis.gap_measures import _chance_share_below
 from keras_c2kd.analysis.gap_measures import wilson_interval
 from keras_c2kd.data import PairedArrays
 from keras_c2kd.methods import fuse
+from keras_c2kd.ops import linear_cka
 from tests.analysis.gap_cases import gap_of
 from tests.analysis.gap_cases import identity_network
 from tests.analysis.gap_cases import random_logits
@@ -262,24 +264,59 @@ def test_wilson_interval_of_8_in_10_by_hand():
 
 def test_cka_of_the_classifier_inputs(case, gap):
     logits, _ = case
-    sums = np.zeros(3)
-    for start in range(0, SAMPLES, 10):
-        one, other = (
-            logits[name][start : start + 10].astype("float64")
-            for name in ("audio", "visual")
+    both, own, other = (
+        unbiased_hsic(*(logits[name].astype("float64") for name in names))
+        for names in (
+            ("audio", "visual"),
+            ("audio", "audio"),
+            ("visual", "visual"),
         )
-        sums += [
-            unbiased_hsic(one, other),
-            unbiased_hsic(one, one),
-            unbiased_hsic(other, other),
-        ]
+    )
     assert gap.stages == {
         "teacher": ["classifier input"],
         "student": ["classifier input"],
     }
-    expected = sums[0] / math.sqrt(sums[1] * sums[2])
+    expected = both / math.sqrt(own * other)
     np.testing.assert_allclose(gap.cka, [[expected]], rtol=1e-3)
     assert not any("CKA" in note for note in gap.notes)
+
+
+def features_of_classes(classes, of_each):
+    """Two views of classes, whose samples lie in the order of the classes."""
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(classes), of_each)
+    means = random.normal(size=(classes, classes))
+    turn = random.normal(size=(classes, classes)) / math.sqrt(classes)
+    views = {"audio": means[labels], "visual": (means @ turn)[labels]}
+    for name, rows in views.items():
+        rows = rows + random.normal(size=rows.shape)
+        views[name] = rows.astype("float32")
+    return views, labels
+
+
+@pytest.mark.parametrize("batch_size", [1, 30, 64, 900])
+def test_cka_does_not_depend_on_the_order_of_the_samples(batch_size):
+    views, labels = features_of_classes(classes=30, of_each=30)
+    whole = float(linear_cka(views["audio"], views["visual"], debiased=True))
+    order = np.random.default_rng(1).permutation(len(labels))
+    shuffled = {name: rows[order] for name, rows in views.items()}
+    found = [
+        gap_of(*data, batch_size=batch_size).cka[0, 0]
+        for data in ((views, labels), (shuffled, labels[order]))
+    ]
+    np.testing.assert_allclose(found, whole, atol=0.02)
+
+
+def test_cka_of_more_features_than_may_be_held(monkeypatch):
+    """A tenth of them fits; it is from all over the data."""
+    views, labels = features_of_classes(classes=30, of_each=100)
+    of_a_sample = sum(rows[0].nbytes for rows in views.values())
+    monkeypatch.setattr(feature_comparison, "MOST_BYTES", 300 * of_a_sample)
+    gap = gap_of(views, labels)
+    whole = float(linear_cka(views["audio"], views["visual"], debiased=True))
+    np.testing.assert_allclose(gap.cka, whole, atol=0.06)
+    assert any("CKA is from 300 of 3000 samples" in n for n in gap.notes)
+    assert gap_of(views, labels).cka == gap.cka
 
 
 def test_stages_by_name():
@@ -315,13 +352,12 @@ def test_stages_by_name():
     assert nothing.cka.size == 0
 
 
-def test_batches_too_small_for_cka_are_counted_out(case):
-    gap = gap_of(*case, batch_size=15)
-    note = "CKA is from 45 of 47 samples: batches of less than 4 are left out."
-    assert note in gap.notes
-    # Four are enough.
-    gap = gap_of(*case, batch_size=SAMPLES - 4)
-    assert not any("CKA" in note for note in gap.notes)
+def test_fewer_than_four_samples_have_no_cka(case):
+    for size, is_there in ((3, False), (4, True)):
+        few = {name: rows[:size] for name, rows in case[0].items()}
+        gap = gap_of(few, case[1][:size], batch_size=2)
+        assert np.isfinite(gap.cka).all() == is_there
+        assert not any("CKA" in note for note in gap.notes)
 
 
 class Batches:

@@ -7,6 +7,9 @@ from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import Training
 from keras_c2kd.experiments.command_line import parse
 from keras_c2kd.experiments.command_line import show_data
+from keras_c2kd.experiments.recipe import PROTOCOLS
+from keras_c2kd.experiments.settings import metadata_of
+from tests.recipes.loading import load_recipe
 
 pytestmark = pytest.mark.backend_free
 
@@ -50,6 +53,61 @@ def test_every_setting_is_an_option():
         image_size=64,
         is_cropped=True,
     )
+
+
+RECIPES = (
+    *("av_digits", "ave", "crema_d", "crisis_mmd", "nyu_depth_v2"),
+    *("rgbd_scenes", "vggsound", "modality_gap_study"),
+)
+
+
+def help_of(recipe, description, capsys):
+    with pytest.raises(SystemExit):
+        parse(recipe, description, ["--help"])
+    return " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_help_describes_every_setting_with_its_default(name, capsys):
+    script = load_recipe(name)
+    recipe = getattr(script, "RECIPE", None) or script.STUDY.recipe
+    told = help_of(recipe, script.__doc__, capsys)
+    for field in dataclasses.fields(recipe.settings):
+        text = metadata_of(recipe.settings, field.name)["help"]
+        value = getattr(recipe.settings, field.name)
+        assert f"{text} (default: {value if value != '' else 'none'})" in told
+    assert "settings of this recipe, stored with every result:" in told
+    assert "default: None" not in told
+    # All of the docstring.
+    assert " ".join(script.__doc__.split()) in told
+
+
+def test_the_export_says_what_its_files_are(capsys):
+    with pytest.raises(SystemExit):
+        load_recipe("export_student").arguments(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        "files what to write: .onnx, .xml, .tflite, .pt2, or a folder" in told
+    )
+
+
+def test_help_keeps_the_lines_of_a_command(capsys):
+    with pytest.raises(SystemExit):
+        parse(RECIPE, "A toy.\n\n    command --one\n", ["--help"])
+    assert "A toy.\n\n    command --one\n" in capsys.readouterr().out
+
+
+def test_another_default_keeps_description_and_choices():
+    @dataclasses.dataclass(frozen=True)
+    class Other(Settings):
+        epochs: int = 3
+        protocol: str = "best_validation"
+
+    assert metadata_of(Other(), "epochs") == metadata_of(Settings(), "epochs")
+    assert metadata_of(Other(), "protocol")["choices"] == PROTOCOLS
+    recipe = dataclasses.replace(RECIPE, settings=Other())
+    with pytest.raises(SystemExit):
+        parse(recipe, "", ["--data", "folder", "--protocol", "best_test"])
 
 
 def test_what_is_given_stands_above_the_trial():

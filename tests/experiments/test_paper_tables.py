@@ -186,6 +186,31 @@ def test_rows_that_are_shown_keep_their_references(ave):
     assert "without-kd" in as_terminal(table_sheets(filled))
 
 
+def test_places_are_among_the_rows_that_are_shown(ave):
+    """The baseline is the best of all, and is not shown."""
+    records = records_of(
+        ave,
+        without_kd=(0.90, 0.91, 0.92),
+        kd=(0.50, 0.52, 0.51),
+        nkd=(0.60, 0.61, 0.63),
+        c2kd=(0.70, 0.72, 0.71),
+    )
+    places = {}
+    for rows in (None, {"kd", "nkd", "c2kd"}):
+        filled = fill_table(TABLES[1], {"ave": records}, rows=rows)
+        places[rows is None] = {
+            row.method: str(found.place)
+            for row, found in filled.column(0)
+            if found.measured
+        }
+        # The difference to the baseline needs no row of it.
+        assert cell(filled, "KD").difference.mean == pytest.approx(-0.4)
+    assert places == {
+        True: {"without-kd": "1", "kd": "None", "nkd": "None", "c2kd": "2"},
+        False: {"kd": "None", "nkd": "2", "c2kd": "1"},
+    }
+
+
 def test_other_data_have_none_of_the_paper_s_numbers():
     recipe = load_recipe("av_digits").RECIPE
     table = for_other_data(TABLES[5], [recipe])

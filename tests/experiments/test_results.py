@@ -96,10 +96,20 @@ def test_a_corrupt_file_is_reported_and_set_aside(files, content):
 
 def test_load_all_skips_what_it_sets_aside(files):
     record = files.save("run", SETTINGS, {})
-    (files.directory / "broken.json").write_text("{")
-    with pytest.warns(UserWarning, match="broken.json"):
+    (files.directory / "broken-0123abcd.json").write_text("{")
+    with pytest.warns(UserWarning, match="broken-0123abcd.json"):
         assert files.load_all() == [record]
-    assert (files.directory / "broken.json.corrupt").exists()
+    assert (files.directory / "broken-0123abcd.json.corrupt").exists()
+
+
+@pytest.mark.parametrize("name", ["settings.json", "a-report.json"])
+def test_load_all_leaves_the_files_of_others(files, recwarn, name):
+    record = files.save("run", SETTINGS, {})
+    path = files.directory / name
+    path.write_text('{"settings": {}}')
+    assert files.load_all() == [record]
+    assert path.read_text() == '{"settings": {}}'
+    assert not recwarn.list
 
 
 def test_an_empty_folder_has_no_runs(files):

@@ -5,6 +5,7 @@ import pytest
 
 from keras_c2kd import CrossModalDistiller
 from keras_c2kd.methods import C2KD
+from keras_c2kd.models import DeepLabV3Plus
 from keras_c2kd.models import MobileNetV2
 from keras_c2kd.models import ResNet18
 from keras_c2kd.models import ResNet50
@@ -115,6 +116,104 @@ def test_weights_of_a_preset(tmp_path):
     np.testing.assert_allclose(actual / scale, expected / scale, atol=1e-5)
     with pytest.raises(ValueError, match="the same network"):
         ResNet50((64, 64, 3), 6, weights=str(tmp_path))
+
+
+# By which an image was normalised, and what its white and black become for
+# the weights of ImageNet, red, green, blue. By hand: ImageNet's white is
+# (1 - 0.485) / 0.229 = 2.2489, and so on.
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+RESNET_WHITE, RESNET_BLACK = (2.2489, 2.4286, 2.64), (-2.1179, -2.0357, -1.8044)
+
+
+def seen_by(network, pixels):
+    """What the network's own first layer reads of white and of black."""
+    mean, deviation = np.array(pixels)
+    shape = network.input.shape[1:]
+    images = np.stack([np.ones(shape), np.zeros(shape)])
+    images = ((images - mean) / deviation).astype("float32")
+    changed = keras.Model(
+        network.input, network.get_layer("pixel_range").output
+    ).predict(images, verbose=0)
+    return changed[0, 0, 0], changed[1, 0, 0]
+
+
+@pytest.fixture(scope="module")
+def mobile_weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("mobile") / "mobile.weights.h5"
+    keras.applications.MobileNetV2(
+        input_shape=(224, 224, 3), include_top=False, weights=None
+    ).save_weights(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def resnet_weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("resnet")
+    keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 128, 256, 512],
+        stackwise_num_blocks=[2, 2, 2, 2],
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type="basic_block",
+        image_shape=(None, None, 3),
+    ).save_to_preset(folder)
+    return str(folder)
+
+
+def segmenter(backbone):
+    return lambda *args, **kwargs: DeepLabV3Plus(backbone, *args, **kwargs)
+
+
+@pytest.mark.parametrize("create", [MobileNetV2, segmenter("mobilenet_v2")])
+def test_mobilenet_s_weights_see_pixels_of_minus_1_to_1(create, mobile_weights):
+    model = create((64, 64, 3), 6, weights=mobile_weights, pixels=IMAGENET)
+    white, black = seen_by(model, IMAGENET)
+    np.testing.assert_allclose(white, 1.0, atol=1e-5)
+    np.testing.assert_allclose(black, -1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("create", [ResNet18, segmenter("resnet18")])
+def test_resnet_s_weights_see_normalised_pixels(create, resnet_weights):
+    model = create((64, 64, 3), 6, weights=resnet_weights, pixels=HALVES)
+    white, black = seen_by(model, HALVES)
+    np.testing.assert_allclose(white, RESNET_WHITE, atol=1e-3)
+    np.testing.assert_allclose(black, RESNET_BLACK, atol=1e-3)
+
+
+def test_the_range_is_changed_before_the_network(mobile_weights, tmp_path):
+    """It says of changed pixels what it says of the right ones without."""
+    x = np.random.default_rng(0).random((2, 3, 64, 64, 3))
+    mean, deviation = np.array(IMAGENET)
+    for shape, pixels in (((64, 64, 3), x[:, 0]), ((3, 64, 64, 3), x)):
+        changing = MobileNetV2(
+            shape, 6, weights=mobile_weights, pixels=IMAGENET
+        )
+        plain = MobileNetV2(shape, 6, weights=mobile_weights)
+        changing.get_layer("logits").set_weights(
+            plain.get_layer("logits").get_weights()
+        )
+        given = ((pixels - mean) / deviation).astype("float32")
+        expected = plain.predict(2 * pixels.astype("float32") - 1, verbose=0)
+        actual = changing.predict(given, verbose=0)
+        np.testing.assert_allclose(actual, expected, atol=1e-4)
+        changing.save(tmp_path / "model.keras")
+        copy = keras.models.load_model(tmp_path / "model.keras")
+        np.testing.assert_allclose(
+            copy.predict(given, verbose=0), actual, atol=1e-5
+        )
+
+
+def test_pixels_stay_where_there_is_nothing_to_change(mobile_weights):
+    for model in (
+        MobileNetV2((64, 64, 3), 6, pixels=IMAGENET),
+        MobileNetV2((64, 64, 3), 6, mobile_weights, pixels=HALVES),
+        MobileNetV2((64, 64, 3), 6, mobile_weights),
+    ):
+        assert "pixel_range" not in {layer.name for layer in model.layers}
+    with pytest.raises(ValueError, match="images in colour"):
+        MobileNetV2((64, 64, 1), 6, mobile_weights, pixels=IMAGENET)
 
 
 def test_weights_of_a_file(tmp_path):

@@ -109,6 +109,27 @@ def test_the_network_for_trials_reads_the_same(tmp_path):
     )
 
 
+def test_texts_of_a_known_length(preset):
+    """Stages of a known size; the same logits as without it."""
+    found = BertTokens(preset[0], sequence_length=7)(["help !", "roads are"])
+    for build in (
+        lambda length: BertBase(3, preset[0], sequence_length=length),
+        lambda length: SmallTextNet(3, sequence_length=length),
+    ):
+        model, other = build(7), build(None)
+        other.set_weights(model.get_weights())
+        sizes = {x.shape for x in model.input.values()}
+        assert sizes == {(None, 7)}
+        for number in (1, 2, 3, 4):
+            stage = model.get_layer(f"stage_{number}")
+            assert stage.output.shape[:2] == (None, 7)
+        np.testing.assert_allclose(
+            model.predict(found, verbose=0),
+            other.predict(found, verbose=0),
+            atol=1e-5,
+        )
+
+
 def test_a_vocabulary_of_words():
     texts = ["Roads roads, help!", "help the roads", "the"]
     words = word_vocabulary(texts)

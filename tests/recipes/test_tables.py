@@ -9,9 +9,12 @@ import pytest
 
 from keras_c2kd.experiments import Runner
 from keras_c2kd.experiments.paper import TABLES
+from keras_c2kd.experiments.paper_tables import for_other_data
+from keras_c2kd.experiments.reproduction import Reproduction
 from tests.experiments.made_records import made_record
 from tests.experiments.made_records import save_records
 from tests.experiments.made_records import spread_scores
+from tests.recipes.loading import ROOT
 from tests.recipes.loading import load_recipe
 from tests.recipes.official_layouts import WRITERS
 from tests.recipes.trial_tables import check_tables
@@ -208,6 +211,39 @@ def test_backends_and_seeds_can_be_chosen(made):
 
 
 @pytest.mark.backend_free
+@pytest.mark.backend_free
+@pytest.mark.parametrize("name", ["tables", "figures"])
+def test_help_says_where_the_committed_records_are(name, capsys):
+    script = load_recipe(name)
+    with pytest.raises(SystemExit):
+        script.main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert " ".join(script.__doc__.split()) in told
+    assert "--results recipes/results prints" in told
+    assert "default: None" not in told
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize("run", [True, False])
+def test_nothing_is_trained_where_the_paper_has_no_number(run, monkeypatch):
+    script, plans = load_recipe("tables"), {}
+    reproduction = Reproduction(ROOT / "recipes", "results", run=run)
+    monkeypatch.setattr(reproduction, "records", plans.__setitem__)
+    script.collect(reproduction, [TABLES[3]], None)
+    methods = {
+        name: {cell.method for cell in plan} for name, plan in plans.items()
+    }
+    unprinted = {"fitnet", "review-kd"}
+    assert unprinted <= methods["ave"]
+    assert methods["ave"] - methods["crisis_mmd"] == (
+        unprinted if run else set()
+    )
+    # Other data have no printed numbers: everything is trained.
+    table = for_other_data(TABLES[3], [reproduction.recipe("crisis_mmd")])
+    script.collect(reproduction, [table], None)
+    assert unprinted <= {cell.method for cell in plans["crisis_mmd"]}
+
+
 def test_nothing_is_trained_without_data(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Runner, "train", fail)
     words = ["--results", str(tmp_path), "--run", "--only", "ave,kd"]
