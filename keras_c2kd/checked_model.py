@@ -87,11 +87,14 @@ class CheckedModel(keras.Model):
                 callbacks=callbacks,
                 **kwargs,
             )
-        except BaseException:
+        except BaseException as failure:
             # Keras tells callbacks when training ends, not when it fails.
             for callback in every:
-                if hasattr(callback, "on_train_failure"):
-                    callback.on_train_failure()
+                try:
+                    getattr(callback, "on_train_failure", _nothing)()
+                except Exception as error:
+                    name = type(callback).__name__
+                    failure.add_note(f"{name}.on_train_failure: {error!r}")
             raise
 
     def evaluate(self, x=None, y=None, *args, sample_weight=None, **kwargs):
@@ -164,3 +167,7 @@ class CheckedModel(keras.Model):
                 rules.check_batch_size(min(size, batch_size))
             return x
         return rules.checked(x)
+
+
+def _nothing():
+    """What a callback does that has no say when training fails."""

@@ -532,3 +532,25 @@ def test_sequential_networks_and_those_of_a_list(tmp_path, form):
         rtol=1e-5,
         atol=1e-6,
     )
+
+
+def test_every_callback_is_told_that_training_failed():
+    told = []
+
+    class Told(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+        def on_train_failure(self):
+            told.append(self)
+            raise OSError("no space left")
+
+    callbacks = [Told(), Told()]
+    inputs, labels = toy_data(32)
+    with pytest.raises(KeyboardInterrupt) as failure:
+        toy_distiller(KnowledgeDistillation()).fit(
+            inputs, labels, callbacks=callbacks, verbose=0
+        )
+    assert told == callbacks
+    assert len(failure.value.__notes__) == 2
+    assert "no space left" in failure.value.__notes__[0]
