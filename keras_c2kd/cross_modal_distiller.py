@@ -1,5 +1,6 @@
 """A Keras model that trains a student and its teacher in the same step."""
 
+import contextlib
 import math
 import types
 
@@ -7,13 +8,9 @@ import keras
 from keras import ops
 
 from keras_c2kd import devices
-from keras_c2kd.batch_targets import batch_targets
-from keras_c2kd.batch_targets import copied
-from keras_c2kd.batch_targets import row_weights
 from keras_c2kd.check_instance import check_instance
 from keras_c2kd.checked_model import CheckedModel
 from keras_c2kd.data_checks import BatchRules
-from keras_c2kd.data_checks import label_rules
 from keras_c2kd.feature_taps import taps_of_method
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import DistillationMethod
@@ -26,7 +23,13 @@ from keras_c2kd.network_checks import check_logits
 from keras_c2kd.network_checks import check_pair
 from keras_c2kd.normalization_across_devices import NormalizationAcrossDevices
 from keras_c2kd.ops import full_precision
+from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.optimizer_of_sides import optimizer_of_sides
+from keras_c2kd.targets import LabelRules
+from keras_c2kd.targets import check_unlabeled
+from keras_c2kd.targets import copied
+from keras_c2kd.targets import row_weights
+from keras_c2kd.targets import single_loss
 from keras_c2kd.teacher_freezing import TeacherFreezing
 from keras_c2kd.teacher_metrics import TeacherMetrics
 from keras_c2kd.train_steps import compiled_step
@@ -81,6 +84,16 @@ class CrossModalDistiller(CheckedModel):
             would. Defaults to `True`. `False` saves the exchange: each device
             normalises its own rows, and the moving statistics are the mean
             over devices; not on JAX, where a program sees all rows.
+        unlabeled_class: Label of the rows (samples or pixels) that have none,
+            such as `-1`; of one-hot labels, rows of zeros have none. They
+            have no supervised term, and the teacher teaches them: terms on
+            logits and features count them as they are, C2KD's non-target
+            terms take the whole divergence there, other terms that need a
+            class take the teacher's most probable one. Metrics and `val_loss`
+            leave them out. Defaults to `None`: every row has a label.
+        unlabeled_confidence: Float from 0 to 1. Terms that need a class leave
+            out unlabelled rows to whose most probable class the teacher gives
+            a smaller probability. Defaults to `0.0`.
         check_data: Whether every batch is checked on the host for missing
             modalities, NaN and infinity, and labels out of range, before it
             is trained on. Defaults to `True`.
@@ -94,7 +107,7 @@ class CrossModalDistiller(CheckedModel):
             variables, or have unequal class counts; if a tap is not found; if
             a feature map has a wrong rank for the method; if the method is no
             `DistillationMethod` or was used by another distiller; if nothing
-            could be trained.
+            could be trained; if there are rows without labels and no teacher.
 
     Logged by `fit`: `loss`, the student's metrics under their own names, the
     teacher's as `teacher_<name>`, the method's loss terms and diagnostics by
@@ -134,6 +147,8 @@ class CrossModalDistiller(CheckedModel):
         teacher_features=None,
         teacher_top_layers=None,
         synchronize_batch_norm=True,
+        unlabeled_class=None,
+        unlabeled_confidence=0.0,
         check_data=True,
         name="cross_modal_distiller",
         **kwargs,
@@ -143,6 +158,7 @@ class CrossModalDistiller(CheckedModel):
         kwargs.setdefault("dtype", _dtype_policy(student, teacher, method))
         super().__init__(name=name, autocast=False, **kwargs)
         check_pair(student, teacher, teacher_modality, method)
+        check_unlabeled(unlabeled_class, unlabeled_confidence, teacher, method)
         self.student = student
         self.teacher = teacher
         self.method = method
@@ -153,6 +169,8 @@ class CrossModalDistiller(CheckedModel):
         )
         self.teacher_top_layers = teacher_top_layers
         self.synchronize_batch_norm = synchronize_batch_norm
+        self.unlabeled_class = unlabeled_class
+        self.unlabeled_confidence = unlabeled_confidence
         self.check_data = check_data
         taps = {
             "student": taps_of_method(
@@ -168,6 +186,7 @@ class CrossModalDistiller(CheckedModel):
         shapes = {side: tap.shapes for side, tap in taps.items()}
         check_logits(shapes)
         self._logits_shape = shapes["student"]["logits"]
+        self._check_unlabeled_is_no_class()
         method.attach(student, teacher)
         method.build(shapes)
         self._freezing = TeacherFreezing(
@@ -185,6 +204,8 @@ class CrossModalDistiller(CheckedModel):
             for name in (*method.loss_names, *method.diagnostic_names)
         ]
         self._teacher_metrics = None
+        self._label_rules = LabelRules()
+        self._labeled_loss = None
         self._evaluating = False
         # Whether the metrics are of a part of the batches, as in training.
         self._shares_metrics = False
@@ -208,6 +229,15 @@ class CrossModalDistiller(CheckedModel):
                 f"teacher_update={wanted!r} trains the teacher, but none of "
                 f"these variables of {self.teacher.name!r} is trainable. Set "
                 '`teacher.trainable = True`, or use teacher_update="none".'
+            )
+
+    def _check_unlabeled_is_no_class(self):
+        shape, label = self._logits_shape, self.unlabeled_class
+        if label is not None and shape and label in range(shape[-1]):
+            raise ValueError(
+                "`unlabeled_class` stands for no class. Received: "
+                f"unlabeled_class={label}, which is one of the "
+                f"{shape[-1]} classes. Choose another number, such as -1."
             )
 
     # What is trained. The flags of the user's teacher stay as they are.
@@ -337,15 +367,11 @@ class CrossModalDistiller(CheckedModel):
             Scalar tensor.
         """
         if not _is_training_output(y_pred):
-            logits = _logits_of(y_pred, "student")
-            if devices.number() > 1 and devices.processes()[1] == 1:
-                targets = self._targets(y, logits, sample_weight)
-                terms = map(self._aggregate_additional_loss, self.losses)
-                return sum(terms, targets.supervised_loss(logits))
-            weights = copied(row_weights(sample_weight, logits))
-            return super().compute_loss(x, y, logits, weights)
+            return self._evaluation_loss(y, y_pred, sample_weight)
         logits = y_pred["student"]["logits"]
-        targets = self._targets(y, logits, sample_weight)
+        targets = self._targets(
+            y, logits, sample_weight, _logits_of(y_pred, "teacher")
+        )
         with named_scope("losses"):
             losses, diagnostics = checked_losses(
                 self.method, self.method.compute_losses(y_pred, targets)
@@ -381,15 +407,27 @@ class CrossModalDistiller(CheckedModel):
             return outputs, y, sample_weight
         return devices.gather_rows((outputs, y, sample_weight))
 
-    def _targets(self, y, logits, sample_weight):
-        rules = label_rules(self.loss)
-        return batch_targets(
-            y,
-            logits,
-            sample_weight,
-            self._compile_loss,
-            rules["ignore_class"],
-            rules["sparse"],
+    def _evaluation_loss(self, y, y_pred, sample_weight):
+        """Return the student's supervised loss and its layers' own."""
+        logits = _logits_of(y_pred, "student")
+        one_device = devices.number() == 1 or devices.processes()[1] > 1
+        if one_device and not self._label_rules.has_unlabeled:
+            weights = copied(row_weights(sample_weight, logits))
+            return super().compute_loss(None, y, logits, weights)
+        targets = self._targets(y, logits, sample_weight)
+        terms = map(self._aggregate_additional_loss, self.losses)
+        loss = sum(terms, targets.supervised_loss(logits))
+        if self._labeled_loss is not None:
+            labeled = ops.cast(targets.labeled, full_precision_dtype())
+            self._labeled_loss.update_state(
+                ops.stop_gradient(loss) / devices.loss_scale(),
+                sample_weight=ops.sum(labeled),
+            )
+        return loss
+
+    def _targets(self, y, logits, sample_weight, teacher_logits=None):
+        return self._label_rules.targets(
+            y, logits, sample_weight, self._compile_loss, teacher_logits
         )
 
     def track_loss(self, loss, outputs):
@@ -412,6 +450,8 @@ class CrossModalDistiller(CheckedModel):
         absent = set()
         if not _is_training_output(y_pred):
             absent |= {tracker.name for tracker in self._trackers}
+            if self._labeled_loss is not None:
+                logs["loss"] = self._labeled_loss.result()
         if teacher is None and self._teacher_metrics is not None:
             absent |= set(self._teacher_metrics.result())
         return {k: value for k, value in logs.items() if k not in absent}
@@ -421,10 +461,15 @@ class CrossModalDistiller(CheckedModel):
 
         In evaluation every process sees all of the data.
         """
-        if not self._shares_metrics:
-            return super().get_metrics_result()
-        with devices.metrics_of_all(self.metrics_variables):
-            return super().get_metrics_result()
+        with contextlib.ExitStack() as stack:
+            if self._shares_metrics:
+                stack.enter_context(
+                    devices.metrics_of_all(self.metrics_variables)
+                )
+            results = super().get_metrics_result()
+        if self._labeled_loss is not None:
+            del results[self._labeled_loss.name]  # `loss` in evaluation.
+        return results
 
     def train_step(self, *arguments):
         """Update student, teacher and heads on one batch.
@@ -483,12 +528,10 @@ class CrossModalDistiller(CheckedModel):
                 if one of two optimizers scales the loss on its own, or if
                 nothing on the teacher's side is trained by its optimizer.
         """
-        if loss is None:
-            raise ValueError(
-                "`compile()` needs the supervised loss. Pass "
-                "loss=keras.losses.SparseCategoricalCrossentropy("
-                "from_logits=True). Received: loss=None"
-            )
+        loss = single_loss(loss)
+        rules = LabelRules.of(
+            loss, self.unlabeled_class, self.unlabeled_confidence
+        )
         arguments = {**kwargs, "loss": loss}
         arguments["optimizer"] = keras.optimizers.get(optimizer)
         if teacher_optimizer is not None:
@@ -496,7 +539,9 @@ class CrossModalDistiller(CheckedModel):
         arguments["teacher_optimizer"] = teacher_optimizer
         for side in _SIDES:
             model = getattr(self, side)
-            check_activation(model, side, loss, self.method.needs_logits)
+            check_activation(
+                model, side, rules.from_logits, self.method.needs_logits
+            )
         metrics = [kwargs.get(name) for name in ("metrics", "weighted_metrics")]
         teacher_metrics = None
         if self.teacher is not None and any(metrics):
@@ -516,6 +561,10 @@ class CrossModalDistiller(CheckedModel):
             # Keras would list the earlier ones for ever, never updated.
             self._tracker.untrack(self._teacher_metrics)
         self._teacher_metrics = teacher_metrics
+        self._label_rules = rules
+        # Of the rows with labels of all batches; Keras' own is of batches.
+        if rules.has_unlabeled and self._labeled_loss is None:
+            self._labeled_loss = keras.metrics.Mean(name="labeled_loss")
         # Keras would track the metrics of a dict as the model's own.
         self._compile_arguments = types.SimpleNamespace(config=arguments)
 
@@ -563,9 +612,7 @@ class CrossModalDistiller(CheckedModel):
         if training and self.teacher is not None:
             needed |= dict.fromkeys(modality_keys(self.teacher_modality))
         shape = self._logits_shape
-        rules = label_rules(self._compile_arguments.config["loss"])
-        # What joins logits by a softmax knows one class a sample.
-        rules["distributions"] |= self.method.needs_logits
+        rules = self._label_rules
         return BatchRules(
             required=needed,
             num_classes=None if shape is None else shape[-1],
@@ -573,7 +620,11 @@ class CrossModalDistiller(CheckedModel):
             logits_size=() if shape is None else shape[1:-1],
             bare=len(needed) == 1,
             least_batch_size=self.method.least_batch_size if training else 1,
-            **rules,
+            sparse=rules.sparse,
+            # What joins logits by a softmax knows one class a sample.
+            distributions=rules.distributions or self.method.needs_logits,
+            ignore_class=rules.ignore_class,
+            unlabeled_class=rules.unlabeled_class,
         )
 
     @property
@@ -648,6 +699,8 @@ class CrossModalDistiller(CheckedModel):
             "teacher_modality": self.teacher_modality,
             "teacher_top_layers": self.teacher_top_layers,
             "synchronize_batch_norm": self.synchronize_batch_norm,
+            "unlabeled_class": self.unlabeled_class,
+            "unlabeled_confidence": self.unlabeled_confidence,
             "check_data": self.check_data,
         }
         for side, taps in vars(self._networks).items():

@@ -34,6 +34,8 @@ class BatchRules:
         distributions: Whether one-hot rows are probabilities of one class,
             which are not negative and add up to 1.
         ignore_class: Label that the loss ignores, or None.
+        unlabeled_class: Label of rows without one, or None. Of one-hot
+            labels, rows of zeros are without one.
         bare: Whether input that is no dict stands for the one required
             modality.
         least_batch_size: Integer, smaller batches are refused, if they do
@@ -49,6 +51,7 @@ class BatchRules:
         sparse=None,
         distributions=False,
         ignore_class=None,
+        unlabeled_class=None,
         bare=False,
         least_batch_size=1,
     ):
@@ -59,6 +62,7 @@ class BatchRules:
         self.sparse = sparse
         self.distributions = distributions
         self.ignore_class = ignore_class
+        self.unlabeled_class = unlabeled_class
         self.bare = bare
         self.least_batch_size = least_batch_size
 
@@ -214,15 +218,18 @@ class BatchRules:
             return
         wrong = (labels < 0) | (labels >= classes)
         wrong |= labels != np.floor(labels)
-        if self.ignore_class is not None:
-            wrong &= labels != self.ignore_class
+        for allowed in (self.ignore_class, self.unlabeled_class):
+            if allowed is not None:
+                wrong &= labels != allowed
         if wrong.any():
             place = tuple(int(i) for i in np.argwhere(wrong)[0])
             raise ValueError(
                 f"Labels must be integers from 0 to {classes - 1}. Received "
                 f"in {where}: {labels[place]} at sample {place[0]} "
                 f"({int(wrong.sum())} such labels). Labels that are to be "
-                "ignored need SparseCategoricalCrossentropy(ignore_class=...)."
+                "ignored need SparseCategoricalCrossentropy(ignore_class=...); "
+                "rows without a label, from which the student learns the "
+                "teacher's view, CrossModalDistiller(unlabeled_class=...)."
             )
 
     def _check_distributions(self, labels, where):
@@ -231,6 +238,8 @@ class BatchRules:
         labels = labels.astype(full_precision_dtype())
         sums = labels.sum(axis=-1)
         wrong = (labels < 0).any(axis=-1) | (abs(sums - 1) > _MOST_ROUNDING)
+        if self.unlabeled_class is not None:
+            wrong &= (labels != 0).any(axis=-1)
         if wrong.any():
             place = tuple(int(i) for i in np.argwhere(wrong)[0])
             raise ValueError(
@@ -238,8 +247,10 @@ class BatchRules:
                 f"with the sum 1. Received in {where}: {labels[place]} at "
                 f"sample {place[0]} ({int(wrong.sum())} such rows). Labels "
                 "that are to be ignored need "
-                "SparseCategoricalCrossentropy(ignore_class=...); several "
-                "classes a sample can be trained by method=Supervised() alone."
+                "SparseCategoricalCrossentropy(ignore_class=...); rows of "
+                "zeros, without a label, CrossModalDistiller(unlabeled_class="
+                "-1); several classes a sample can be trained by "
+                "method=Supervised() alone."
             )
 
     def checked(self, data):
@@ -284,22 +295,6 @@ class BatchRules:
             )
         if where == "batch 0":
             self.check_batch_size(size)
-
-
-def label_rules(loss):
-    """Return what a loss says of its labels, as arguments of `BatchRules`.
-
-    Args:
-        loss: `keras.losses.Loss`, or the name of one.
-    """
-    name = loss if isinstance(loss, str) else type(loss).__name__
-    name = name.lower().replace("_", "")
-    sparse = "sparse" in name if "crossentropy" in name else None
-    return {
-        "sparse": sparse,
-        "distributions": sparse is False and "categorical" in name,
-        "ignore_class": getattr(loss, "ignore_class", None),
-    }
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):

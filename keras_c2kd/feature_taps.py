@@ -61,7 +61,7 @@ class FeatureTaps:
         self.shapes = {"logits": _logits_shape(model, owner)}
         if not taps:
             return
-        if not _is_graph(model):
+        if not is_graph(model):
             raise ValueError(
                 f"Feature maps {sorted(taps)} of the {owner} are asked for, "
                 "and only functional and sequential models have inner tensors "
@@ -181,11 +181,11 @@ def classifier_and_input(model, owner="model"):
 def _find_classifier(model, owner):
     """Return the classifier, its input, and the graph that it is part of."""
     layer = None
-    if _is_graph(model):
+    if is_graph(model):
         tensor = graph_ends(model)[1]
         while layer is None:
             operation, node, _ = tensor._keras_history
-            if _is_graph(operation):
+            if is_graph(operation):
                 return _find_classifier(operation, owner)
             parents = operation._inbound_nodes[node].input_tensors
             if getattr(operation, "weights", None) or len(parents) != 1:
@@ -202,7 +202,7 @@ def _find_classifier(model, owner):
     return layer, tensor, model
 
 
-def _is_graph(model):
+def is_graph(model):
     """Whether a model is a graph of layers, and computes what that says."""
     return _has_ends(model) and type(model).call in _GRAPH_CALLS
 
@@ -294,7 +294,7 @@ def _layers_by_path(model, prefix=""):
     """Yield (path, operation) of a model and of the models nested in it."""
     for layer in _view(model).operations:
         yield prefix + layer.name, layer
-        if isinstance(layer, keras.Model) and _is_graph(layer):
+        if isinstance(layer, keras.Model) and is_graph(layer):
             yield from _layers_by_path(layer, f"{prefix}{layer.name}/")
 
 
@@ -305,7 +305,7 @@ def _classifier_input(model, argument):
         history = tensor._keras_history
         operation = history.operation
         is_layer = isinstance(operation, keras.layers.Layer)
-        if not behind_classifier and _is_graph(operation):
+        if not behind_classifier and is_graph(operation):
             return _classifier_input(operation, argument)
         if behind_classifier and not isinstance(operation, _POOLING):
             return operation, history.tensor_index
@@ -331,7 +331,7 @@ def _contains(model, operation):
     members = _view(model).operations
     return any(member is operation for member in members) or any(
         isinstance(member, keras.Model)
-        and _is_graph(member)
+        and is_graph(member)
         and _contains(member, operation)
         for member in members
     )
@@ -376,7 +376,7 @@ def _expose(model, places):
 
     def call(operation, *args, **kwargs):
         inside = {}
-        if isinstance(operation, keras.Model) and _is_graph(operation):
+        if isinstance(operation, keras.Model) and is_graph(operation):
             inside = {
                 name: place
                 for name, place in places.items()

@@ -1,6 +1,11 @@
 """What the two networks must be before anything is trained."""
 
+import functools
+
 import keras
+
+from keras_c2kd.feature_taps import graph_ends
+from keras_c2kd.feature_taps import is_graph
 
 
 def check_pair(student, teacher, teacher_modality, method):
@@ -96,58 +101,111 @@ def check_logits(shapes):
         )
 
 
-def check_activation(model, side, loss, needs_logits):
+def check_activation(model, side, from_logits, needs_logits):
     """Refuse a softmax where logits are wanted, and the reverse.
 
     Args:
-        model: `keras.Model`.
+        model: `keras.Model`, or the symbolic output of one.
         side: `"student"` or `"teacher"`, for the error.
-        loss: What `compile` received.
+        from_logits: Whether the loss takes logits; None if it does not tell.
         needs_logits: Whether the method compares logits.
 
     Raises:
-        ValueError: If the last activation contradicts the method or the loss.
+        ValueError: If the end of the network contradicts the method or the
+            loss, or the loss the method.
     """
-    activation = _last_activation(model)
-    if activation is None:
-        return
-    is_probability = activation in (
-        keras.activations.softmax,
-        keras.activations.sigmoid,
-    )
-    if is_probability and needs_logits:
+    if needs_logits and from_logits is False:
         raise ValueError(
-            f"Distillation needs logits, but the {side} {model.name!r} ends "
-            f"in a {activation.__name__}. Remove the activation of its last "
+            "Distillation compares logits, and the loss takes probabilities "
+            "(from_logits=False, also the default of loss functions and of "
+            f"names). Received for the {side}: such a loss. Use for example "
+            "keras.losses.SparseCategoricalCrossentropy(from_logits=True), on "
+            "networks that end without a softmax."
+        )
+    end = _end_of(model)
+    if end is None:
+        return
+    name = getattr(model, "name", side)
+    if end in _PROBABILITIES and needs_logits:
+        raise ValueError(
+            f"Distillation needs logits, but the {side} {name!r} ends "
+            f"in a {end}. Remove the activation of its last "
             "layer and use a loss with from_logits=True."
         )
-    if isinstance(loss, str):
-        from_logits = False if "crossentropy" in loss else None
-    else:
-        config = loss.get_config() if hasattr(loss, "get_config") else {}
-        from_logits = config.get("from_logits")
+    is_probability = end in _PROBABILITIES
     if from_logits is None or from_logits != is_probability:
         return
-    ends_in = activation.__name__ if is_probability else "logits"
+    ends_in = end if is_probability else "logits"
     raise ValueError(
         f"The loss says from_logits={from_logits}, but the {side} "
-        f"{model.name!r} ends in {ends_in}. Use for example "
+        f"{name!r} ends in {ends_in}. Use for example "
         "keras.losses.SparseCategoricalCrossentropy("
         f"from_logits={not is_probability})."
     )
 
 
-def _last_activation(model):
-    """Return the activation that ends a model, or None if it is not known."""
-    while model is not None:
-        if isinstance(model, keras.layers.Softmax):
-            return keras.activations.softmax
-        if isinstance(model, keras.Sequential):
-            model = model.layers[-1] if model.layers else None
-        elif isinstance(model, keras.Model):
-            output = getattr(model, "output", None)
-            history = getattr(output, "_keras_history", None)
-            model = history.operation if history else None
-        else:
-            return getattr(model, "activation", None)
+_PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparsemax")
+# Layers and operations that hand on what they get, in evaluation at least, or
+# means of it: behind them probabilities are still probabilities.
+_HANDS_ON = {
+    *("Reshape", "Flatten", "Permute", "Identity", "ActivityRegularization"),
+    *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
+    *("AlphaDropout", "GaussianDropout", "GaussianNoise", "Masking"),
+    *("UpSampling1D", "UpSampling2D", "UpSampling3D", "Resizing", "Resize"),
+    *("Cropping1D", "Cropping2D", "Cropping3D", "RepeatVector", "Cast"),
+    *("Squeeze", "ExpandDims", "Transpose", "Moveaxis", "Swapaxes", "Ravel"),
+    *("Copy", "StopGradient", "GetItem", "Repeat", "BroadcastTo"),
+}
+
+
+def _end_of(model):
+    """Return the name of the activation that ends a network.
+
+    Args:
+        model: `keras.Model`, or the symbolic output of one.
+
+    Returns:
+        Its name, `"linear"` for logits; None if it is not known.
+    """
+    tensor = _output_of(model)
+    while getattr(tensor, "_keras_history", None) is not None:
+        operation, node, index = tensor._keras_history
+        kind = type(operation).__name__
+        if isinstance(operation, keras.Model):
+            tensor = _output_of(operation, index)
+            continue
+        activation = _activation_name(operation)
+        hands_on = kind in _HANDS_ON or (
+            kind == "Activation" and activation == "linear"
+        )
+        if not hands_on:
+            return activation
+        parents = operation._inbound_nodes[node].input_tensors
+        tensor = parents[0] if len(parents) == 1 else None
     return None
+
+
+def _output_of(model, index=0):
+    """Return an output of a network that tells its graph, or None."""
+    if isinstance(model, keras.KerasTensor):
+        return model
+    if not is_graph(model):
+        return None
+    outputs = keras.tree.flatten(graph_ends(model)[1])
+    return outputs[index] if index < len(outputs) else None
+
+
+def _activation_name(operation):
+    """Return the activation that an operation ends with, or None."""
+    if isinstance(operation, keras.layers.Softmax):
+        return "softmax"
+    activation = getattr(operation, "activation", None)
+    while isinstance(activation, functools.partial):
+        activation = activation.func
+    if activation is None:
+        name = type(operation).__name__
+        is_own = type(operation).__module__.startswith("keras.")
+        known = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
+        known |= {"HardSigmoid": "hard_sigmoid", "Sparsemax": "sparsemax"}
+        return known.get(name) if is_own else None
+    return getattr(activation, "__name__", type(activation).__name__.lower())

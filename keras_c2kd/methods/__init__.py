@@ -14,6 +14,7 @@ from keras_c2kd.methods.last_minibatch import DLB
 from keras_c2kd.methods.multimodal_teacher import MultimodalTeacher
 from keras_c2kd.methods.multimodal_teacher import fuse
 from keras_c2kd.methods.normalized_kd import NKD
+from keras_c2kd.methods.pseudo_labels import PseudoLabels
 from keras_c2kd.methods.relational_kd import RKD
 from keras_c2kd.methods.review_kd import ReviewKD
 from keras_c2kd.methods.shake import SHAKE
@@ -34,6 +35,7 @@ __all__ = [
     "MultimodalTeacher",
     "NKD",
     "OGM",
+    "PseudoLabels",
     "RKD",
     "ReviewKD",
     "SHAKE",

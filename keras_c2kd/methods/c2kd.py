@@ -222,36 +222,58 @@ class C2KD(DistillationMethod):
         scored = (teacher, student)
         if self.selection.on == "proxy":
             scored = (teacher_bridge, student_bridge)
-        weights, diagnostics = self.select(self.selection, *scored, targets)
-        student_rest = self._without_target(student_bridge, targets.labels)
-        teacher_rest = self._without_target(teacher_bridge, targets.labels)
-        labels = None if self.non_target else targets.labels
-        if student_rest.shape[-1] == 1:
-            # Of two classes nothing is left that a divergence could compare.
-            cross_modal = ops.zeros((), dtype=student_rest.dtype)
-        else:
-            cross_modal = self.diverge(
-                self.divergence, teacher_rest, student_rest, labels, weights
+        weights, diagnostics = self.select(
+            self.selection,
+            *scored,
+            targets,
+            None if self.non_target else self.divergence,
+        )
+        cross_modal = self._exchange(
+            student_bridge, teacher_bridge, targets, weights
+        )
+        if self.bidirectional and (self.proxies or self._trains_teacher):
+            cross_modal += self._exchange(
+                teacher_bridge, student_bridge, targets, weights
             )
-            if self.bidirectional and (self.proxies or self._trains_teacher):
-                cross_modal += self.diverge(
-                    self.divergence, student_rest, teacher_rest, labels, weights
-                )
         losses["cross_modal"] = self.cross_modal_weight * cross_modal
         return losses, diagnostics
 
     def _learn(self, learner, target, targets):
         """The term "learner <- target" on the logits of all classes."""
         return self.diverge(
-            self.divergence, target, learner, targets.labels, targets.weights
+            self.divergence,
+            target,
+            learner,
+            targets.labels,
+            targets.weights_for(self.divergence),
         )
 
-    def _without_target(self, logits, labels):
+    def _exchange(self, learner, target, targets, weights):
+        """The term "learner^ <- target^" of the rows with these weights.
+
+        A row's label says its class already; where there is none, that class
+        is the message, and nothing is left out.
+        """
         if not self.non_target:
-            return logits
-        if self.zero_target_logit:
-            return zero_target(logits, labels)
-        return exclude_target(logits, labels)
+            return self.diverge(
+                self.divergence, target, learner, targets.labels, weights
+            )
+        labeled, unlabeled = targets.split(weights)
+        leave_out = zero_target if self.zero_target_logit else exclude_target
+        rest, target_rest = (
+            leave_out(logits, targets.labels) for logits in (learner, target)
+        )
+        # Of two classes nothing is left that a divergence could compare.
+        term = ops.zeros((), dtype=learner.dtype)
+        if rest.shape[-1] > 1:
+            term = self.diverge(
+                self.divergence, target_rest, rest, None, labeled
+            )
+        if unlabeled is not None:
+            term += self.diverge(
+                self.divergence, target, learner, None, unlabeled
+            )
+        return term
 
     def get_config(self):
         """Return the constructor's arguments."""

@@ -223,7 +223,7 @@ class CIRKD(DistillationMethod):
             * self.relation(
                 teacher,
                 outputs["heads"]["map"],
-                sample_weight=targets.sample_weights,
+                sample_weight=targets.feature_weights,
             ),
             "pixel_memory": self.pixel_weight
             * contrast(pixels, self.contrast_pixels),
@@ -239,7 +239,7 @@ class CIRKD(DistillationMethod):
 
     def _places(self, targets):
         """Return label, validity and weight of each place of the map."""
-        labels, valid = targets.labels, targets.valid
+        labels, valid = targets.labels, targets.has_class
         if valid is None:
             valid = ops.ones_like(labels)
         both = ops.stack([labels, ops.cast(valid, labels.dtype)], axis=-1)

@@ -23,7 +23,8 @@ class Targets:
 
     Attributes:
         labels: Integer tensor, one class a row (sample or pixel), shape of
-            the logits without the last axis. Ignored rows hold 0.
+            the logits without the last axis. Ignored rows hold 0, unlabelled
+            ones the class that the teacher thinks most probable.
         weights: Float tensor of the shape of `labels`, or None. Sample
             weights and ignored rows in one: the mean of `loss * weights` over
             all rows is the weighted mean over the rows that count.
@@ -31,6 +32,18 @@ class Targets:
             ignored.
         valid_share: Scalar, the share of valid rows in the batch; on several
             devices in that of all of them. None for `valid`'s own.
+        labeled: Boolean tensor of the shape of `labels`, or None if every
+            valid row has a label. Unlabelled rows are valid.
+        has_class: Boolean tensor of the shape of `labels`, rows for terms
+            that need a class: without unlabelled ones of whose class the
+            teacher is not sure enough. Defaults to `valid`.
+        class_weights: As `weights`, of the rows of `has_class`. Defaults to
+            `weights`.
+        weights_where: Function from a boolean tensor of the shape of `labels`
+            to weights as `weights`, of these rows alone.
+        feature_weights: Float tensor `(batch,)`, or None: `sample_weights`
+            for terms on whole samples, 0 where all rows of one are ignored.
+            Defaults to `sample_weights`.
         supervised_loss: Function from logits to the scalar loss given to
             `compile()`, sample weights included.
         sample_weights: Float tensor `(batch,)`, or None: one weight a
@@ -48,6 +61,45 @@ class Targets:
     given_labels: Any = None
     loss: Callable | None = None
     valid_share: Any = None
+    labeled: Any = None
+    has_class: Any = None
+    class_weights: Any = None
+    weights_where: Callable | None = None
+    feature_weights: Any = None
+
+    def __post_init__(self):
+        for name, other in (
+            ("has_class", self.valid),
+            ("class_weights", self.weights),
+            ("feature_weights", self.sample_weights),
+        ):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, other)
+
+    def weights_for(self, divergence):
+        """Return the weights of the rows that a divergence counts.
+
+        Args:
+            divergence: `keras.losses.Loss`. One with `takes_labels = True`
+                needs the class of a row.
+        """
+        takes_labels = getattr(divergence, "takes_labels", False)
+        return self.class_weights if takes_labels else self.weights
+
+    def split(self, weights):
+        """Split weights of rows into those with and those without a label.
+
+        Args:
+            weights: Float tensor of the shape of `labels`.
+
+        Returns:
+            Two such tensors, 0 on the other rows; None for the second if all
+            rows have a label.
+        """
+        if self.labeled is None:
+            return weights, None
+        labeled = ops.cast(self.labeled, weights.dtype)
+        return weights * labeled, weights * (1.0 - labeled)
 
     def mean(self, values):
         """Mean over the rows that are not ignored, without sample weights."""
@@ -361,7 +413,7 @@ class DistillationMethod(keras.layers.Layer):
         self.step.assign_add(1)
         return ops.minimum(step / self.warmup_steps, 1.0)
 
-    def select(self, selection, teacher, student, targets):
+    def select(self, selection, teacher, student, targets, divergence=None):
         """Apply a selection to two sets of logits.
 
         Args:
@@ -369,6 +421,8 @@ class DistillationMethod(keras.layers.Layer):
             teacher: Teacher logits to score, `(..., num_classes)`.
             student: Student logits to score, of the same shape.
             targets: `Targets`.
+            divergence: The loss that the weights are for, see
+                `Targets.weights_for`.
 
         Returns:
             The weight of each row, selection and sample weight in one, shape
@@ -380,9 +434,9 @@ class DistillationMethod(keras.layers.Layer):
             )
             if not isinstance(selection, KendallSelection):
                 score = kendall_rank_correlation(teacher, student)
-        weights = selected
-        if targets.weights is not None:
-            weights = selected * ops.cast(targets.weights, selected.dtype)
+        weights, counted = selected, targets.weights_for(divergence)
+        if counted is not None:
+            weights = selected * ops.cast(counted, selected.dtype)
         return weights, {
             "selected_share": targets.mean(selected),
             "kendall": targets.mean(score),

@@ -97,7 +97,7 @@ class FitNet(DistillationMethod):
         hint = self.hint_loss(
             as_map(outputs["teacher"]["features"]),
             outputs["heads"]["hint"],
-            sample_weight=targets.sample_weights,
+            sample_weight=targets.feature_weights,
         )
         student = outputs["student"]["logits"]
         losses = {

@@ -186,8 +186,7 @@ def _one_hot(labels, probabilities):
         if labels.shape[-1] == probabilities.shape[-1]:
             return ops.cast(labels, probabilities.dtype)
         labels = ops.squeeze(labels, -1)
-    return ops.one_hot(
-        ops.cast(labels, "int32"),
-        probabilities.shape[-1],
-        dtype=probabilities.dtype,
-    )
+    # A label that is no class, of an ignored or unlabelled row, has no 1.
+    classes = ops.arange(probabilities.shape[-1], dtype="int32")
+    is_class = ops.expand_dims(ops.cast(labels, "int32"), -1) == classes
+    return ops.cast(is_class, probabilities.dtype)

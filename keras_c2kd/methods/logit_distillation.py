@@ -62,7 +62,7 @@ class LogitDistillation(DistillationMethod):
         student = outputs["student"]["logits"]
         teacher = outputs["teacher"]["logits"]
         weights, diagnostics = self.select(
-            self.selection, teacher, student, targets
+            self.selection, teacher, student, targets, self.divergence
         )
         distillation = self.diverge(
             self.divergence, teacher, student, targets.labels, weights

@@ -71,7 +71,7 @@ class RKD(DistillationMethod):
         losses = {"student_supervised": targets.supervised_loss(logits)}
         for name, (weight, loss) in self._relations.items():
             losses[name] = weight * loss(
-                teacher, student, sample_weight=targets.sample_weights
+                teacher, student, sample_weight=targets.feature_weights
             )
         return losses, {}
 

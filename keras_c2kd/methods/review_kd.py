@@ -147,7 +147,7 @@ class ReviewKD(DistillationMethod):
             self.review_loss(
                 as_map(outputs["teacher"][name]),
                 outputs["heads"][name],
-                sample_weight=targets.sample_weights,
+                sample_weight=targets.feature_weights,
             )
             for name in self.student_features
         )

@@ -1,0 +1,114 @@
+"""Pseudo-labels: the teacher's classes for rows without a label."""
+
+import keras
+from keras import ops
+
+from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.ops import full_precision
+
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class PseudoLabels(DistillationMethod):
+    """The student learns the teacher's classes where there is no label.
+
+    `L = H(f_S, y) + w_p H(f_S, argmax_c f_T)`: the supervised loss over the
+    labelled rows and, over the unlabelled ones, the cross-entropy with the
+    class that the fixed teacher thinks most probable. Each is the mean over
+    its own rows. Which rows are unlabelled says the distiller,
+    `CrossModalDistiller(unlabeled_class=-1)`.
+
+    With a teacher of another modality it is the transfer of supervision
+    between modalities. With a teacher of the student's own,
+    `teacher_modality == student_modality`, it is *self-training*: the
+    baseline that any cross-modal gain has to beat.
+
+    Args:
+        confidence: Float from 0 to 1. Unlabelled rows to whose class the
+            teacher gives a smaller probability are left out. Defaults to
+            `0.0`: all take part.
+        pseudo_label_weight: Float, `w_p`. Defaults to `1.0`.
+        update_frozen_statistics: As for `DistillationMethod`.
+        **kwargs: As for every Keras layer.
+
+    Raises:
+        ValueError: If `confidence` is not between 0 and 1.
+
+    Logged besides the terms: `selected_share`, the fraction of the unlabelled
+    rows that take part; 0 in a batch without any.
+
+    Example:
+    ```python
+    CrossModalDistiller(
+        student=wrist_network,
+        teacher=camera_network,
+        student_modality="wrist",
+        teacher_modality="camera",
+        method=methods.PseudoLabels(confidence=0.8),
+        unlabeled_class=-1,
+    )
+    ```
+
+    Reference: Lee, ICML 2013 workshop, Eq. 15, where the network itself is
+    the teacher and the weight grows; Gupta et al., CVPR 2016 (supervision
+    transfer between modalities); Xue et al., ICCV 2021 (a student of another
+    modality trained on pseudo-labels).
+    """
+
+    loss_names = ("student_supervised", "pseudo_labels")
+    diagnostic_names = ("selected_share",)
+
+    def __init__(self, confidence=0.0, pseudo_label_weight=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.require_fixed_teacher()
+        if not 0.0 <= confidence <= 1.0:
+            raise ValueError(
+                "`confidence` is a probability from 0 to 1. Received: "
+                f"confidence={confidence}"
+            )
+        self.confidence = confidence
+        self.pseudo_label_weight = pseudo_label_weight
+
+    def compute_losses(self, outputs, targets):
+        """Return the supervised term and that of the pseudo-labels."""
+        student = full_precision(outputs["student"]["logits"])
+        losses = {
+            "student_supervised": targets.supervised_loss(student),
+            "pseudo_labels": ops.zeros((), dtype=student.dtype),
+        }
+        share = ops.zeros((), dtype=student.dtype)
+        if targets.labeled is not None:
+            teacher = full_precision(outputs["teacher"]["logits"])
+            unlabeled = ops.logical_not(targets.labeled)
+            if targets.valid is not None:
+                unlabeled = ops.logical_and(unlabeled, targets.valid)
+            sure = ops.max(ops.softmax(teacher, axis=-1), axis=-1)
+            chosen = ops.logical_and(unlabeled, sure >= self.confidence)
+            if targets.has_class is not None:
+                chosen = ops.logical_and(chosen, targets.has_class)
+            losses["pseudo_labels"] = (
+                self.pseudo_label_weight
+                * self.reduce_rows(
+                    _cross_entropy(targets.labels, student),
+                    targets.weights_where(chosen),
+                )
+            )
+            share = ops.mean(
+                ops.cast(chosen, student.dtype)
+                * targets.weights_where(unlabeled)
+            )
+        return losses, {"selected_share": share}
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "confidence": self.confidence,
+            "pseudo_label_weight": self.pseudo_label_weight,
+        }
+
+
+def _cross_entropy(labels, logits):
+    """Return `-log softmax(logits)[label]` of each row, `(...)`."""
+    log_p = ops.log_softmax(logits, axis=-1)
+    chosen = ops.take_along_axis(log_p, ops.expand_dims(labels, -1), axis=-1)
+    return -ops.squeeze(chosen, -1)
