@@ -12,6 +12,7 @@ from keras_c2kd.check_instance import check_instance
 from keras_c2kd.checked_model import CheckedModel
 from keras_c2kd.data_checks import BatchRules
 from keras_c2kd.feature_taps import taps_of_method
+from keras_c2kd.final_arguments import FinalArguments
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import DistillationMethod
 from keras_c2kd.methods.distillation_method import checked_losses
@@ -41,7 +42,7 @@ _SIDES = ("student", "teacher")
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
-class CrossModalDistiller(CheckedModel):
+class CrossModalDistiller(FinalArguments, CheckedModel):
     """Trains a network of one modality with the help of another modality.
 
     Two sensors are there at training time, one at deployment. The distiller
@@ -210,6 +211,10 @@ class CrossModalDistiller(CheckedModel):
         # Whether the metrics are of a part of the batches, as in training.
         self._shares_metrics = False
         self.built = True
+
+    def is_final(self, name):
+        """Return whether an attribute can no longer be set."""
+        return name != "check_data" and super().is_final(name)
 
     def _check_something_trains(self):
         if not self.student.trainable_variables:

@@ -56,7 +56,7 @@ def test_losses_that_relate_samples_are_known():
     assert not C2KD().relates_samples
     assert not KnowledgeDistillation().relates_samples
     assert C2KD(selection=RandomSelection()).relates_samples
-    assert C2KD(divergence=keras_c2kd.losses.DIST()).relates_samples
+    assert C2KD(divergence=keras_c2kd.losses.DISTLoss()).relates_samples
     assert DLB(batch_size=4).relates_samples
 
 

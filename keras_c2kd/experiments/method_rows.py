@@ -99,12 +99,17 @@ def _bidirectional(divergence=None):
     )
 
 
-# Every method has the package's default weights.
+def _kd(selection=None):
+    """Return Eq. 1 with `lambda` = 1, as the paper leaves it open."""
+    return methods.KnowledgeDistillation(4.0, 1.0, 1.0, selection=selection)
+
+
+# Every method but KD has the package's default weights.
 METHOD_ROWS = {
     # Every table: training alone.
     BASELINE: MethodRow(lambda run: methods.Supervised(), has_teacher=False),
     # Tables 1 and 3.
-    "kd": MethodRow(lambda run: methods.KnowledgeDistillation()),
+    "kd": MethodRow(lambda run: _kd()),
     "fitnet": MethodRow(
         lambda run: methods.FitNet(),
         # The third of five taps, counting the stem.
@@ -131,14 +136,8 @@ METHOD_ROWS = {
     "c2kd-top": MethodRow(lambda run: methods.C2KD(teacher_update="top")),
     "c2kd": MethodRow(lambda run: methods.C2KD()),
     # Table 2.
-    "kd+krc": MethodRow(
-        lambda run: methods.KnowledgeDistillation(selection=KendallSelection())
-    ),
-    "kd+random": MethodRow(
-        lambda run: methods.KnowledgeDistillation(
-            selection=RandomSelection(seed=run.seed)
-        )
-    ),
+    "kd+krc": MethodRow(lambda run: _kd(KendallSelection())),
+    "kd+random": MethodRow(lambda run: _kd(RandomSelection(seed=run.seed))),
     "tckd": MethodRow(lambda run: methods.DKD(non_target_weight=0.0)),
     "nckd": MethodRow(lambda run: methods.DKD(0.0, 1.0)),
     "nckd+krc": MethodRow(
@@ -151,16 +150,16 @@ METHOD_ROWS = {
     ),
     # Table 4 and Fig. 5.
     "cirkd": MethodRow(lambda run: methods.CIRKD()),
-    "c2kd+dist": MethodRow(lambda run: methods.C2KD(divergence=losses.DIST())),
-    "c2kd+nkd": MethodRow(lambda run: methods.C2KD(divergence=losses.NKD())),
+    "c2kd+dist": MethodRow(lambda run: methods.C2KD(losses.DISTLoss())),
+    "c2kd+nkd": MethodRow(lambda run: methods.C2KD(losses.NKDLoss())),
     # Fig. 5, between DIST or NKD itself and C2KD with its loss: (b) and (c).
-    "c2kd-b+dist": MethodRow(lambda run: _bidirectional(losses.DIST())),
+    "c2kd-b+dist": MethodRow(lambda run: _bidirectional(losses.DISTLoss())),
     "c2kd-c+dist": MethodRow(
-        lambda run: methods.C2KD(divergence=losses.DIST(), proxies=False)
+        lambda run: methods.C2KD(divergence=losses.DISTLoss(), proxies=False)
     ),
-    "c2kd-b+nkd": MethodRow(lambda run: _bidirectional(losses.NKD())),
+    "c2kd-b+nkd": MethodRow(lambda run: _bidirectional(losses.NKDLoss())),
     "c2kd-c+nkd": MethodRow(
-        lambda run: methods.C2KD(divergence=losses.NKD(), proxies=False)
+        lambda run: methods.C2KD(divergence=losses.NKDLoss(), proxies=False)
     ),
     # Table 5: (a), (b), non-target classes alone, selection alone, (c).
     "c2kd-a": MethodRow(

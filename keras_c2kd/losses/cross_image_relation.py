@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_c2kd.argument_checks import check_positive
 from keras_c2kd.losses.relational_loss import RelationalLoss
 from keras_c2kd.losses.relational_loss import weighted_mean
 from keras_c2kd.ops import kl_divergence
@@ -47,11 +48,7 @@ class CrossImageRelation(RelationalLoss):
         dtype=None,
     ):
         super().__init__(reduction, name, dtype)
-        if not temperature > 0:
-            raise ValueError(
-                "`temperature` divides the similarities and must be positive."
-                f" Received: temperature={temperature}"
-            )
+        check_positive(temperature=temperature)
         self.temperature = temperature
 
     def rows_shape(self, y_pred):

@@ -1,8 +1,9 @@
-"""Decoupled knowledge distillation (DKD) and its target half (TCKD)."""
+"""Decoupled knowledge distillation (DKD) and its halves (TCKD, NCKD)."""
 
 import keras
 from keras import ops
 
+from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.losses.kl_divergence import KLDivergence
 from keras_c2kd.losses.labelled import split_labels
 from keras_c2kd.ops import exclude_target
@@ -13,7 +14,7 @@ from keras_c2kd.ops.check_shapes import check_same_shape
 
 
 @keras.saving.register_keras_serializable("keras_c2kd.losses")
-class DKD(KLDivergence):
+class DKDLoss(KLDivergence):
     """Distillation of the target's confidence and of the rest, apart.
 
     `loss = T^2 * (alpha * KL(b_T || b_S) + beta * KL(p_hat || q_hat))`, with
@@ -35,7 +36,8 @@ class DKD(KLDivergence):
         dtype: As for every Keras loss.
 
     Raises:
-        ValueError: If both weights are 0, or `temperature` is not positive.
+        ValueError: If a weight is negative or not finite, both are 0, or
+            `temperature` is not positive.
 
     Call arguments:
         y_true: Dict `{"logits": ..., "labels": ...}`: the target's logits of
@@ -46,7 +48,7 @@ class DKD(KLDivergence):
         sample_weight: Optional, shape `(...)`.
 
     Example:
-    >>> loss = DKD()
+    >>> loss = DKDLoss()
     >>> loss({"logits": teacher_logits, "labels": labels}, student_logits)
 
     Reference: Zhao et al., CVPR 2022, Eq. 7; Huo et al., CVPR 2024, Eq. 2 and
@@ -66,6 +68,9 @@ class DKD(KLDivergence):
         dtype=None,
     ):
         super().__init__(temperature, reduction, name, dtype)
+        check_weights(
+            target_weight=target_weight, non_target_weight=non_target_weight
+        )
         if not target_weight and not non_target_weight:
             raise ValueError(
                 "At least one half of DKD must count. Received: "
@@ -114,11 +119,22 @@ class DKD(KLDivergence):
         }
 
 
+class _Half(DKDLoss):
+    """One half of `DKDLoss`, with weight 1; subclasses have its weights."""
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        config = super().get_config()
+        del config["target_weight"], config["non_target_weight"]
+        return config
+
+
 @keras.saving.register_keras_serializable("keras_c2kd.losses")
-class TargetKLDivergence(DKD):
+class TargetKLDivergence(_Half):
     """Divergence of the confidence in the label's class: TCKD.
 
-    `loss = T^2 * KL((p_t, 1 - p_t) || (q_t, 1 - q_t))`.
+    `loss = T^2 * KL((p_t, 1 - p_t) || (q_t, 1 - q_t))`, which is
+    `DKDLoss(1.0, 0.0, temperature)`.
 
     Args:
         temperature: Positive float, `T`. Defaults to `1.0`.
@@ -127,7 +143,7 @@ class TargetKLDivergence(DKD):
         dtype: As for every Keras loss.
 
     Call arguments:
-        y_true: Dict `{"logits": ..., "labels": ...}` as for `DKD`.
+        y_true: Dict `{"logits": ..., "labels": ...}` as for `DKDLoss`.
         y_pred: Learner logits, shape `(..., num_classes)`.
         sample_weight: Optional, shape `(...)`.
 
@@ -143,11 +159,45 @@ class TargetKLDivergence(DKD):
     ):
         super().__init__(1.0, 0.0, temperature, reduction, name, dtype)
 
-    def get_config(self):
-        """Return the constructor's arguments."""
-        config = super().get_config()
-        del config["target_weight"], config["non_target_weight"]
-        return config
+
+@keras.saving.register_keras_serializable("keras_c2kd")
+class NonTargetKLDivergence(_Half):
+    """Divergence among the non-target classes only: NCKD.
+
+    `loss = T^2 * KL(p_hat || q_hat)`, where `p_hat` and `q_hat` are the
+    softmax of the target's and the learner's logits with the label's class
+    left out, which is `DKDLoss(0.0, 1.0, temperature)`. The confidence in the
+    label's class, where two modalities differ most, has no influence. With
+    two classes it is exactly 0.
+
+    Args:
+        temperature: Positive float, `T`. Defaults to `1.0`.
+        reduction: As for every Keras loss.
+        name: Name of the loss.
+        dtype: As for every Keras loss.
+
+    Call arguments:
+        y_true: Dict `{"logits": ..., "labels": ...}` as for `DKDLoss`.
+        y_pred: Learner logits, shape `(..., num_classes)`.
+        sample_weight: Optional, shape `(...)`.
+
+    Example:
+    >>> loss = NonTargetKLDivergence()
+    >>> loss({"logits": teacher_logits, "labels": labels}, student_logits)
+
+    Reference: Huo et al., CVPR 2024, Eq. 2 (NCKD) and Eq. 6; Zhao et al.,
+    CVPR 2022. The authors' C2KD code zeroes the target logit instead, see
+    `keras_c2kd.ops.zero_target`.
+    """
+
+    def __init__(
+        self,
+        temperature=1.0,
+        reduction="sum_over_batch_size",
+        name="non_target_kl_divergence",
+        dtype=None,
+    ):
+        super().__init__(0.0, 1.0, temperature, reduction, name, dtype)
 
 
 def _divergence(target, learner):

@@ -3,13 +3,15 @@
 import keras
 from keras import ops
 
+from keras_c2kd.argument_checks import check_positive
+from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.losses.relational_loss import RelationalLoss
 from keras_c2kd.losses.relational_loss import weighted_mean
 from keras_c2kd.ops import pearson_correlation
 
 
 @keras.saving.register_keras_serializable("keras_c2kd.losses")
-class DIST(RelationalLoss):
+class DISTLoss(RelationalLoss):
     """One minus Pearson's correlation, between and within classes.
 
     With `p`, `q` the probabilities at temperature `T` of target and learner,
@@ -36,7 +38,8 @@ class DIST(RelationalLoss):
         dtype: As for every Keras loss.
 
     Raises:
-        ValueError: If `temperature` is not positive.
+        ValueError: If `temperature` is not positive, or a weight is negative
+            or not finite, or both are 0.
 
     Call arguments:
         y_true: Target logits, shape `(..., num_classes)`.
@@ -46,7 +49,7 @@ class DIST(RelationalLoss):
             multiplied by the mean weight.
 
     Example:
-    >>> loss = DIST()
+    >>> loss = DISTLoss()
     >>> loss(teacher_logits, student_logits)
 
     Reference: Huang et al., NeurIPS 2022, Eq. 7 to 9. How a selection enters
@@ -64,10 +67,12 @@ class DIST(RelationalLoss):
         dtype=None,
     ):
         super().__init__(reduction, name, dtype)
-        if not temperature > 0:
+        check_positive(temperature=temperature)
+        check_weights(inter_weight=inter_weight, intra_weight=intra_weight)
+        if not inter_weight and not intra_weight:
             raise ValueError(
-                "`temperature` divides the logits and must be positive. "
-                f"Received: temperature={temperature}"
+                "At least one relation must count. Received: "
+                f"inter_weight={inter_weight}, intra_weight={intra_weight}"
             )
         self.inter_weight = inter_weight
         self.intra_weight = intra_weight

@@ -3,9 +3,7 @@
 import keras
 from keras import ops
 
-from keras_c2kd.losses.labelled import split_labels
-from keras_c2kd.ops import exclude_target
-from keras_c2kd.ops import full_precision
+from keras_c2kd.argument_checks import check_positive
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.ops import kl_divergence
 
@@ -53,11 +51,7 @@ class KLDivergence(keras.losses.Loss):
     ):
         dtype = full_precision_dtype() if dtype is None else dtype
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        if not temperature > 0:
-            raise ValueError(
-                "`temperature` divides the logits and must be positive. "
-                f"Received: temperature={temperature}"
-            )
+        check_positive(temperature=temperature)
         self.temperature = temperature
 
     def call(self, y_true, y_pred):
@@ -70,54 +64,3 @@ class KLDivergence(keras.losses.Loss):
     def get_config(self):
         """Return the constructor's arguments."""
         return {**super().get_config(), "temperature": self.temperature}
-
-
-@keras.saving.register_keras_serializable("keras_c2kd")
-class NonTargetKLDivergence(KLDivergence):
-    """Divergence among the non-target classes only.
-
-    `loss = T^2 * KL(p_hat || q_hat)`, where `p_hat` and `q_hat` are the
-    softmax of the target's and the learner's logits with the label's class
-    left out. The confidence in the label's class, where two modalities
-    differ most, has no influence. With two classes it is exactly 0.
-
-    Args:
-        temperature: Positive float. Defaults to `1.0`.
-        reduction: As for every Keras loss.
-        name: Name of the loss.
-        dtype: As for every Keras loss.
-
-    Call arguments:
-        y_true: Dict `{"logits": ..., "labels": ...}`: the target's logits of
-            shape `(..., num_classes)` and the integer labels `(...)`; without
-            `"labels"` both logits lack the label's class already.
-        y_pred: Learner logits, shape `(..., num_classes)`.
-        sample_weight: Optional, shape `(...)`.
-
-    Example:
-    >>> loss = NonTargetKLDivergence()
-    >>> loss({"logits": teacher_logits, "labels": labels}, student_logits)
-
-    Reference: Huo et al., CVPR 2024, Eq. 2 (NCKD) and Eq. 6; Zhao et al.,
-    CVPR 2022. The authors' C2KD code zeroes the target logit instead, see
-    `keras_c2kd.ops.zero_target`.
-    """
-
-    takes_labels = True
-
-    def __init__(
-        self,
-        temperature=1.0,
-        reduction="sum_over_batch_size",
-        name="non_target_kl_divergence",
-        dtype=None,
-    ):
-        super().__init__(temperature, reduction, name, dtype)
-
-    def call(self, y_true, y_pred):
-        """Return the divergence of each row, shape `(...)`."""
-        target, labels = split_labels(y_true, self)
-        if labels is not None:
-            target = exclude_target(full_precision(target), labels)
-            y_pred = exclude_target(full_precision(y_pred), labels)
-        return super().call(target, y_pred)

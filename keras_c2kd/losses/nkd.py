@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.losses.kl_divergence import KLDivergence
 from keras_c2kd.losses.labelled import split_labels
 from keras_c2kd.ops import exclude_target
@@ -12,7 +13,7 @@ from keras_c2kd.ops.check_shapes import check_same_shape
 
 
 @keras.saving.register_keras_serializable("keras_c2kd.losses")
-class NKD(KLDivergence):
+class NKDLoss(KLDivergence):
     """Cross-entropy with soft target and normalised non-target classes.
 
     `loss = -p_t log q_t - gamma * T^2 * sum_{i != t} p_hat_i log q_hat_i`,
@@ -37,7 +38,7 @@ class NKD(KLDivergence):
         sample_weight: Optional, shape `(...)`.
 
     Example:
-    >>> loss = NKD()
+    >>> loss = NKDLoss()
     >>> loss({"logits": teacher_logits, "labels": labels}, student_logits)
 
     Reference: Yang et al., ICCV 2023, Eq. 8. Their CIFAR configuration is
@@ -56,6 +57,7 @@ class NKD(KLDivergence):
         dtype=None,
     ):
         super().__init__(temperature, reduction, name, dtype)
+        check_weights(non_target_weight=non_target_weight)
         self.non_target_weight = non_target_weight
 
     def call(self, y_true, y_pred):

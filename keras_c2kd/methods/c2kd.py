@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_c2kd.argument_checks import check_number
+from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.layers import ProxyHead
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
@@ -11,8 +13,6 @@ from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import zero_target
 from keras_c2kd.selection import KendallSelection
 from keras_c2kd.selection.sample_selection import check_selection
-
-_SERIALIZED = ("divergence", "selection")
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -51,10 +51,11 @@ class C2KD(DistillationMethod):
 
     Args:
         divergence: Loss of `keras_c2kd.losses` on (target logits, learner
-            logits). Defaults to `KLDivergence()`. With `DIST()` or `NKD()`
-            it is "Ours + DIST" and the like of Table 4 and Fig. 5: every KL
-            above is replaced, in the cross-modal term on the logits that lack
-            the label's class (of NKD its non-target part is left there).
+            logits). Defaults to `KLDivergence()`. With `DISTLoss()` or
+            `NKDLoss()` it is "Ours + DIST" and the like of Table 4 and Fig. 5:
+            every KL above is replaced, in the cross-modal term on the logits
+            that lack the label's class (of NKD its non-target part is left
+            there).
         selection: `SampleSelection`. Defaults to `KendallSelection()`:
             Kendall's tau-a of the proxies' logits above 0.
         non_target: Whether the cross-modal term leaves the label's class
@@ -68,21 +69,23 @@ class C2KD(DistillationMethod):
         bidirectional: Whether the teacher learns too. `False` fixes the
             teacher, as `teacher_update="none"` does, and drops
             `[g_T^ <- g_S^]`. Defaults to `True`.
-        teacher_update: `"all"` (default; double dagger in Table 3), `"top"`
-            (dagger) or `"none"`.
+        teacher_update: `"all"` (double dagger in Table 3), `"top"` (dagger)
+            or `"none"`. Defaults to `"all"`, with `bidirectional=False` to
+            `"none"`, the only one that it allows.
         proxy_weights: Two floats, `(lambda_1, lambda_2)`: the weights of
             `teacher_proxy` and `student_proxy`. Defaults to `(1.0, 1.0)`.
         cross_modal_weight: Float, `lambda_3`. Defaults to `1.0`.
         proxy_negative_slope: Float, slope of the proxies' activation below
             0. Defaults to `0.1` (authors' code); `0.0` is the paper's ReLU.
-        **kwargs: `update_frozen_statistics` of `DistillationMethod`, and as
-            for every Keras layer.
+        **kwargs: `update_frozen_statistics`, `name` and `dtype`, see
+            `DistillationMethod`.
 
     Raises:
         ValueError: If `divergence` is no loss, `selection` no
             `SampleSelection`, or if `zero_target_logit` is asked for without
             `non_target` or with a divergence that treats the label's class
-            apart.
+            apart; if `bidirectional=False` and the teacher is to be trained;
+            if a weight is negative or not finite.
 
     Logged besides the terms: `selected_share`, the share of selected samples,
     and `kendall`, the mean Kendall correlation of the scored logits.
@@ -112,16 +115,21 @@ class C2KD(DistillationMethod):
         zero_target_logit=False,
         proxies=True,
         bidirectional=True,
-        teacher_update="all",
+        teacher_update=None,
         proxy_weights=(1.0, 1.0),
         cross_modal_weight=1.0,
         proxy_negative_slope=0.1,
         **kwargs,
     ):
-        super().__init__(
-            teacher_update=teacher_update if bidirectional else "none",
-            **kwargs,
-        )
+        if teacher_update is None:
+            teacher_update = "all" if bidirectional else "none"
+        super().__init__(teacher_update=teacher_update, **kwargs)
+        if not bidirectional and teacher_update != "none":
+            raise ValueError(
+                "In one direction only the student learns: "
+                "`bidirectional=False` fixes the teacher. Received: "
+                f"teacher_update={teacher_update!r}, bidirectional=False"
+            )
         if zero_target_logit and not non_target:
             raise ValueError(
                 "`zero_target_logit` is a form of leaving the target out and "
@@ -132,7 +140,7 @@ class C2KD(DistillationMethod):
         if not isinstance(divergence, keras.losses.Loss):
             raise ValueError(
                 "`divergence` is a loss of keras_c2kd.losses, such as "
-                "losses.KLDivergence() or losses.DIST(). Received: "
+                "losses.KLDivergence() or losses.DISTLoss(). Received: "
                 f"{divergence!r} of type {type(divergence).__name__}"
             )
         if zero_target_logit and getattr(divergence, "takes_labels", False):
@@ -141,6 +149,15 @@ class C2KD(DistillationMethod):
                 f"{type(divergence).__name__} treats the label's class apart "
                 "itself. Received: zero_target_logit=True"
             )
+        if len(proxy_weights) != 2:
+            raise ValueError(
+                "`proxy_weights` are two, of the teacher's and the student's "
+                f"proxy. Received: proxy_weights={proxy_weights!r}"
+            )
+        for weight in proxy_weights:
+            check_weights(proxy_weights=weight)
+        check_weights(cross_modal_weight=cross_modal_weight)
+        check_number(minimum=0, proxy_negative_slope=proxy_negative_slope)
         self.divergence = divergence
         self.selection = KendallSelection() if selection is None else selection
         check_selection(self.selection)
@@ -277,8 +294,11 @@ class C2KD(DistillationMethod):
 
     def get_config(self):
         """Return the constructor's arguments."""
-        config = {
+        serialize = keras.saving.serialize_keras_object
+        return {
             **super().get_config(),
+            "divergence": serialize(self.divergence),
+            "selection": serialize(self.selection),
             "non_target": self.non_target,
             "zero_target_logit": self.zero_target_logit,
             "proxies": self.proxies,
@@ -287,16 +307,3 @@ class C2KD(DistillationMethod):
             "cross_modal_weight": self.cross_modal_weight,
             "proxy_negative_slope": self.proxy_negative_slope,
         }
-        for name in _SERIALIZED:
-            config[name] = keras.saving.serialize_keras_object(
-                getattr(self, name)
-            )
-        return config
-
-    @classmethod
-    def from_config(cls, config):
-        """Rebuild the method from `get_config()`."""
-        config = dict(config)
-        for name in _SERIALIZED:
-            config[name] = keras.saving.deserialize_keras_object(config[name])
-        return cls(**config)

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_c2kd.argument_checks import check_integer
+from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.layers import ConvolutionBlock
 from keras_c2kd.losses import CrossImageRelation
 from keras_c2kd.losses import KLDivergence
@@ -61,7 +63,8 @@ class CIRKD(DistillationMethod):
             class are drawn (at most all). Defaults to `4096`.
         contrast_regions: The same for the regions. Defaults to `1024`.
         seed: Integer seed of the memories and draws. Defaults to `0`.
-        **kwargs: As for every Keras layer.
+        **kwargs: `update_frozen_statistics`, `name` and `dtype`, see
+            `DistillationMethod`.
 
     Raises:
         ValueError: If a memory has no slots, or the maps' sizes are not known.
@@ -72,6 +75,7 @@ class CIRKD(DistillationMethod):
     and gives NaN where all places are ignored; neither is repeated.
     """
 
+    fixes_teacher = True
     student_features = ("features",)
     teacher_features = ("features",)
     relates_samples = True
@@ -99,14 +103,23 @@ class CIRKD(DistillationMethod):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.require_fixed_teacher()
-        if min(pixel_memory, region_memory, pixels_per_class) < 1:
-            raise ValueError(
-                "The memories need at least one slot, and at least one pixel "
-                f"is written. Received: pixel_memory={pixel_memory}, "
-                f"region_memory={region_memory}, "
-                f"pixels_per_class={pixels_per_class}"
-            )
+        check_weights(
+            distillation_weight=distillation_weight,
+            mini_batch_weight=mini_batch_weight,
+            pixel_weight=pixel_weight,
+            region_weight=region_weight,
+        )
+        check_integer(
+            minimum=1,
+            pixel_memory=pixel_memory,
+            region_memory=region_memory,
+            pixels_per_class=pixels_per_class,
+        )
+        check_integer(
+            contrast_pixels=contrast_pixels,
+            contrast_regions=contrast_regions,
+            seed=seed,
+        )
         self.distillation_weight = distillation_weight
         self.mini_batch_weight = mini_batch_weight
         self.pixel_weight = pixel_weight

@@ -11,7 +11,7 @@ class DKD(LogitDistillation):
     """Confidence in the label's class and the rest, distilled apart.
 
     `L = w_s H(f_S, y) + w_d r(step) (alpha TCKD + beta NCKD)`, with the loss
-    `keras_c2kd.losses.DKD`. The rows of the paper's Table 2:
+    `keras_c2kd.losses.DKDLoss`. The rows of the paper's Table 2:
 
     - TCKD alone: `DKD(non_target_weight=0.0)`
     - NCKD alone: `DKD(target_weight=0.0, non_target_weight=1.0)`
@@ -27,8 +27,8 @@ class DKD(LogitDistillation):
             authors' CIFAR configurations take 20 epochs (multiply by the
             steps of an epoch), with the weight constant within an epoch.
         selection: `SampleSelection`, see `LogitDistillation`.
-        **kwargs: `teacher_update` and `update_frozen_statistics`, see
-            `LogitDistillation`; and as for every Keras layer.
+        **kwargs: `teacher_update`, `update_frozen_statistics`, `name` and
+            `dtype`, see `LogitDistillation`.
 
     Raises:
         ValueError: If both weights are 0.
@@ -50,7 +50,7 @@ class DKD(LogitDistillation):
         **kwargs,
     ):
         super().__init__(
-            losses.DKD(target_weight, non_target_weight, temperature),
+            losses.DKDLoss(target_weight, non_target_weight, temperature),
             supervised_weight=supervised_weight,
             distillation_weight=distillation_weight,
             warmup_steps=warmup_steps,

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
 
@@ -22,8 +23,8 @@ class DML(DistillationMethod):
         temperature: Positive float; the divergence has the factor `T^2`.
             Defaults to `1.0`.
         teacher_update: `"all"` (default) or `"top"`.
-        **kwargs: `update_frozen_statistics` of `DistillationMethod`, and as
-            for every Keras layer.
+        **kwargs: `update_frozen_statistics`, `name` and `dtype`, see
+            `DistillationMethod`.
 
     Raises:
         ValueError: If the teacher is fixed: nothing would be mutual.
@@ -55,6 +56,7 @@ class DML(DistillationMethod):
                 'teacher_update="none". Use KnowledgeDistillation() for a '
                 "fixed teacher."
             )
+        check_weights(mutual_weight=mutual_weight)
         self.mutual_weight = mutual_weight
         self.temperature = temperature
         self.divergence = KLDivergence(temperature)

@@ -11,8 +11,8 @@ class DIST(LogitDistillation):
     """The student imitates correlations instead of exact probabilities.
 
     `L = w_s H(f_S, y) + w_d (beta inter + gamma intra)`, with the loss
-    `keras_c2kd.losses.DIST`. "Ours + DIST" of the paper's Table 4 is
-    `C2KD(divergence=keras_c2kd.losses.DIST())`.
+    `keras_c2kd.losses.DISTLoss`. "Ours + DIST" of the paper's Table 4 is
+    `C2KD(divergence=keras_c2kd.losses.DISTLoss())`.
 
     Args:
         inter_weight: Float, `beta`. Defaults to `1.0`.
@@ -22,9 +22,8 @@ class DIST(LogitDistillation):
         distillation_weight: Float, `w_d`. Defaults to `2.0`; the authors take
             `1.0` for segmentation.
         selection: `SampleSelection`, see `LogitDistillation`.
-        **kwargs: `warmup_steps`, `teacher_update` and
-            `update_frozen_statistics`, see `LogitDistillation`; and as for
-            every Keras layer.
+        **kwargs: `warmup_steps`, `teacher_update`, `update_frozen_statistics`,
+            `name` and `dtype`, see `LogitDistillation`.
 
     Reference: Huang et al., NeurIPS 2022, Eq. 7 to 10.
     """
@@ -40,7 +39,7 @@ class DIST(LogitDistillation):
         **kwargs,
     ):
         super().__init__(
-            losses.DIST(inter_weight, intra_weight, temperature),
+            losses.DISTLoss(inter_weight, intra_weight, temperature),
             supervised_weight=supervised_weight,
             distillation_weight=distillation_weight,
             selection=selection,

@@ -8,6 +8,9 @@ import keras
 from keras import ops
 from keras.src.backend import get_keras_mask
 
+from keras_c2kd.argument_checks import check_integer
+from keras_c2kd.final_arguments import FinalArguments
+from keras_c2kd.final_arguments import argument_names
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.ops import kendall_rank_correlation
 from keras_c2kd.ops import map_shape
@@ -15,6 +18,7 @@ from keras_c2kd.selection import KendallSelection
 from keras_c2kd.train_steps import named_scope
 
 TEACHER_UPDATES = ("all", "top", "none")
+_OPTIONS = ("teacher_update", "update_frozen_statistics", "warmup_steps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,17 +116,20 @@ class Targets:
         return ops.divide_no_nan(ops.mean(values * valid), share)
 
 
-class DistillationMethod(keras.layers.Layer):
+class DistillationMethod(FinalArguments, keras.layers.Layer):
     """Which networks train, and which loss terms join which outputs.
 
     A method is a Keras layer, so that its heads, queues and random state are
     tracked, trained and saved with the distiller. It belongs to one distiller.
     A subclass says what it needs in the class attributes, creates its heads
     in `build`, runs them in `call`, and returns named loss terms from
-    `compute_losses`.
+    `compute_losses`. The arguments of its constructor cannot be set as
+    attributes afterwards.
 
     Attributes:
         needs_teacher: Whether there must be a teacher.
+        fixes_teacher: Whether nothing in it can train the teacher.
+        warms_up: Whether a weight grows from 0, see `warm_up`.
         needs_logits: Whether the networks must end in logits; only plain
             supervision is content with probabilities.
         student_features: Names of the feature maps it reads of the student;
@@ -142,21 +149,28 @@ class DistillationMethod(keras.layers.Layer):
         diagnostic_names: Names of the further figures it returns.
 
     Args:
-        teacher_update: Which layers of the teacher are trained with the
-            student: `"all"`, `"top"` (the distiller's `teacher_top_layers`)
-            or `"none"`.
-        update_frozen_statistics: Whether the layers of the teacher that are
-            *not* trained still run in training mode, so that batch
-            normalisation uses and updates batch statistics. `False` (default)
-            is Keras' meaning of a frozen layer, `True` what the authors' code
-            does. Dropout drops in the whole teacher if it is `True` or a part
-            of the teacher is trained, and nowhere else.
-        warmup_steps: Integer, for the methods that use `warm_up()`: training
-            steps until a weight that starts at 0 is fully there.
-        **kwargs: As for every Keras layer.
+        name: Name of the layer.
+        dtype: Policy of the method's heads, as for every Keras layer.
+        **options: Those of the following that the method uses; any other
+            argument is refused.
+
+            - `teacher_update`, if there is a teacher that can be trained:
+              which of its layers are trained with the student: `"all"`,
+              `"top"` (the distiller's `teacher_top_layers`) or `"none"`
+              (default).
+            - `update_frozen_statistics`, if there is a teacher: whether the
+              layers of the teacher that are *not* trained still run in
+              training mode, so that batch normalisation uses and updates
+              batch statistics. `False` (default) is Keras' meaning of a
+              frozen layer, `True` what the authors' code does. Dropout drops
+              in the whole teacher if it is `True` or a part of the teacher is
+              trained, and nowhere else.
+            - `warmup_steps`, with `warms_up`: integer, training steps until
+              a weight that starts at 0 is fully there. Defaults to `0`.
 
     Raises:
-        ValueError: If `teacher_update` is unknown or `warmup_steps` negative.
+        ValueError: If an argument is not one of the method's, `teacher_update`
+            is unknown or `warmup_steps` is no integer of at least 0.
     """
 
     needs_teacher = True
@@ -166,30 +180,20 @@ class DistillationMethod(keras.layers.Layer):
     loss_names = ("student_supervised",)
     diagnostic_names = ()
     least_batch_size = 1
+    fixes_teacher = False
+    warms_up = False
 
-    def __init__(
-        self,
-        teacher_update="none",
-        update_frozen_statistics=False,
-        warmup_steps=0,
-        **kwargs,
-    ):
-        super().__init__(autocast=False, **kwargs)
+    teacher_update = "none"
+    update_frozen_statistics = False
+    warmup_steps = 0
+
+    def __init__(self, *, name=None, dtype=None, **options):
+        super().__init__(name=name, dtype=dtype, autocast=False)
         self.supports_masking = True
-        if teacher_update not in TEACHER_UPDATES:
-            raise ValueError(
-                f"`teacher_update` must be one of {TEACHER_UPDATES}. "
-                f"Received: teacher_update={teacher_update!r}"
-            )
-        self.teacher_update = teacher_update
-        if warmup_steps < 0:
-            raise ValueError(
-                "`warmup_steps` is a number of training steps. Received: "
-                f"warmup_steps={warmup_steps}"
-            )
-        self.update_frozen_statistics = update_frozen_statistics
-        self.warmup_steps = warmup_steps
-        if warmup_steps:
+        for option, value in options.items():
+            self._check_option(option, value)
+            setattr(self, option, value)
+        if self.warmup_steps:
             self.step = self.add_weight(
                 shape=(),
                 initializer="zeros",
@@ -197,6 +201,45 @@ class DistillationMethod(keras.layers.Layer):
                 trainable=False,
                 name="step",
             )
+
+    def _options(self):
+        """Return the arguments that the method takes beside its own."""
+        used = {
+            "teacher_update": self.needs_teacher and not self.fixes_teacher,
+            "update_frozen_statistics": self.needs_teacher,
+            "warmup_steps": self.warms_up,
+        }
+        return [option for option, is_used in used.items() if is_used]
+
+    def _check_option(self, option, value):
+        """Refuse an argument that nothing uses, or a wrong value of one."""
+        name, received = type(self).__name__, f"Received: {option}={value!r}"
+        if option == "teacher_update" and self.needs_teacher:
+            if self.fixes_teacher:
+                raise ValueError(
+                    f"The teacher of {name} is fixed: nothing in it trains "
+                    f"the teacher. {received}"
+                )
+            if value not in TEACHER_UPDATES:
+                raise ValueError(
+                    "`teacher_update` must be one of "
+                    f"{TEACHER_UPDATES}. {received}"
+                )
+        options = self._options()
+        if option not in options:
+            taken = {*argument_names(type(self)), *options, "name", "dtype"}
+            raise ValueError(
+                f"{name} has no use for `{option}`. {received}. Its arguments "
+                f"are {', '.join(sorted(taken))}."
+            )
+        if option == "warmup_steps":
+            check_integer(warmup_steps=value)
+
+    def is_final(self, name):
+        """Return whether an attribute can no longer be set."""
+        if name == "selection" and not self.built:
+            return False
+        return name in _OPTIONS or super().is_final(name)
 
     @property
     def relates_samples(self):
@@ -333,15 +376,6 @@ class DistillationMethod(keras.layers.Layer):
         mean = _RowValues(name="row_values")
         return mean(ops.zeros_like(values), values, weights)
 
-    def require_fixed_teacher(self):
-        """Raise a ValueError if `teacher_update` is not `"none"`."""
-        if self.teacher_update != "none":
-            name = type(self).__name__
-            raise ValueError(
-                f"The teacher of {name} is fixed: nothing in it trains the "
-                f"teacher. Received: teacher_update={self.teacher_update!r}"
-            )
-
     def static_map_shape(self, outputs_shape, side, name):
         """Return the shape of a tapped map, its size known.
 
@@ -446,11 +480,10 @@ class DistillationMethod(keras.layers.Layer):
         """Return the constructor's arguments."""
         config = {
             **super().get_config(),
-            "teacher_update": self.teacher_update,
-            "update_frozen_statistics": self.update_frozen_statistics,
+            **{option: getattr(self, option) for option in self._options()},
         }
-        if self.warmup_steps:
-            config["warmup_steps"] = self.warmup_steps
+        if not self.warmup_steps:
+            config.pop("warmup_steps", None)
         return config
 
 

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.layers import ConvolutionBlock
 from keras_c2kd.losses import FeatureMeanSquaredError
 from keras_c2kd.methods.distillation_method import DistillationMethod
@@ -36,7 +37,8 @@ class FitNet(DistillationMethod):
     Args:
         hint_weight: Float, `w`. Defaults to `100.0`.
         regressor: `"resize"` or `"convolution"`.
-        **kwargs: As for every Keras layer.
+        **kwargs: `update_frozen_statistics`, `name` and `dtype`, see
+            `DistillationMethod`.
 
     Raises:
         ValueError: If `regressor` is unknown or does not fit the maps, or the
@@ -46,18 +48,19 @@ class FitNet(DistillationMethod):
     (hints, then distillation); common code, as here, trains jointly.
     """
 
+    fixes_teacher = True
     student_features = ("features",)
     teacher_features = ("features",)
     loss_names = ("student_supervised", "hint")
 
     def __init__(self, hint_weight=100.0, regressor="resize", **kwargs):
         super().__init__(**kwargs)
-        self.require_fixed_teacher()
         if regressor not in _REGRESSORS:
             raise ValueError(
                 f"`regressor` must be one of {_REGRESSORS}. Received: "
                 f"regressor={regressor!r}"
             )
+        check_weights(hint_weight=hint_weight)
         self.hint_weight = hint_weight
         self.regressor = regressor
         self.hint_loss = FeatureMeanSquaredError()

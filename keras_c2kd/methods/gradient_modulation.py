@@ -5,6 +5,9 @@ import types
 import keras
 from keras import ops
 
+from keras_c2kd.argument_checks import check_integer
+from keras_c2kd.argument_checks import check_number
+from keras_c2kd.final_arguments import FinalArguments
 from keras_c2kd.layers import ConcatFusion
 from keras_c2kd.ops import full_precision
 
@@ -13,7 +16,7 @@ _LEAST_DEVIATION = 1e-8
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
-class OGM(keras.layers.Layer):
+class OGM(FinalArguments, keras.layers.Layer):
     """Slows down the encoder of the modality that dominates.
 
     For a network that `fuse` built with a `ConcatFusion`, with the
@@ -39,10 +42,12 @@ class OGM(keras.layers.Layer):
         steps: Integer, for how many training steps it is active, or None
             (default) for all. The authors take the first 51 epochs.
         seed: Integer seed of the noise, or None.
-        **kwargs: As for every Keras layer.
+        name: Name of the layer.
+        dtype: As for every Keras layer.
 
     Raises:
-        ValueError: If the network was not built by `fuse` with a
+        ValueError: If `alpha`, `steps` or `seed` is negative or no number, or
+            the network was not built by `fuse` with a
             `ConcatFusion`.
 
     Reference: Peng et al., CVPR 2022, Eq. 8 to 11 and 14. The authors
@@ -54,13 +59,19 @@ class OGM(keras.layers.Layer):
 
     relates_samples = True
 
-    def __init__(self, alpha=0.1, noise=False, steps=None, seed=None, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        if alpha < 0 or (steps is not None and steps < 0):
-            raise ValueError(
-                "`alpha` and `steps` must not be negative. Received: "
-                f"alpha={alpha}, steps={steps}"
-            )
+    def __init__(
+        self,
+        alpha=0.1,
+        noise=False,
+        steps=None,
+        seed=None,
+        name=None,
+        dtype=None,
+    ):
+        super().__init__(name=name, dtype=dtype, autocast=False)
+        check_number(minimum=0, alpha=alpha)
+        given = {"steps": steps, "seed": seed}
+        check_integer(**{k: v for k, v in given.items() if v is not None})
         self.alpha = alpha
         self.noise = noise
         self.steps = steps

@@ -4,6 +4,8 @@ import keras
 from keras import ops
 
 from keras_c2kd import devices
+from keras_c2kd.argument_checks import check_integer
+from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.feature_taps import graph_input
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
@@ -40,7 +42,7 @@ class DLB(DistillationMethod):
         second_view: Key of the batch's inputs that holds a second augmented
             view of the student's modality. Defaults to `None`: the same view
             twice, as for data without augmentation.
-        **kwargs: As for every Keras layer.
+        **kwargs: `name` and `dtype`, see `DistillationMethod`.
 
     Raises:
         ValueError: If `batch_size` is not positive, a batch is larger, the
@@ -66,11 +68,8 @@ class DLB(DistillationMethod):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if batch_size < 1:
-            raise ValueError(
-                "DLB keeps a batch, of at least one sample. Received: "
-                f"batch_size={batch_size}"
-            )
+        check_integer(minimum=1, batch_size=batch_size)
+        check_weights(distillation_weight=distillation_weight)
         self.batch_size = batch_size
         self.temperature = temperature
         self.distillation_weight = distillation_weight

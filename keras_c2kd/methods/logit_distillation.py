@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.selection import SelectAll
 from keras_c2kd.selection.sample_selection import check_selection
@@ -27,19 +28,23 @@ class LogitDistillation(DistillationMethod):
             the networks' logits. Defaults to `SelectAll()`. With
             `KendallSelection()` it is the row "+KRC" of Table 2, with
             `RandomSelection()` the row "+Random".
-        **kwargs: As for `DistillationMethod`.
+        **kwargs: `teacher_update`, `update_frozen_statistics`, `name` and
+            `dtype`, see `DistillationMethod`.
 
     Raises:
-        ValueError: If `selection` is no `SampleSelection`.
+        ValueError: If `selection` is no `SampleSelection`, or a weight is
+            negative, not finite, or both are 0.
 
     Logged besides the terms: `selected_share` and `kendall`.
     """
 
     diagnostic_names = ("selected_share", "kendall")
+    warms_up = True
 
     def __init__(
         self,
         divergence,
+        /,
         supervised_weight=1.0,
         distillation_weight=1.0,
         warmup_steps=0,
@@ -47,6 +52,16 @@ class LogitDistillation(DistillationMethod):
         **kwargs,
     ):
         super().__init__(warmup_steps=warmup_steps, **kwargs)
+        check_weights(
+            supervised_weight=supervised_weight,
+            distillation_weight=distillation_weight,
+        )
+        if not supervised_weight and not distillation_weight:
+            raise ValueError(
+                "At least one term must train the student. Received: "
+                f"supervised_weight={supervised_weight}, "
+                f"distillation_weight={distillation_weight}"
+            )
         self.divergence = divergence
         self.supervised_weight = supervised_weight
         self.distillation_weight = distillation_weight
@@ -56,6 +71,10 @@ class LogitDistillation(DistillationMethod):
         if self.teacher_update != "none":
             names.append("teacher_supervised")
         self.loss_names = tuple(names)
+
+    def is_final(self, name):
+        """Return whether an attribute can no longer be set."""
+        return name == "divergence" or super().is_final(name)
 
     def compute_losses(self, outputs, targets):
         """Return the supervised terms and the distillation term."""
@@ -86,14 +105,3 @@ class LogitDistillation(DistillationMethod):
             "distillation_weight": self.distillation_weight,
             "selection": keras.saving.serialize_keras_object(self.selection),
         }
-
-    @classmethod
-    def from_config(cls, config):
-        """Rebuild the method from `get_config()`."""
-        config = dict(config)
-        for name in ("selection", "divergence"):
-            if isinstance(config.get(name), dict):
-                config[name] = keras.saving.deserialize_keras_object(
-                    config[name]
-                )
-        return cls(**config)

@@ -100,13 +100,13 @@ class MultimodalTeacher(LogitDistillation):
     `teacher_modality=("audio", "visual")`.
 
     Args:
-        divergence: Loss of `keras_c2kd.losses`. Defaults to `NKD()`.
+        divergence: Loss of `keras_c2kd.losses`. Defaults to `NKDLoss()`.
         modulation: `OGM`, which balances the teacher's encoders, or None
             (default). Needs a `ConcatFusion`.
         teacher_update: `"all"` (default), `"top"` or `"none"`.
-        **kwargs: `supervised_weight`, `distillation_weight`, `warmup_steps`,
-            `selection` and `update_frozen_statistics`, see
-            `LogitDistillation`; and as for every Keras layer.
+        **kwargs: `warmup_steps`, `supervised_weight`, `distillation_weight`,
+            `selection`, `update_frozen_statistics`, `name` and `dtype`, see
+            `LogitDistillation`.
 
     Raises:
         ValueError: If the gradients of a fixed teacher are to be modulated.
@@ -123,7 +123,7 @@ class MultimodalTeacher(LogitDistillation):
         **kwargs,
     ):
         super().__init__(
-            losses.NKD() if divergence is None else divergence,
+            losses.NKDLoss() if divergence is None else divergence,
             teacher_update=teacher_update,
             **kwargs,
         )
@@ -162,12 +162,3 @@ class MultimodalTeacher(LogitDistillation):
             "divergence": serialize(self.divergence),
             "modulation": serialize(self.modulation),
         }
-
-    @classmethod
-    def from_config(cls, config):
-        """Rebuild the method from `get_config()`."""
-        config = dict(config)
-        config["modulation"] = keras.saving.deserialize_keras_object(
-            config["modulation"]
-        )
-        return super().from_config(config)

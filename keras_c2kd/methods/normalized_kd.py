@@ -11,7 +11,7 @@ class NKD(LogitDistillation):
     """Soft cross-entropy on the label's class, and on the normalised rest.
 
     `L = w_s H(f_S, y) + w_d NKD(f_T, f_S, y)`, with the loss
-    `keras_c2kd.losses.NKD`.
+    `keras_c2kd.losses.NKDLoss`.
 
     Args:
         non_target_weight: Float, `gamma`. Defaults to `1.5`.
@@ -21,9 +21,8 @@ class NKD(LogitDistillation):
         supervised_weight: Float, `w_s`. Defaults to `1.0`.
         distillation_weight: Float, `w_d`. Defaults to `1.0`.
         selection: `SampleSelection`, see `LogitDistillation`.
-        **kwargs: `warmup_steps`, `teacher_update` and
-            `update_frozen_statistics`, see `LogitDistillation`; and as for
-            every Keras layer.
+        **kwargs: `warmup_steps`, `teacher_update`, `update_frozen_statistics`,
+            `name` and `dtype`, see `LogitDistillation`.
 
     Reference: Yang et al., ICCV 2023, Eq. 8.
     """
@@ -38,7 +37,7 @@ class NKD(LogitDistillation):
         **kwargs,
     ):
         super().__init__(
-            losses.NKD(non_target_weight, temperature),
+            losses.NKDLoss(non_target_weight, temperature),
             supervised_weight=supervised_weight,
             distillation_weight=distillation_weight,
             selection=selection,

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.losses import RelationalAngle
 from keras_c2kd.losses import RelationalDistance
 from keras_c2kd.methods.distillation_method import DistillationMethod
@@ -24,7 +25,8 @@ class RKD(DistillationMethod):
         distance_weight: Float, `w_d`. Defaults to `25.0`.
         angle_weight: Float, `w_a`. Defaults to `50.0`. Its memory grows with
             `batch_size ** 3`.
-        **kwargs: As for every Keras layer.
+        **kwargs: `update_frozen_statistics`, `name` and `dtype`, see
+            `DistillationMethod`.
 
     Raises:
         ValueError: If both weights are 0. Training on batches with fewer than
@@ -36,13 +38,16 @@ class RKD(DistillationMethod):
     take 1 and 2, without supervised term.
     """
 
+    fixes_teacher = True
     student_features = ("features",)
     teacher_features = ("features",)
     relates_samples = True
 
     def __init__(self, distance_weight=25.0, angle_weight=50.0, **kwargs):
         super().__init__(**kwargs)
-        self.require_fixed_teacher()
+        check_weights(
+            distance_weight=distance_weight, angle_weight=angle_weight
+        )
         if not distance_weight and not angle_weight:
             raise ValueError(
                 "At least one relation must count. Received: "

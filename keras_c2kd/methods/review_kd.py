@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_c2kd.argument_checks import check_integer
+from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.layers import ConvolutionBlock
 from keras_c2kd.losses import HierarchicalContextLoss
 from keras_c2kd.methods.distillation_method import DistillationMethod
@@ -40,7 +42,8 @@ class ReviewKD(DistillationMethod):
             20 epochs, with the weight constant within an epoch.
         width: Integer, the common width. Defaults to the channels of the
             student's deepest level, at most 512.
-        **kwargs: As for every Keras layer.
+        **kwargs: `update_frozen_statistics`, `name` and `dtype`, see
+            `DistillationMethod`.
 
     Raises:
         ValueError: If a level but the last is no map, or sizes are not known.
@@ -48,7 +51,9 @@ class ReviewKD(DistillationMethod):
     Reference: Chen et al., CVPR 2021, section 3 and Fig. 4.
     """
 
+    fixes_teacher = True
     loss_names = ("student_supervised", "review")
+    warms_up = True
 
     def __init__(
         self,
@@ -59,11 +64,10 @@ class ReviewKD(DistillationMethod):
         **kwargs,
     ):
         super().__init__(warmup_steps=warmup_steps, **kwargs)
-        self.require_fixed_teacher()
-        if levels < 1:
-            raise ValueError(
-                f"ReviewKD needs at least one level. Received: levels={levels}"
-            )
+        check_integer(minimum=1, levels=levels)
+        if width is not None:
+            check_integer(minimum=1, width=width)
+        check_weights(review_weight=review_weight)
         self.levels = levels
         self.review_weight = review_weight
         self.width = width

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_c2kd.argument_checks import check_number
+from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.layers import ConvolutionBlock
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
@@ -47,7 +49,8 @@ class SHAKE(DistillationMethod):
             to `False`.
         negative_slope: Float, slope of the shadow's activations below 0.
             Defaults to `0.0` (ReLU); C2KD's code takes 0.1.
-        **kwargs: As for every Keras layer.
+        **kwargs: `update_frozen_statistics`, `name` and `dtype`, see
+            `DistillationMethod`.
 
     Raises:
         ValueError: If the maps do not follow one another by a stride of 1 or
@@ -58,6 +61,7 @@ class SHAKE(DistillationMethod):
     default for `alpha` and `beta`: 1 is our choice.
     """
 
+    fixes_teacher = True
     teacher_features = ("stage_1", "stage_2", "stage_3")
     loss_names = (
         "student_supervised",
@@ -78,7 +82,12 @@ class SHAKE(DistillationMethod):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.require_fixed_teacher()
+        check_weights(
+            supervised_weight=supervised_weight,
+            distillation_weight=distillation_weight,
+            shadow_weight=shadow_weight,
+        )
+        check_number(minimum=0, negative_slope=negative_slope)
         self.supervised_weight = supervised_weight
         self.distillation_weight = distillation_weight
         self.shadow_weight = shadow_weight

@@ -16,7 +16,7 @@ class Supervised(DistillationMethod):
     Args:
         modulation: `OGM` to balance the encoders of a network that `fuse`
             built, the student here, or None (default).
-        **kwargs: As for every Keras layer.
+        **kwargs: `name` and `dtype`, see `DistillationMethod`.
 
     Reference: Huo et al., CVPR 2024, Tables 1 to 6, "w/o KD".
     """
@@ -50,19 +50,7 @@ class Supervised(DistillationMethod):
 
     def get_config(self):
         """Return the constructor's arguments."""
-        config = super().get_config()
-        if self.modulation is not None:
-            config["modulation"] = keras.saving.serialize_keras_object(
-                self.modulation
-            )
-        return config
-
-    @classmethod
-    def from_config(cls, config):
-        """Rebuild the method from `get_config()`."""
-        config = dict(config)
-        if "modulation" in config:
-            config["modulation"] = keras.saving.deserialize_keras_object(
-                config["modulation"]
-            )
-        return cls(**config)
+        return {
+            **super().get_config(),
+            "modulation": keras.saving.serialize_keras_object(self.modulation),
+        }

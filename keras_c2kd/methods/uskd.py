@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_c2kd.argument_checks import check_number
+from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.ops import descending_ranks
 from keras_c2kd.ops import exclude_target
@@ -43,7 +45,7 @@ class USKD(DistillationMethod):
         log_score: Whether the student's part of the order is
             `log p / (1 - log p_t)`, as in the authors' code, where a
             variable is used twice. Defaults to `False`: `p / (1 - p_t)`.
-        **kwargs: As for every Keras layer.
+        **kwargs: `name` and `dtype`, see `DistillationMethod`.
 
     Raises:
         ValueError: If the logits are dense: the method is for one label a
@@ -67,11 +69,12 @@ class USKD(DistillationMethod):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(
-                "`label_smoothing` is a share from 0 to 1. Received: "
-                f"label_smoothing={label_smoothing}"
-            )
+        check_weights(
+            target_weight=target_weight,
+            non_target_weight=non_target_weight,
+            weak_weight=weak_weight,
+        )
+        check_number(minimum=0, maximum=1, label_smoothing=label_smoothing)
         self.target_weight = target_weight
         self.non_target_weight = non_target_weight
         self.weak_weight = weak_weight

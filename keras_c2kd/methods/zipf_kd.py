@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_c2kd.argument_checks import check_positive
+from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.methods.linear_classifier import LinearClassifier
@@ -41,7 +43,7 @@ class ZipfKD(DistillationMethod):
         only_correct: Whether only samples that the student classifies
             correctly are distilled; the others count as zeros. Defaults to
             `False`.
-        **kwargs: As for every Keras layer.
+        **kwargs: `name` and `dtype`, see `DistillationMethod`.
 
     Raises:
         ValueError: If `rank_by` is unknown, `power` is not positive, logits
@@ -70,11 +72,8 @@ class ZipfKD(DistillationMethod):
                 f"`rank_by` must be one of {_RANKINGS}. Received: "
                 f"rank_by={rank_by!r}"
             )
-        if not power > 0:
-            raise ValueError(
-                "Zipf's law falls with the rank: `power` must be positive. "
-                f"Received: power={power}"
-            )
+        check_positive(power=power)
+        check_weights(distillation_weight=distillation_weight)
         self.power = power
         self.distillation_weight = distillation_weight
         self.rank_by = rank_by

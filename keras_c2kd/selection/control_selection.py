@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_c2kd.argument_checks import check_integer
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.selection.correlation_selection import KendallSelection
 from keras_c2kd.selection.sample_selection import SampleSelection
@@ -13,13 +14,28 @@ from keras_c2kd.selection.sample_selection import check_selection
 class SelectAll(SampleSelection):
     """Keeps every sample: distillation without selection.
 
+    Args:
+        on: `"proxy"` (default) or `"main"`: of which logits the Kendall
+            correlation is logged, as for `SampleSelection`.
+        name: Name of the layer.
+        dtype: As for every Keras layer.
+
     Reference: Huo et al., CVPR 2024, Table 5, the rows without "OFS".
     """
+
+    def __init__(self, on="proxy", name=None, dtype=None):
+        super().__init__(on=on, name=name, dtype=dtype)
 
     def score(self, teacher_logits, student_logits, labels):
         """Return a score above any threshold, shape `(...)`."""
         shape = ops.shape(teacher_logits)[:-1]
         return ops.full(shape, float("inf"), dtype=full_precision_dtype())
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        config = super().get_config()
+        del config["threshold"]
+        return config
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -34,23 +50,23 @@ class RandomSelection(SampleSelection):
             and its `on` apply.
         seed: Integer seed; the random state is saved and resumed with the
             distiller. Defaults to `0`.
-        **kwargs: As for every Keras layer.
+        name: Name of the layer.
+        dtype: As for every Keras layer.
 
     Raises:
-        ValueError: If `like` is no `SampleSelection`.
+        ValueError: If `like` is no `SampleSelection`, or `seed` no integer of
+            at least 0.
 
     Reference: Huo et al., CVPR 2024, Table 2 ("+Random").
     """
 
     relates_samples = True
 
-    def __init__(self, like=None, seed=0, **kwargs):
+    def __init__(self, like=None, seed=0, name=None, dtype=None):
         like = KendallSelection() if like is None else like
-        if isinstance(like, dict):
-            like = keras.saving.deserialize_keras_object(like)
         check_selection(like, "like")
-        kwargs = {**kwargs, "threshold": like.threshold, "on": like.on}
-        super().__init__(**kwargs)
+        check_integer(seed=seed)
+        super().__init__(like.threshold, like.on, name, dtype)
         self.like = like
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -74,8 +90,10 @@ class RandomSelection(SampleSelection):
 
     def get_config(self):
         """Return the constructor's arguments."""
+        config = super().get_config()
+        del config["threshold"], config["on"]
         return {
-            **super().get_config(),
+            **config,
             "like": keras.saving.serialize_keras_object(self.like),
             "seed": self.seed,
         }

@@ -21,7 +21,8 @@ class KendallSelection(SampleSelection):
             `0.0`: more class pairs agree than disagree.
         on: `"proxy"` (default) scores the proxy heads' logits, as the
             authors' code does; `"main"` the networks' own, as Eq. 4 says.
-        **kwargs: As for every Keras layer.
+        name: Name of the layer.
+        dtype: As for every Keras layer.
 
     Reference: Huo et al., CVPR 2024, Eq. 3 and 4.
     """

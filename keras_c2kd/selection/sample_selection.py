@@ -3,12 +3,14 @@
 import keras
 from keras import ops
 
+from keras_c2kd.argument_checks import check_number
 from keras_c2kd.check_instance import check_instance
+from keras_c2kd.final_arguments import FinalArguments
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
 
 
-class SampleSelection(keras.layers.Layer):
+class SampleSelection(FinalArguments, keras.layers.Layer):
     """Decides for every sample whether it takes part in distillation.
 
     A selection scores each sample from the logits of both networks and keeps
@@ -25,10 +27,12 @@ class SampleSelection(keras.layers.Layer):
         on: `"proxy"` or `"main"`: whether C2KD scores the logits of the
             proxy heads or the networks' own. Without proxy heads there are
             only the main logits. Defaults to `"proxy"`.
-        **kwargs: As for every Keras layer.
+        name: Name of the layer.
+        dtype: As for every Keras layer.
 
     Raises:
-        ValueError: If `on` is neither `"proxy"` nor `"main"`.
+        ValueError: If `threshold` is no finite number, or `on` neither
+            `"proxy"` nor `"main"`.
 
     Call arguments:
         teacher_logits: Float tensor of shape `(..., num_classes)`.
@@ -45,14 +49,15 @@ class SampleSelection(keras.layers.Layer):
     # Whether it looks at several samples at once.
     relates_samples = False
 
-    def __init__(self, threshold=0.0, on="proxy", **kwargs):
-        super().__init__(autocast=False, **kwargs)
+    def __init__(self, threshold=0.0, on="proxy", name=None, dtype=None):
+        super().__init__(name=name, dtype=dtype, autocast=False)
         self.supports_masking = True
         if on not in ("proxy", "main"):
             raise ValueError(
                 '`on` names the logits that are scored: "proxy" or "main". '
                 f"Received: on={on!r}"
             )
+        check_number(threshold=threshold)
         self.threshold = threshold
         self.on = on
         self.built = True

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_c2kd.losses import DKD
-from keras_c2kd.losses import NKD
+from keras_c2kd.losses import DKDLoss
 from keras_c2kd.losses import KLDivergence
+from keras_c2kd.losses import NKDLoss
 from keras_c2kd.losses import NonTargetKLDivergence
 from keras_c2kd.losses import TargetKLDivergence
 from tests import references
@@ -18,10 +18,10 @@ from tests.references import random_logits
 pytest_plugins = ["tests.double_precision"]
 
 LOSSES = {
-    "dkd": DKD,
+    "dkd": DKDLoss,
     "tckd": TargetKLDivergence,
-    "nckd": lambda **kwargs: DKD(0.0, 1.0, **kwargs),
-    "nkd": NKD,
+    "nckd": lambda **kwargs: DKDLoss(0.0, 1.0, **kwargs),
+    "nkd": NKDLoss,
 }
 every_loss = pytest.mark.parametrize("create", LOSSES.values(), ids=LOSSES)
 
@@ -76,12 +76,12 @@ def test_by_hand():
     nckd = 0.5 * np.log(3 / 4) + 0.5 * np.log(3 / 2)
     actual = value(TargetKLDivergence(), target, learner, labels)
     np.testing.assert_allclose(actual, tckd, rtol=1e-5)
-    actual = value(DKD(2.0, 3.0, 1.0), target, learner, labels)
+    actual = value(DKDLoss(2.0, 3.0, 1.0), target, learner, labels)
     np.testing.assert_allclose(actual, 2 * tckd + 3 * nckd, rtol=1e-5)
     nkd = -0.5 * np.log(1 / 4) - 1.5 * (
         0.5 * np.log(2 / 3) + 0.5 * np.log(1 / 3)
     )
-    actual = value(NKD(), target, learner, labels)
+    actual = value(NKDLoss(), target, learner, labels)
     np.testing.assert_allclose(actual, nkd, rtol=1e-5)
 
 
@@ -94,10 +94,10 @@ def test_equals_the_reference(shape, temperature):
     arguments = (target, learner, labels, temperature)
     tckd, nckd = rows_of_tckd(*arguments), rows_of_nckd(*arguments)
     for loss, rows in (
-        (DKD(temperature=temperature), temperature**2 * (tckd + 8 * nckd)),
+        (DKDLoss(temperature=temperature), temperature**2 * (tckd + 8 * nckd)),
         (TargetKLDivergence(temperature), temperature**2 * tckd),
         (
-            NKD(temperature=temperature),
+            NKDLoss(temperature=temperature),
             rows_of_nkd(target, learner, labels, 1.5, temperature),
         ),
     ):
@@ -134,7 +134,7 @@ def test_gradients(create, double_precision):
 
     def reference(learner):
         arguments = (target, learner, labels, loss.temperature)
-        if isinstance(loss, NKD):
+        if isinstance(loss, NKDLoss):
             rows = rows_of_nkd(target, learner, labels, 1.5, loss.temperature)
             return rows.mean()
         rows = loss.target_weight * rows_of_tckd(*arguments)
@@ -173,10 +173,10 @@ def test_edges_are_finite(create, num_classes, case):
         learner,
     )
     assert np.isfinite(actual) and np.isfinite(gradient).all()
-    is_divergence = not isinstance(loss, NKD)
+    is_divergence = not isinstance(loss, NKDLoss)
     if is_divergence and case in ("equal", "constant"):
         np.testing.assert_allclose(actual, 0.0, atol=1e-5)
-    only_rest = isinstance(loss, DKD) and not loss.target_weight
+    only_rest = isinstance(loss, DKDLoss) and not loss.target_weight
     if num_classes == 2 and only_rest:
         assert actual == 0.0 and not gradient.any()
 
@@ -185,9 +185,9 @@ def test_logits_that_lack_the_labels_class():
     target, learner = random_logits(6, 4), random_logits(6, 4, seed=1)
     rest = references.kl(target, learner, 4.0).mean() * 16
     for loss, expected in (
-        (DKD(), 8 * rest),
+        (DKDLoss(), 8 * rest),
         (
-            NKD(),
+            NKDLoss(),
             -1.5
             * (references.softmax(target) * references.log_softmax(learner))
             .sum(-1)
@@ -220,4 +220,4 @@ def test_bad_arguments_and_configs(create):
 
 def test_one_half_must_count():
     with pytest.raises(ValueError, match="At least one half"):
-        DKD(0.0, 0.0)
+        DKDLoss(0.0, 0.0)

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_c2kd.losses import DIST
 from keras_c2kd.losses import CrossImageRelation
+from keras_c2kd.losses import DISTLoss
 from keras_c2kd.losses import RelationalAngle
 from keras_c2kd.losses import RelationalDistance
 from tests import references
@@ -81,7 +81,7 @@ def cross_image(target, learner, temperature=0.1):
 
 
 CASES = {
-    "dist": (DIST, dist, (7, 5)),
+    "dist": (DISTLoss, dist, (7, 5)),
     "distance": (RelationalDistance, distance, (6, 4)),
     "angle": (RelationalAngle, angle, (6, 4)),
     "cross_image": (CrossImageRelation, cross_image, (3, 2, 3, 4)),
@@ -100,13 +100,13 @@ def test_equals_the_reference(create, reference, shape):
 
 def test_dist_with_weights_temperature_and_pixels():
     target, learner = (random_logits(2, 3, 4, 5, seed=seed) for seed in (0, 1))
-    actual = evaluate(DIST(temperature=4.0), target, learner)
+    actual = evaluate(DISTLoss(temperature=4.0), target, learner)
     np.testing.assert_allclose(actual, dist(target, learner, 4.0), rtol=1e-4)
     one, other = (
-        evaluate(DIST(*weights), target, learner)
+        evaluate(DISTLoss(*weights), target, learner)
         for weights in ((1.0, 0.0), (0.0, 1.0))
     )
-    actual = evaluate(DIST(2.0, 3.0), target, learner)
+    actual = evaluate(DISTLoss(2.0, 3.0), target, learner)
     np.testing.assert_allclose(actual, 2 * one + 3 * other, rtol=1e-5)
 
 
@@ -114,7 +114,7 @@ def test_by_hand():
     # Equal ranks, mirrored ranks: correlations 1 and -1 in each row.
     target = np.log([[0.2, 0.3, 0.5], [0.2, 0.3, 0.5]])
     learner = np.log([[0.2, 0.3, 0.5], [8 / 15, 1 / 3, 2 / 15]])
-    inter = evaluate(DIST(1.0, 0.0), target, learner)
+    inter = evaluate(DISTLoss(1.0, 0.0), target, learner)
     rows = np.exp(target), np.exp(learner)
     expected = 1 - (1 + references.pearson(rows[0][1], rows[1][1])) / 2
     np.testing.assert_allclose(inter, expected, atol=1e-5)
@@ -194,8 +194,8 @@ def test_edges_are_finite(create, reference, shape, case):
         assert actual == 0.0 and not gradient.any()
     if case == "one" and create in (RelationalDistance, RelationalAngle):
         assert actual == 0.0 and not gradient.any()
-    if case == "one" and create is DIST:
-        intra = evaluate(DIST(0.0, 1.0), target, learner)
+    if case == "one" and create is DISTLoss:
+        intra = evaluate(DISTLoss(0.0, 1.0), target, learner)
         np.testing.assert_allclose(intra, 1.0, atol=1e-6)
 
 
@@ -215,8 +215,8 @@ def test_what_the_losses_do_not_see():
     shifted = learner + random.normal(size=(6, 1))
     for other in ((target[order], learner[order]), (target, shifted)):
         np.testing.assert_allclose(
-            evaluate(DIST(), *other),
-            evaluate(DIST(), target, learner),
+            evaluate(DISTLoss(), *other),
+            evaluate(DISTLoss(), target, learner),
             rtol=1e-4,
         )
 

@@ -46,8 +46,8 @@ on_logits = {
     "dml": DML,
     "c2kd_no_proxies": lambda: C2KD(proxies=False),
     "c2kd": C2KD,
-    "c2kd_dist": lambda: C2KD(divergence=losses.DIST()),
-    "c2kd_nkd": lambda: C2KD(divergence=losses.NKD()),
+    "c2kd_dist": lambda: C2KD(divergence=losses.DISTLoss()),
+    "c2kd_nkd": lambda: C2KD(divergence=losses.NKDLoss()),
 }
 with_taps = {
     "fitnet": FitNet,

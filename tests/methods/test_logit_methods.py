@@ -119,7 +119,7 @@ def test_c2kd_with_another_divergence(name, heads, labels):
         ).mean(),
     }[name]
     rest = {"dist": dist, "nkd": rest_of_nkd}[name]
-    divergence = {"dist": losses.DIST, "nkd": losses.NKD}[name]()
+    divergence = {"dist": losses.DISTLoss, "nkd": losses.NKDLoss}[name]()
     terms, _ = terms_of(C2KD(divergence=divergence), heads, labels)
     student, teacher = heads["student"], heads["teacher"]
     student_proxy, teacher_proxy = (
@@ -148,7 +148,7 @@ def test_c2kd_with_another_divergence(name, heads, labels):
 def test_the_rows_of_figure_5(heads, labels):
     """+bidirectional, +OFSD and +proxies, one by one, on DIST and NKD."""
     pair = {name: heads[name] for name in ("student", "teacher")}
-    for divergence in (losses.DIST(), losses.NKD()):
+    for divergence in (losses.DISTLoss(), losses.NKDLoss()):
         plain = C2KD(
             divergence=divergence,
             selection=SelectAll(),
@@ -156,7 +156,7 @@ def test_the_rows_of_figure_5(heads, labels):
             proxies=False,
             bidirectional=False,
         )
-        alone = {losses.DIST: DIST, losses.NKD: NKD}[type(divergence)]
+        alone = {losses.DISTLoss: DIST, losses.NKDLoss: NKD}[type(divergence)]
         expected, _ = terms_of(alone(distillation_weight=1.0), pair, labels)
         terms, _ = terms_of(plain, pair, labels)
         assert terms["cross_modal"] == pytest.approx(
@@ -179,6 +179,6 @@ def test_refused_combinations():
     with pytest.raises(ValueError, match="is a loss of keras_c2kd.losses"):
         C2KD(divergence=DIST())
     with pytest.raises(ValueError, match="zero_target_logit=True"):
-        C2KD(divergence=losses.NKD(), zero_target_logit=True)
+        C2KD(divergence=losses.NKDLoss(), zero_target_logit=True)
     with pytest.raises(ValueError, match="teacher_update='some'"):
         KnowledgeDistillation(teacher_update="some")

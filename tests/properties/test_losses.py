@@ -124,12 +124,12 @@ ROWS = {
         True,
     ),
     losses.TargetKLDivergence: (losses.TargetKLDivergence(), target_kl, True),
-    losses.DKD: (losses.DKD(), dkd, True),
-    losses.NKD: (losses.NKD(), nkd, True),
+    losses.DKDLoss: (losses.DKDLoss(), dkd, True),
+    losses.NKDLoss: (losses.NKDLoss(), nkd, True),
 }
 # Losses of batches: of logits, of embeddings, of maps.
 BATCHES = {
-    losses.DIST: (losses.DIST(), SHAPES),
+    losses.DISTLoss: (losses.DISTLoss(), SHAPES),
     losses.RelationalDistance: (losses.RelationalDistance(), SHAPES[:3]),
     losses.RelationalAngle: (losses.RelationalAngle(), SHAPES[:3]),
     losses.CrossImageRelation: (losses.CrossImageRelation(), MAPS),
@@ -194,10 +194,10 @@ def test_losses_of_rows(kind, case):
     # Float32 rounds logits of magnitude `m` by a share of `m`, and DKD
     # multiplies what is rounded by `T^2 (alpha + beta)`, 144.
     tolerance = 1e-5 * (1.0 + 16.0 * case.magnitude)
-    tolerance *= 10.0 if kind is losses.DKD else 1.0
+    tolerance *= 10.0 if kind is losses.DKDLoss else 1.0
     expected = (rows * counted).mean()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=tolerance)
-    if kind is not losses.NKD:
+    if kind is not losses.NKDLoss:
         assert found >= -tolerance
         if case.form == "equal":
             assert abs(found) <= tolerance
@@ -210,12 +210,12 @@ def test_losses_of_batches(kind, data):
     loss, shapes = BATCHES[kind]
     case = data.draw(cases(shapes), label="case")
     target, learner = case.arrays()
-    rows = case.shape[:-1] if kind is losses.DIST else case.shape[:1]
+    rows = case.shape[:-1] if kind is losses.DISTLoss else case.shape[:1]
     weights = case.weights(rows)
     found = check_finite_and_held(loss, case, target, learner, None, weights)
     scale = 1.0 + case.magnitude**2
     assert found >= -1e-5
-    if case.form == "equal" and kind is not losses.DIST:
+    if case.form == "equal" and kind is not losses.DISTLoss:
         assert found <= 1e-4 * scale
     order = case.random.permutation(len(target))
     moved = value(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from keras_c2kd import C2KD
 from keras_c2kd import CrossModalDistiller
-from keras_c2kd.losses import DIST
+from keras_c2kd.losses import DISTLoss
 from tests.test_cross_modal_distiller import PairedDataset
 
 AUDIO, VISUAL, CLASSES, ROWS = "audio", "visual", 3, 6
@@ -67,7 +67,9 @@ def distillers():
     built = {}
     for dense in (False, True):
         for one_hot in (False, True):
-            method = C2KD(divergence=DIST(), proxies=False, non_target=False)
+            method = C2KD(
+                divergence=DISTLoss(), proxies=False, non_target=False
+            )
             distiller = CrossModalDistiller(
                 student=network(VISUAL, dense),
                 teacher=network(AUDIO, dense),

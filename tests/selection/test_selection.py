@@ -228,6 +228,8 @@ def test_random_state():
 @every
 def test_serializes(create):
     kwargs = {"threshold": 0.25, "on": "main", "name": "chosen"}
+    if create is SelectAll:
+        del kwargs["threshold"]
     if create is RandomSelection:
         like = PearsonSelection(threshold=0.25, on="main")
         kwargs = {"like": like, "seed": 7, "name": "chosen"}

@@ -1,0 +1,80 @@
+"""Refuse numbers that have no meaning where they were given."""
+
+import math
+import numbers
+
+
+def check_number(minimum=None, maximum=None, **given):
+    """Refuse what is no finite number within limits.
+
+    Args:
+        minimum: The least value, or None.
+        maximum: The greatest value, or None.
+        **given: The values by the names of their arguments.
+
+    Raises:
+        ValueError: If a value is no real number, NaN, infinite or outside.
+    """
+    limits = ""
+    if minimum is not None:
+        limits += f" of at least {minimum}"
+    if maximum is not None:
+        limits += f" and at most {maximum}"
+    for name, value in given.items():
+        if (
+            not _is_finite(value)
+            or (minimum is not None and value < minimum)
+            or (maximum is not None and value > maximum)
+        ):
+            _refuse(name, value, f"a finite number{limits}")
+
+
+def check_positive(**given):
+    """Refuse what is no finite number above 0, such as a temperature.
+
+    Args:
+        **given: The values by the names of their arguments.
+
+    Raises:
+        ValueError: If a value is not above 0 or not finite.
+    """
+    for name, value in given.items():
+        if not _is_finite(value) or value <= 0:
+            _refuse(name, value, "a positive, finite number")
+
+
+def check_weights(**given):
+    """Refuse weights of loss terms that are negative, NaN or infinite.
+
+    Args:
+        **given: The weights by the names of their arguments.
+
+    Raises:
+        ValueError: If a weight is no finite number of at least 0.
+    """
+    check_number(minimum=0, **given)
+
+
+def check_integer(minimum=0, **given):
+    """Refuse what is no integer of at least the minimum.
+
+    Args:
+        minimum: The least value.
+        **given: The values by the names of their arguments.
+
+    Raises:
+        ValueError: If a value is no integer or too small.
+    """
+    for name, value in given.items():
+        is_integer = isinstance(value, numbers.Integral)
+        if not is_integer or isinstance(value, bool) or value < minimum:
+            _refuse(name, value, f"an integer of at least {minimum}")
+
+
+def _is_finite(value):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
+
+
+def _refuse(name, value, rule):
+    raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}")

@@ -1,0 +1,93 @@
+"""Objects whose constructor's arguments stay as they were given."""
+
+import functools
+import inspect
+
+import keras
+
+
+class FinalArguments:
+    """Refuses to set an attribute that is an argument of the constructor.
+
+    What is built of an argument, such as a loss, a head or a compiled step,
+    would not follow: the attribute would say one thing and the object do
+    another. It comes before the Keras class among the bases.
+    """
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = _then_final(cls.__init__)
+
+    def __setattr__(self, name, value):
+        if vars(self).get("_is_constructed") and self.is_final(name):
+            kind = type(self).__name__
+            raise AttributeError(
+                f"`{name}` of {kind} is an argument of its constructor and "
+                "cannot be changed afterwards: what was built of it would not "
+                f"follow. Received: {name}={value!r}. Create a new {kind} "
+                f"with `{name}=` instead."
+            )
+        super().__setattr__(name, value)
+
+    def get_config(self):
+        """Return the arguments that each of these layers has."""
+        return {
+            "name": self.name,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuild the layer from `get_config()`, and what it is made of."""
+        return cls(
+            **{
+                name: keras.saving.deserialize_keras_object(value)
+                if isinstance(value, dict) and "class_name" in value
+                else value
+                for name, value in config.items()
+            }
+        )
+
+    def is_final(self, name):
+        """Return whether an attribute can no longer be set."""
+        return name in argument_names(type(self))
+
+
+@functools.cache
+def argument_names(kind):
+    """Return the named arguments of a class and of its bases here.
+
+    Args:
+        kind: Subclass of `FinalArguments`.
+
+    Returns:
+        Frozen set of names, without `name` and `dtype`, which are Keras'.
+    """
+    names = set()
+    for base in kind.__mro__:
+        if issubclass(base, FinalArguments) and "__init__" in vars(base):
+            names |= {
+                name
+                for name, parameter in inspect.signature(
+                    base.__init__
+                ).parameters.items()
+                if parameter.kind
+                not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+            }
+    return frozenset(names - {"self", "name", "dtype"})
+
+
+def _then_final(constructor):
+    """Return a constructor after which the arguments cannot be set."""
+
+    @functools.wraps(constructor)
+    def construct(self, *args, **kwargs):
+        constructor(self, *args, **kwargs)
+        # Constructors of bases end before those of their subclasses.
+        if type(self).__init__ is construct:
+            vars(self)["_is_constructed"] = True
+
+    # Keras reads the signature of what is called itself.
+    construct.__signature__ = inspect.signature(constructor)
+    return construct
