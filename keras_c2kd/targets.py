@@ -11,6 +11,7 @@ from keras import ops
 from keras.src.backend import get_keras_mask
 
 from keras_c2kd import devices
+from keras_c2kd.argument_checks import check_number
 from keras_c2kd.methods import Targets
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
@@ -346,11 +347,9 @@ def check_unlabeled(unlabeled_class, unlabeled_confidence, teacher, method):
         ValueError: If the class is no integer, the confidence is not between
             0 and 1 or is given without the class, or there is no teacher.
     """
-    if not 0.0 <= unlabeled_confidence <= 1.0:
-        raise ValueError(
-            "`unlabeled_confidence` is a probability from 0 to 1. Received: "
-            f"unlabeled_confidence={unlabeled_confidence}"
-        )
+    check_number(
+        minimum=0, maximum=1, unlabeled_confidence=unlabeled_confidence
+    )
     if unlabeled_class is None:
         if unlabeled_confidence:
             raise ValueError(
@@ -439,6 +438,9 @@ def _arguments(loss):
             if parameter.default is not parameter.empty:
                 said.setdefault(name, parameter.default)
     if isinstance(loss, keras.losses.Loss):
+        # What it hands to its function: the configuration of Keras' sparse
+        # cross-entropy lacks the axis.
+        said |= getattr(loss, "_fn_kwargs", {})
         for name in _ARGUMENTS:
             if hasattr(loss, name):
                 said[name] = getattr(loss, name)

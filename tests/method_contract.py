@@ -26,6 +26,7 @@ from keras_c2kd.methods import USKD
 from keras_c2kd.methods import FitNet
 from keras_c2kd.methods import KnowledgeDistillation
 from keras_c2kd.methods import MultimodalTeacher
+from keras_c2kd.methods import PseudoLabels
 from keras_c2kd.methods import ReviewKD
 from keras_c2kd.methods import Supervised
 from keras_c2kd.methods import ZipfKD
@@ -63,6 +64,7 @@ contract_cases = {
     ),
     "c2kd_dist": lambda: C2KD(divergence=losses.DISTLoss()),
     "c2kd_nkd": lambda: C2KD(divergence=losses.NKDLoss()),
+    "pseudo_labels": PseudoLabels,
     "dkd": DKD,
     "dkd_selected": lambda: DKD(selection=KendallSelection(on="main")),
     "tckd": lambda: DKD(non_target_weight=0.0),

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_c2kd.argument_checks import check_number
+from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.ops import full_precision
 
@@ -27,14 +29,15 @@ class PseudoLabels(DistillationMethod):
             teacher gives a smaller probability are left out. Defaults to
             `0.0`: all take part.
         pseudo_label_weight: Float, `w_p`. Defaults to `1.0`.
-        update_frozen_statistics: As for `DistillationMethod`.
-        **kwargs: As for every Keras layer.
+        **kwargs: `update_frozen_statistics` of `DistillationMethod`, `name`
+            and `dtype`.
 
     Raises:
-        ValueError: If `confidence` is not between 0 and 1.
+        ValueError: If `confidence` is not between 0 and 1, or the weight is
+            negative or not finite.
 
-    Logged besides the terms: `selected_share`, the fraction of the unlabelled
-    rows that take part; 0 in a batch without any.
+    Logged besides the terms: `selected_share`, the fraction of the rows that
+    learn a class of the teacher's.
 
     Example:
     ```python
@@ -54,17 +57,14 @@ class PseudoLabels(DistillationMethod):
     modality trained on pseudo-labels).
     """
 
+    fixes_teacher = True
     loss_names = ("student_supervised", "pseudo_labels")
     diagnostic_names = ("selected_share",)
 
     def __init__(self, confidence=0.0, pseudo_label_weight=1.0, **kwargs):
         super().__init__(**kwargs)
-        self.require_fixed_teacher()
-        if not 0.0 <= confidence <= 1.0:
-            raise ValueError(
-                "`confidence` is a probability from 0 to 1. Received: "
-                f"confidence={confidence}"
-            )
+        check_number(minimum=0, maximum=1, confidence=confidence)
+        check_weights(pseudo_label_weight=pseudo_label_weight)
         self.confidence = confidence
         self.pseudo_label_weight = pseudo_label_weight
 
@@ -92,10 +92,7 @@ class PseudoLabels(DistillationMethod):
                     targets.weights_where(chosen),
                 )
             )
-            share = ops.mean(
-                ops.cast(chosen, student.dtype)
-                * targets.weights_where(unlabeled)
-            )
+            share = targets.mean(ops.cast(chosen, student.dtype))
         return losses, {"selected_share": share}
 
     def get_config(self):
