@@ -9,6 +9,8 @@ import sys
 import pytest
 
 from tests import QUICK_XLA
+from tests.devices.train import CASES as ALL_CASES
+from tests.devices.train import UNLABELED
 
 # Processes of torch.distributed, replicas of a strategy, devices of a mesh.
 DEVICES = {"torch": 2, "tensorflow": 2, "jax": 4}
@@ -24,7 +26,13 @@ CASES = (
     "cirkd_whole",
     "ogm_ge",
     "c2kd_ignored",
+    "c2kd_unlabeled",
+    "dkd_unlabeled",
+    "cirkd_whole_unlabeled",
+    "pseudo_labels_unlabeled",
 )
+# Where a step needs no compiler, every method with rows without labels.
+EVERY = tuple(name for name in ALL_CASES if name.endswith(UNLABELED))
 OWN_STATISTICS = "c2kd_own_statistics"
 
 
@@ -105,7 +113,9 @@ def largest_difference(one, several):
 def runs(request):
     """The cases on one device and on several of a backend."""
     backend = request.param
-    cases = [*CASES, *([OWN_STATISTICS] if backend == "torch" else [])]
+    cases = CASES
+    if backend == "torch":
+        cases = {*CASES, *EVERY, OWN_STATISTICS}
     processes = [
         start(backend, number, "train", *cases)
         for number in (1, DEVICES[backend])
@@ -118,6 +128,12 @@ def test_several_devices_train_as_one_does(runs, case):
     one, several = (run[case] for run in runs)
     assert one["history"].keys() == several["history"].keys()
     assert largest_difference(one, several) < 1e-5
+
+
+@pytest.mark.parametrize("runs", ["torch"], indirect=True)
+@pytest.mark.parametrize("case", sorted({*EVERY} - {*CASES}))
+def test_every_method_on_unlabelled_rows(runs, case):
+    test_several_devices_train_as_one_does(runs, case)
 
 
 @pytest.mark.parametrize("runs", ["torch"], indirect=True)

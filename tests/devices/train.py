@@ -9,6 +9,7 @@ import os
 import sys
 
 import keras
+import numpy as np
 
 import keras_c2kd
 from keras_c2kd import devices
@@ -40,6 +41,13 @@ CASES = {
     # As several hosts need it on JAX.
     "c2kd_even": C2KD,
 }
+# Half of the rows have no label, on one of two devices none has.
+UNLABELED = "_unlabeled"
+CASES |= {
+    name + UNLABELED: create
+    for name, create in CASES.items()
+    if create().needs_teacher and not name.startswith("c2kd_e")
+}
 
 
 def train(name):
@@ -49,8 +57,12 @@ def train(name):
         from_logits=True,
         ignore_class=3 if name == "c2kd_ignored" else None,
     )
+    unlabeled = {}
+    if name.endswith(UNLABELED):
+        unlabeled = {"unlabeled_class": -1, "unlabeled_confidence": 0.3}
     distiller = toy_distiller(
         CASES[name](),
+        **unlabeled,
         synchronize_batch_norm=name != "c2kd_own_statistics",
         compile={
             "optimizer": keras.optimizers.SGD(0.02, momentum=0.9),
@@ -59,6 +71,10 @@ def train(name):
     )
     samples = 3 * BATCH_SIZE if name == "c2kd_even" else SAMPLES
     inputs, labels = toy_data(samples)
+    validation = toy_data(BATCH_SIZE, seed=1)
+    if unlabeled:
+        for given in (labels, validation[1]):
+            given[np.arange(len(given)) % BATCH_SIZE < BATCH_SIZE // 2] = -1
     history = distiller.fit(
         inputs,
         labels,
@@ -66,7 +82,7 @@ def train(name):
         epochs=2,
         shuffle=False,
         verbose=0,
-        validation_data=toy_data(BATCH_SIZE, seed=1),
+        validation_data=validation,
     ).history
     predicted = devices.predict_on_batch(distiller.student, inputs["visual"])
     assert len(predicted) == samples
