@@ -24,11 +24,12 @@ from keras_c2kd.modalities import modality_keys
 from keras_c2kd.network_checks import check_activation
 from keras_c2kd.network_checks import check_logits
 from keras_c2kd.network_checks import check_pair
+from keras_c2kd.network_metrics import NetworkMetrics
+from keras_c2kd.network_metrics import check_names
 from keras_c2kd.normalization_across_devices import NormalizationAcrossDevices
 from keras_c2kd.ops import full_precision
 from keras_c2kd.optimizer_of_sides import optimizer_of_sides
 from keras_c2kd.teacher_freezing import TeacherFreezing
-from keras_c2kd.teacher_metrics import TeacherMetrics
 from keras_c2kd.train_steps import compiled_step
 from keras_c2kd.train_steps import layers_of_evaluation
 from keras_c2kd.train_steps import named_scope
@@ -99,7 +100,10 @@ class CrossModalDistiller(CheckedModel):
     Logged by `fit`: `loss`, the student's metrics under their own names, the
     teacher's as `teacher_<name>`, the method's loss terms and diagnostics by
     name. `evaluate` and `validation_data` log the student's supervised loss
-    and metrics, and the teacher's metrics if its modality is there.
+    and metrics, and the teacher's metrics if its modality is there. For every
+    method, `val_loss` and the `loss` of `evaluate` are the compiled loss of the
+    student's logits (SHAKE: normalised, as it trains them) and what the
+    student's layers add to it, without the method's weights.
 
     Example:
     ```python
@@ -338,12 +342,13 @@ class CrossModalDistiller(CheckedModel):
         """
         if not _is_training_output(y_pred):
             logits = _logits_of(y_pred, "student")
+            compared = self.method.supervised_logits(logits)
             if devices.number() > 1 and devices.processes()[1] == 1:
                 targets = self._targets(y, logits, sample_weight)
                 terms = map(self._aggregate_additional_loss, self.losses)
-                return sum(terms, targets.supervised_loss(logits))
+                return sum(terms, targets.supervised_loss(compared))
             weights = copied(row_weights(sample_weight, logits))
-            return super().compute_loss(x, y, logits, weights)
+            return super().compute_loss(x, y, compared, weights)
         logits = y_pred["student"]["logits"]
         targets = self._targets(y, logits, sample_weight)
         with named_scope("losses"):
@@ -404,16 +409,18 @@ class CrossModalDistiller(CheckedModel):
         """Update the metrics and return those that this batch could feed."""
         student = _logits_of(y_pred, "student")
         teacher = _logits_of(y_pred, "teacher")
-        if self._teacher_metrics is not None:
-            self._teacher_metrics.ensure_built(y, student)
-            if teacher is not None:
-                self._teacher_metrics.update_state(y, teacher, sample_weight)
-        logs = super().compute_metrics(x, y, student, sample_weight)
         absent = set()
+        if self._compile_metrics is not None:
+            self._compile_metrics.update_state(y, student, sample_weight)
+        if self._teacher_metrics is not None:
+            self._teacher_metrics.create_variables(y, student)
+            if teacher is None:
+                absent |= set(self._teacher_metrics.names)
+            else:
+                self._teacher_metrics.update_state(y, teacher, sample_weight)
         if not _is_training_output(y_pred):
             absent |= {tracker.name for tracker in self._trackers}
-        if teacher is None and self._teacher_metrics is not None:
-            absent |= set(self._teacher_metrics.result())
+        logs = self.get_metrics_result()
         return {k: value for k, value in logs.items() if k not in absent}
 
     def get_metrics_result(self):
@@ -470,18 +477,25 @@ class CrossModalDistiller(CheckedModel):
                 everything but the teacher's side with `teacher_optimizer`.
             loss: Supervised loss of the student, and of the teacher where the
                 method trains it. Needed. Integer or one-hot labels;
-                `ignore_class` is respected by all terms.
+                `ignore_class` is respected by all terms. The weights of the
+                terms are the method's arguments (`supervised_weight`, ...):
+                `loss_weights` is refused.
             teacher_optimizer: Optional second optimizer for the teacher and
                 the method's heads whose name begins with `teacher_`, such as
                 C2KD's proxy. Both share one loss scale.
             **kwargs: As in Keras (`metrics`, `weighted_metrics`,
-                `run_eagerly`, `jit_compile`, `steps_per_execution`, ...).
+                `run_eagerly`, `jit_compile`, `steps_per_execution`, ...). The
+                metrics read the logits of the student and, copied and named
+                `teacher_<name>`, those of the teacher.
 
         Raises:
-            ValueError: If there is no loss, if one network ends in a softmax
-                while the loss (or the method) takes logits, or the reverse,
-                if one of two optimizers scales the loss on its own, or if
-                nothing on the teacher's side is trained by its optimizer.
+            ValueError: If there is no loss, if `loss_weights` are not 1, if a
+                metric has the name of another figure in the log (`loss`, a
+                term or diagnostic of the method, ...), if one network ends
+                in a softmax while the loss (or the method) takes logits, or
+                the reverse, if one of two optimizers scales the loss on its
+                own, or if nothing on the teacher's side is trained by its
+                optimizer.
         """
         if loss is None:
             raise ValueError(
@@ -497,10 +511,10 @@ class CrossModalDistiller(CheckedModel):
         for side in _SIDES:
             model = getattr(self, side)
             check_activation(model, side, loss, self.method.needs_logits)
-        metrics = [kwargs.get(name) for name in ("metrics", "weighted_metrics")]
-        teacher_metrics = None
-        if self.teacher is not None and any(metrics):
-            teacher_metrics = TeacherMetrics(*metrics)
+        self._check_loss_weights(kwargs.get("loss_weights"))
+        student_metrics, teacher_metrics = self._metrics_of_networks(
+            kwargs.get("metrics"), kwargs.get("weighted_metrics")
+        )
         super().compile(
             optimizer=optimizer_of_sides(
                 arguments["optimizer"],
@@ -512,12 +526,41 @@ class CrossModalDistiller(CheckedModel):
             loss=loss,
             **kwargs,
         )
-        if self._teacher_metrics is not None:
-            # Keras would list the earlier ones for ever, never updated.
-            self._tracker.untrack(self._teacher_metrics)
+        self._compile_metrics = student_metrics
+        # Keras lists the student's by itself, and would list the teacher's
+        # earlier ones for ever, never updated.
+        for metrics in (student_metrics, self._teacher_metrics):
+            if metrics is not None:
+                self._tracker.untrack(metrics)
         self._teacher_metrics = teacher_metrics
         # Keras would track the metrics of a dict as the model's own.
         self._compile_arguments = types.SimpleNamespace(config=arguments)
+
+    def _check_loss_weights(self, loss_weights):
+        if loss_weights is None:
+            return
+        if all(weight == 1 for weight in keras.tree.flatten(loss_weights)):
+            return
+        method = type(self.method).__name__
+        names = [n for n in self.method.get_config() if n.endswith("_weight")]
+        raise ValueError(
+            "`loss_weights` weigh the outputs of a network, and the student "
+            "has one: the weights of the loss terms are arguments of the "
+            f"method. Received: loss_weights={loss_weights!r}. {method} has "
+            + (f"{', '.join(names)}." if names else "none.")
+            + " `sample_weight` and the learning rate scale all terms."
+        )
+
+    def _metrics_of_networks(self, metrics, weighted_metrics):
+        """Return the `NetworkMetrics` of student and teacher, or None."""
+        student = teacher = None
+        if metrics or weighted_metrics:
+            student = NetworkMetrics(metrics, weighted_metrics)
+            teacher = None if self.teacher is None else student.of_teacher()
+        users = [m.names for m in (student, teacher) if m is not None]
+        trackers = [*self._trackers, *self.method.metrics]
+        check_names(sum(users, ()), ["loss", *(m.name for m in trackers)])
+        return student, teacher
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Create all variables before the first step is traced.
