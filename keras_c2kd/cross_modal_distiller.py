@@ -22,6 +22,8 @@ from keras_c2kd.modalities import modality_keys
 from keras_c2kd.network_checks import check_activation
 from keras_c2kd.network_checks import check_logits
 from keras_c2kd.network_checks import check_pair
+from keras_c2kd.network_metrics import NetworkMetrics
+from keras_c2kd.network_metrics import check_names
 from keras_c2kd.normalization_across_devices import NormalizationAcrossDevices
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
@@ -32,7 +34,6 @@ from keras_c2kd.targets import copied
 from keras_c2kd.targets import row_weights
 from keras_c2kd.targets import single_loss
 from keras_c2kd.teacher_freezing import TeacherFreezing
-from keras_c2kd.teacher_metrics import TeacherMetrics
 from keras_c2kd.train_steps import compiled_step
 from keras_c2kd.train_steps import layers_of_evaluation
 from keras_c2kd.train_steps import named_scope
@@ -113,7 +114,10 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
     Logged by `fit`: `loss`, the student's metrics under their own names, the
     teacher's as `teacher_<name>`, the method's loss terms and diagnostics by
     name. `evaluate` and `validation_data` log the student's supervised loss
-    and metrics, and the teacher's metrics if its modality is there.
+    and metrics, and the teacher's metrics if its modality is there. For every
+    method, `val_loss` and the `loss` of `evaluate` are the compiled loss of the
+    student's logits (SHAKE: normalised, as it trains them) and what the
+    student's layers add to it, without the method's weights.
 
     Example:
     ```python
@@ -415,13 +419,14 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
     def _evaluation_loss(self, y, y_pred, sample_weight):
         """Return the student's supervised loss and its layers' own."""
         logits = _logits_of(y_pred, "student")
+        compared = self.method.supervised_logits(logits)
         one_device = devices.number() == 1 or devices.processes()[1] > 1
         if one_device and not self._label_rules.has_unlabeled:
             weights = copied(row_weights(sample_weight, logits))
-            return super().compute_loss(None, y, logits, weights)
+            return super().compute_loss(None, y, compared, weights)
         targets = self._targets(y, logits, sample_weight)
         terms = map(self._aggregate_additional_loss, self.losses)
-        loss = sum(terms, targets.supervised_loss(logits))
+        loss = sum(terms, targets.supervised_loss(compared))
         if self._labeled_loss is not None:
             labeled = ops.cast(targets.labeled, full_precision_dtype())
             self._labeled_loss.update_state(
@@ -447,18 +452,28 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         """Update the metrics and return those that this batch could feed."""
         student = _logits_of(y_pred, "student")
         teacher = _logits_of(y_pred, "teacher")
+        counted, absent = None, set()
+        if self._label_rules.has_unlabeled:
+            labels = self._label_rules.read(y, student)
+            y = labels.given
+            counted = ops.cast(labels.labeled, full_precision_dtype())
+        if self._compile_metrics is not None:
+            self._compile_metrics.update_state(
+                y, student, sample_weight, counted
+            )
         if self._teacher_metrics is not None:
-            self._teacher_metrics.ensure_built(y, student)
-            if teacher is not None:
-                self._teacher_metrics.update_state(y, teacher, sample_weight)
-        logs = super().compute_metrics(x, y, student, sample_weight)
-        absent = set()
+            self._teacher_metrics.create_variables(y, student)
+            if teacher is None:
+                absent |= set(self._teacher_metrics.names)
+            else:
+                self._teacher_metrics.update_state(
+                    y, teacher, sample_weight, counted
+                )
         if not _is_training_output(y_pred):
             absent |= {tracker.name for tracker in self._trackers}
-            if self._labeled_loss is not None:
-                logs["loss"] = self._labeled_loss.result()
-        if teacher is None and self._teacher_metrics is not None:
-            absent |= set(self._teacher_metrics.result())
+        logs = self.get_metrics_result()
+        if self._labeled_loss is not None and not _is_training_output(y_pred):
+            logs["loss"] = self._labeled_loss.result()
         return {k: value for k, value in logs.items() if k not in absent}
 
     def get_metrics_result(self):
@@ -520,18 +535,25 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
                 everything but the teacher's side with `teacher_optimizer`.
             loss: Supervised loss of the student, and of the teacher where the
                 method trains it. Needed. Integer or one-hot labels;
-                `ignore_class` is respected by all terms.
+                `ignore_class` is respected by all terms. The weights of the
+                terms are the method's arguments (`supervised_weight`, ...):
+                `loss_weights` is refused.
             teacher_optimizer: Optional second optimizer for the teacher and
                 the method's heads whose name begins with `teacher_`, such as
                 C2KD's proxy. Both share one loss scale.
             **kwargs: As in Keras (`metrics`, `weighted_metrics`,
-                `run_eagerly`, `jit_compile`, `steps_per_execution`, ...).
+                `run_eagerly`, `jit_compile`, `steps_per_execution`, ...). The
+                metrics read the logits of the student and, copied and named
+                `teacher_<name>`, those of the teacher.
 
         Raises:
-            ValueError: If there is no loss, if one network ends in a softmax
-                while the loss (or the method) takes logits, or the reverse,
-                if one of two optimizers scales the loss on its own, or if
-                nothing on the teacher's side is trained by its optimizer.
+            ValueError: If there is no loss, if `loss_weights` are not 1, if a
+                metric has the name of another figure in the log (`loss`, a
+                term or diagnostic of the method, ...), if one network ends
+                in a softmax while the loss (or the method) takes logits, or
+                the reverse, if one of two optimizers scales the loss on its
+                own, or if nothing on the teacher's side is trained by its
+                optimizer.
         """
         loss = single_loss(loss)
         rules = LabelRules.of(
@@ -547,10 +569,10 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             check_activation(
                 model, side, rules.from_logits, self.method.needs_logits
             )
-        metrics = [kwargs.get(name) for name in ("metrics", "weighted_metrics")]
-        teacher_metrics = None
-        if self.teacher is not None and any(metrics):
-            teacher_metrics = TeacherMetrics(*metrics)
+        self._check_loss_weights(kwargs.get("loss_weights"))
+        student_metrics, teacher_metrics = self._metrics_of_networks(
+            kwargs.get("metrics"), kwargs.get("weighted_metrics")
+        )
         super().compile(
             optimizer=optimizer_of_sides(
                 arguments["optimizer"],
@@ -562,9 +584,12 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             loss=loss,
             **kwargs,
         )
-        if self._teacher_metrics is not None:
-            # Keras would list the earlier ones for ever, never updated.
-            self._tracker.untrack(self._teacher_metrics)
+        self._compile_metrics = student_metrics
+        # Keras lists the student's by itself, and would list the teacher's
+        # earlier ones for ever, never updated.
+        for metrics in (student_metrics, self._teacher_metrics):
+            if metrics is not None:
+                self._tracker.untrack(metrics)
         self._teacher_metrics = teacher_metrics
         self._label_rules = rules
         # Of the rows with labels of all batches; Keras' own is of batches.
@@ -572,6 +597,32 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             self._labeled_loss = keras.metrics.Mean(name="labeled_loss")
         # Keras would track the metrics of a dict as the model's own.
         self._compile_arguments = types.SimpleNamespace(config=arguments)
+
+    def _check_loss_weights(self, loss_weights):
+        if loss_weights is None:
+            return
+        if all(weight == 1 for weight in keras.tree.flatten(loss_weights)):
+            return
+        method = type(self.method).__name__
+        names = [n for n in self.method.get_config() if n.endswith("_weight")]
+        raise ValueError(
+            "`loss_weights` weigh the outputs of a network, and the student "
+            "has one: the weights of the loss terms are arguments of the "
+            f"method. Received: loss_weights={loss_weights!r}. {method} has "
+            + (f"{', '.join(names)}." if names else "none.")
+            + " `sample_weight` and the learning rate scale all terms."
+        )
+
+    def _metrics_of_networks(self, metrics, weighted_metrics):
+        """Return the `NetworkMetrics` of student and teacher, or None."""
+        student = teacher = None
+        if metrics or weighted_metrics:
+            student = NetworkMetrics(metrics, weighted_metrics)
+            teacher = None if self.teacher is None else student.of_teacher()
+        users = [m.names for m in (student, teacher) if m is not None]
+        trackers = [*self._trackers, *self.method.metrics]
+        check_names(sum(users, ()), ["loss", *(m.name for m in trackers)])
+        return student, teacher
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Create all variables before the first step is traced.

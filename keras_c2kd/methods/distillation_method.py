@@ -298,6 +298,20 @@ class DistillationMethod(FinalArguments, keras.layers.Layer):
         """
         return network(student_input, training=True)
 
+    def supervised_logits(self, logits):
+        """Return the student's logits as its supervised loss reads them.
+
+        `evaluate` and `val_loss` compare these with the labels; metrics and
+        `predict` have the student's own.
+
+        Args:
+            logits: The student's logits `(batch, ..., num_classes)`.
+
+        Returns:
+            Tensor of the same shape. By default, `logits` unchanged.
+        """
+        return logits
+
     def compute_losses(self, outputs, targets):
         """Return the loss terms of one batch and the diagnostics.
 

@@ -33,8 +33,9 @@ class SHAKE(DistillationMethod):
     The shadow fuses three maps of the teacher, from shallow to deep:
     `C3(C3(C3(t_1) + C1(t_2)) + C1(t_3))`, C a convolution with BN and ReLU,
     strided where the next map is half as high; then global pooling and the
-    *teacher's own classifier* with constant weights. For evaluation the
-    student's logits are not normalised, which changes no prediction.
+    *teacher's own classifier* with constant weights. `val_loss` is `H(s, y)`
+    of the normalised logits, too; metrics and the deployed student have the
+    logits as they are, which changes no prediction.
 
     Reads `stage_1`, `stage_2`, `stage_3` of the teacher; say where they are:
     `teacher_features=["stage1", "stage2", "stage3"]`.
@@ -169,9 +170,13 @@ class SHAKE(DistillationMethod):
             )
         return {"shadow": logits}
 
+    def supervised_logits(self, logits):
+        """Return the normalised logits, whose classes keep their order."""
+        return _normalized(logits)
+
     def compute_losses(self, outputs, targets):
         """Return the five terms."""
-        student = _normalized(outputs["student"]["logits"])
+        student = self.supervised_logits(outputs["student"]["logits"])
         teacher = _normalized(outputs["teacher"]["logits"])
         shadow = _normalized(outputs["heads"]["shadow"])
         labels, weights = targets.labels, targets.weights
