@@ -55,11 +55,12 @@ def check_weights(**given):
     check_number(minimum=0, **given)
 
 
-def check_integer(minimum=0, **given):
+def check_integer(minimum=0, why="", **given):
     """Refuse what is no integer of at least the minimum.
 
     Args:
         minimum: The least value.
+        why: A sentence that says what needs it, for the error.
         **given: The values by the names of their arguments.
 
     Raises:
@@ -68,7 +69,8 @@ def check_integer(minimum=0, **given):
     for name, value in given.items():
         is_integer = isinstance(value, numbers.Integral)
         if not is_integer or isinstance(value, bool) or value < minimum:
-            _refuse(name, value, f"an integer of at least {minimum}")
+            rule = f"an integer of at least {minimum}"
+            _refuse(name, value, f"{rule}. {why}" if why else rule)
 
 
 def _is_finite(value):
@@ -77,4 +79,5 @@ def _is_finite(value):
 
 
 def _refuse(name, value, rule):
+    rule = rule.rstrip(".")
     raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}")

@@ -14,6 +14,7 @@ from keras_c2kd.data.epoch_dataset import FollowEpochs
 from keras_c2kd.experiments.method_rows import RunContext
 from keras_c2kd.experiments.method_rows import method_row
 from keras_c2kd.experiments.recipe import baseline_run
+from keras_c2kd.experiments.recorded_config import recorded_config
 from keras_c2kd.experiments.results import PARTIAL
 from keras_c2kd.experiments.resumable import ResumableTraining
 from keras_c2kd.methods import fuse
@@ -108,7 +109,7 @@ class Runner:
                 **dataclasses.asdict(run),
                 "backend": keras.backend.backend(),
                 **dataclasses.asdict(self.settings),
-                "method_config": method.get_config(),
+                "method_config": recorded_config(method),
                 **self.recipe.taps_of(run.method),
                 "data": self.splits(run.seed).provenance["fingerprint"],
             },

@@ -111,6 +111,8 @@ class CIRKD(DistillationMethod):
         )
         check_integer(
             minimum=1,
+            why="The memories need at least one slot, and at least one pixel "
+            "is written.",
             pixel_memory=pixel_memory,
             region_memory=region_memory,
             pixels_per_class=pixels_per_class,

@@ -68,7 +68,11 @@ class DLB(DistillationMethod):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_integer(minimum=1, batch_size=batch_size)
+        check_integer(
+            minimum=1,
+            why="DLB keeps a batch, of at least one sample.",
+            batch_size=batch_size,
+        )
         check_weights(distillation_weight=distillation_weight)
         self.batch_size = batch_size
         self.temperature = temperature

@@ -64,7 +64,9 @@ class ReviewKD(DistillationMethod):
         **kwargs,
     ):
         super().__init__(warmup_steps=warmup_steps, **kwargs)
-        check_integer(minimum=1, levels=levels)
+        check_integer(
+            minimum=1, why="ReviewKD needs at least one level.", levels=levels
+        )
         if width is not None:
             check_integer(minimum=1, width=width)
         check_weights(review_weight=review_weight)
