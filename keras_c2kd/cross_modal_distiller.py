@@ -28,6 +28,7 @@ from keras_c2kd.normalization_across_devices import NormalizationAcrossDevices
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.optimizer_of_sides import optimizer_of_sides
+from keras_c2kd.step_seeds import StepSeeds
 from keras_c2kd.targets import LabelRules
 from keras_c2kd.targets import check_unlabeled
 from keras_c2kd.targets import copied
@@ -204,6 +205,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             self._flatten_layers(include_self=False), synchronize_batch_norm
         )
         self._check_something_trains()
+        self.step_seeds = StepSeeds()
         self._trackers = [
             keras.metrics.Mean(name=name)
             for name in (*method.loss_names, *method.diagnostic_names)
@@ -497,7 +499,8 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         The step of the backend in use, see `keras_c2kd.train_steps`.
         """
         self._shares_metrics = True
-        return devices.as_logs(train_step_of_backend()(self, *arguments))
+        with self.step_seeds.in_use():
+            return devices.as_logs(train_step_of_backend()(self, *arguments))
 
     def test_step(self, *arguments):
         """Evaluate the student, and the teacher if its modality is there."""
@@ -725,16 +728,20 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
     # a run with dropout or random selection would not resume to the same end.
 
     def _random_state(self):
-        weights = {id(weight) for weight in self.weights}
-        return [v for v in self.variables if id(v) not in weights]
+        others = {id(v) for v in [*self.weights, self.step_seeds.state]}
+        return [v for v in self.variables if id(v) not in others]
 
     def save_own_variables(self, store):
         """Save the state of all random generators."""
+        store["step_seeds"] = self.step_seeds.state
         for index, variable in enumerate(self._random_state()):
             store[f"random_state_{index}"] = variable
 
     def load_own_variables(self, store):
         """Load the state of all random generators."""
+        # Older files have none.
+        if "step_seeds" in store:
+            self.step_seeds.state.assign(store["step_seeds"])
         for index, variable in enumerate(self._random_state()):
             if f"random_state_{index}" in store:
                 variable.assign(store[f"random_state_{index}"])

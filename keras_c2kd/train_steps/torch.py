@@ -1,11 +1,13 @@
 """The training step on PyTorch."""
 
 import contextlib
+import functools
 
 import keras
 import torch
 
 from keras_c2kd.train_steps import torch_devices
+from keras_c2kd.train_steps.torch_generators import seeded_generators
 from keras_c2kd.train_steps.torch_layers import fast_layers
 
 named_scope = torch.profiler.record_function
@@ -26,16 +28,22 @@ def traced_step(number):
 
 def train_step(distiller, data):
     """Update teacher, student and heads on one batch; return the logs."""
+    forward = functools.partial(distiller, training=True)
+    if torch_devices.number() > 1:
+        # The processes agree on the variables, seeds included.
+        forward = torch_devices.forward(distiller)
+    with seeded_generators(distiller.step_seeds):
+        return _train_step(distiller, forward, data)
+
+
+def _train_step(distiller, forward, data):
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     # Not `distiller.zero_grad()`: Keras registers parameters by path and
     # forgets one of two encoders whose layers have equal names.
     for variable in distiller.variables:
         variable.value.grad = None
     with fast_layers(distiller):
-        if torch_devices.number() > 1:
-            outputs = torch_devices.forward(distiller)(x)
-        else:
-            outputs = distiller(x, training=True)
+        outputs = forward(x)
     shared = distiller.share_rows(outputs, y, sample_weight)
     shared_outputs, shared_y, shared_weight = shared
     loss = distiller.compute_loss(
