@@ -185,6 +185,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         self.unlabeled_class = unlabeled_class
         self.unlabeled_confidence = unlabeled_confidence
         self.check_data = check_data
+        self.preprocess = preprocess
         self._preprocessing = Preprocessing(
             (self.student_modality, student),
             (self.teacher_modality, teacher),
