@@ -3,7 +3,9 @@
 import keras
 
 from keras_c2kd import devices
+from keras_c2kd.array_batches import split
 from keras_c2kd.data_shares import own_share
+from keras_c2kd.mapped_batches import mapped
 from keras_c2kd.non_finite_loss import StopOnNonFiniteLoss
 from keras_c2kd.train_steps import KeepVariables
 
@@ -30,6 +32,17 @@ class CheckedModel(keras.Model):
             f"{type(self).__name__} must implement `batch_rules(training)`: "
             "what a batch is held against before it is trained on."
         )
+
+    def preparation(self, stage):
+        """Return what is done to each batch after its checks, on the host.
+
+        Args:
+            stage: `"fit"`, `"evaluate"` or `"predict"`.
+
+        Returns:
+            Function of `(x, y, sample_weight)` to the same three, see
+            `mapped_batches.mapped`; or None.
+        """
 
     def fit(
         self,
@@ -68,6 +81,7 @@ class CheckedModel(keras.Model):
             kwargs["validation_data"] = self._checked(
                 validation, training=False
             )
+        x, y, batch_size = self._prepared_to_fit(x, y, batch_size, kwargs)
         own = [StopOnNonFiniteLoss(self.loss_term_names), KeepVariables()]
         if callbacks is None:
             callbacks = every = own
@@ -97,7 +111,15 @@ class CheckedModel(keras.Model):
                     failure.add_note(f"{name}.on_train_failure: {error!r}")
             raise
 
-    def evaluate(self, x=None, y=None, *args, sample_weight=None, **kwargs):
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        *args,
+        sample_weight=None,
+        **kwargs,
+    ):
         """Evaluate; as `keras.Model.evaluate`, with `fit`'s checks.
 
         Raises:
@@ -107,9 +129,21 @@ class CheckedModel(keras.Model):
         if not kwargs.get("_use_cached_eval_dataset"):
             self._assert_compile_called("evaluate")
             x = self._checked(x, y, sample_weight)
+            function = self.preparation("evaluate")
+            if function is not None:
+                x = mapped(x, function, y, sample_weight, batch_size)
+                y = sample_weight = batch_size = None
         return super().evaluate(
-            x, y, *args, sample_weight=sample_weight, **kwargs
+            x, y, batch_size, *args, sample_weight=sample_weight, **kwargs
         )
+
+    def predict(self, x, batch_size=None, *args, **kwargs):
+        """Return the student's logits; as `keras.Model.predict`."""
+        function = self.preparation("predict")
+        if function is not None:
+            x = mapped(x, function, batch_size=batch_size)
+            batch_size = None
+        return super().predict(x, batch_size, *args, **kwargs)
 
     def train_on_batch(
         self,
@@ -129,6 +163,7 @@ class CheckedModel(keras.Model):
             rules = self.batch_rules(training=True)
             rules.check_batch((x, y, sample_weight))
             rules.check_class_weight(class_weight)
+        x, y, sample_weight = self._prepared("fit", x, y, sample_weight)
         return super().train_on_batch(
             x, y, sample_weight, class_weight, return_dict
         )
@@ -143,7 +178,52 @@ class CheckedModel(keras.Model):
         if self.check_data:
             rules = self.batch_rules(training=False)
             rules.check_batch((x, y, sample_weight))
+        x, y, sample_weight = self._prepared("evaluate", x, y, sample_weight)
         return super().test_on_batch(x, y, sample_weight, return_dict)
+
+    def predict_on_batch(self, x):
+        """Return the logits of one batch; as `predict`."""
+        return super().predict_on_batch(self._prepared("predict", x)[0])
+
+    def _prepared(self, stage, x, y=None, sample_weight=None):
+        """Prepare one batch."""
+        function = self.preparation(stage)
+        if function is None:
+            return x, y, sample_weight
+        return function(x, y, sample_weight)
+
+    def _prepared_to_fit(self, x, y, batch_size, kwargs):
+        """Prepare each batch of what `fit` received, `kwargs` included.
+
+        Returns:
+            Tuple of inputs, labels and batch size for Keras.
+        """
+        function = self.preparation("fit")
+        if function is None:
+            return x, y, batch_size
+        weights = validation = None
+        if y is not None:
+            weights = kwargs.pop("sample_weight", None)
+            share = kwargs.pop("validation_split", None)
+            if share and kwargs.get("validation_data") is None:
+                (x, y, weights), validation = split((x, y, weights), share)
+                kwargs["validation_data"] = validation
+        shuffle = kwargs.get("shuffle", True)
+        if y is not None:
+            # Samples are shuffled here, and whole batches by Keras.
+            kwargs["shuffle"] = shuffle == "batch"
+        x = mapped(x, function, y, weights, batch_size, shuffle is True)
+        validation = kwargs.get("validation_data")
+        if validation is not None:
+            if not isinstance(validation, (tuple, list)):
+                validation = (validation,)
+            size = kwargs.get("validation_batch_size") or batch_size
+            inputs, *labels = keras.utils.unpack_x_y_sample_weight(validation)
+            function = self.preparation("evaluate")
+            kwargs["validation_data"] = mapped(
+                inputs, function, *labels, batch_size=size
+            )
+        return x, None, None
 
     def _checked(
         self,

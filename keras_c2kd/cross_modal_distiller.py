@@ -28,6 +28,7 @@ from keras_c2kd.normalization_across_devices import NormalizationAcrossDevices
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.optimizer_of_sides import optimizer_of_sides
+from keras_c2kd.preprocessing import Preprocessing
 from keras_c2kd.step_seeds import StepSeeds
 from keras_c2kd.targets import LabelRules
 from keras_c2kd.targets import check_unlabeled
@@ -100,6 +101,12 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         check_data: Whether every batch is checked on the host for missing
             modalities, NaN and infinity, and labels out of range, before it
             is trained on. Defaults to `True`.
+        preprocess: Whether batches are raw for networks with a
+            `preprocessor`, KerasHub's tasks: as their own `fit`, `evaluate`
+            and `predict` do, the distiller's run it on each batch, on the
+            host, after the checks. A list of modalities for batches of which
+            only these are raw. Defaults to `True`; a network without a
+            preprocessor takes its input as it is.
         name: Name of the model.
         **kwargs: As for every Keras model. `dtype` decides on loss scaling
             and defaults to the student's policy; to the teacher's if that one
@@ -156,6 +163,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         unlabeled_class=None,
         unlabeled_confidence=0.0,
         check_data=True,
+        preprocess=True,
         name="cross_modal_distiller",
         **kwargs,
     ):
@@ -178,6 +186,12 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         self.unlabeled_class = unlabeled_class
         self.unlabeled_confidence = unlabeled_confidence
         self.check_data = check_data
+        self.preprocess = preprocess
+        self._preprocessing = Preprocessing(
+            (self.student_modality, student),
+            (self.teacher_modality, teacher),
+            preprocess,
+        )
         taps = {
             "student": taps_of_method(
                 student, student_features, method.student_features, "student"
@@ -672,12 +686,17 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             needed |= dict.fromkeys(modality_keys(self.teacher_modality))
         shape = self._logits_shape
         rules = self._label_rules
+        raw = self._preprocessing.modalities
+        sizes = () if shape is None else shape[1:-1]
+        if self.student_modality in raw:
+            sizes = (None,) * len(sizes)  # Labels may be resized with inputs.
         return BatchRules(
             required=needed,
             num_classes=None if shape is None else shape[-1],
             logits_rank=None if shape is None else len(shape),
-            logits_size=() if shape is None else shape[1:-1],
+            logits_size=sizes,
             bare=len(needed) == 1,
+            raw=raw,
             least_batch_size=self.method.least_batch_size if training else 1,
             sparse=rules.sparse,
             # What joins logits by a softmax knows one class a sample.
@@ -685,6 +704,10 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             ignore_class=rules.ignore_class,
             unlabeled_class=rules.unlabeled_class,
         )
+
+    def preparation(self, stage):
+        """Return what runs the preprocessors of a stage's batches, or None."""
+        return self._preprocessing.of_batches(stage == "predict")
 
     @property
     def loss_term_names(self):
@@ -765,6 +788,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             "unlabeled_class": self.unlabeled_class,
             "unlabeled_confidence": self.unlabeled_confidence,
             "check_data": self.check_data,
+            "preprocess": self._preprocessing.config,
         }
         for side, taps in vars(self._networks).items():
             config[f"{side}_features"] = taps.paths or None

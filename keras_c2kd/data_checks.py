@@ -6,6 +6,7 @@ from numbers import Integral
 import keras
 import numpy as np
 
+from keras_c2kd.array_batches import as_arrays
 from keras_c2kd.ops import full_precision_dtype
 
 # Kinds of numpy's data types; networks that read texts check them themselves.
@@ -40,6 +41,8 @@ class BatchRules:
             modality.
         least_batch_size: Integer, smaller batches are refused, if they do
             not come last.
+        raw: Keys of modalities that are preprocessed after the checks; they
+            may be lists, of texts for example.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class BatchRules:
         unlabeled_class=None,
         bare=False,
         least_batch_size=1,
+        raw=(),
     ):
         self.required = tuple(required)
         self.num_classes = num_classes
@@ -65,6 +69,7 @@ class BatchRules:
         self.unlabeled_class = unlabeled_class
         self.bare = bare
         self.least_batch_size = least_batch_size
+        self.raw = tuple(raw)
 
     def check(self, x, y=None, sample_weight=None, where="the data"):
         """Raise a ValueError that states rule, value received and fix.
@@ -140,6 +145,8 @@ class BatchRules:
         sizes = {}
         for key, value in x.items():
             what = f"modality {key!r}"
+            if key in self.raw:
+                value = as_arrays(value)
             for path, leaf in keras.tree.flatten_with_path(value):
                 leaf = _array(leaf, what, where, texts=True)
                 _check_finite(leaf, what, where)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_c2kd import devices
+from keras_c2kd.array_batches import ArrayBatches
 
 
 def own_share(x, y=None, sample_weight=None, batch_size=32, shuffle=True):
@@ -32,7 +33,7 @@ def own_share(x, y=None, sample_weight=None, batch_size=32, shuffle=True):
     if count == 1:
         return x
     if y is not None:
-        x = _ArrayBatches(x, y, sample_weight, batch_size, shuffle)
+        x = ArrayBatches(x, y, sample_weight, batch_size, shuffle)
     if isinstance(x, keras.utils.PyDataset):
         devices.check_equal(
             _digest(x[0]) if len(x) else "empty",
@@ -49,33 +50,6 @@ def own_share(x, y=None, sample_weight=None, batch_size=32, shuffle=True):
         "DistributedSampler (whose batches are those of one process). "
         f"Received: {type(x).__name__}"
     )
-
-
-class _ArrayBatches(keras.utils.PyDataset):
-    """Batches of arrays, shuffled in the same way in every process."""
-
-    def __init__(self, x, y, sample_weight, batch_size, shuffle):
-        super().__init__()
-        given = (x, y) if sample_weight is None else (x, y, sample_weight)
-        self._arrays = keras.tree.map_structure(np.asarray, given)
-        self._size = len(keras.tree.flatten(self._arrays)[0])
-        self._batch_size = batch_size
-        self._shuffle = shuffle
-        # What `keras.utils.set_random_seed` set, equal in all processes.
-        self._random = np.random.default_rng(np.random.randint(2**31))
-        self._order = np.arange(self._size)
-        self.on_epoch_end()
-
-    def __len__(self):
-        return -(-self._size // self._batch_size)
-
-    def __getitem__(self, index):
-        rows = self._order[index * self._batch_size :][: self._batch_size]
-        return keras.tree.map_structure(lambda a: a[rows], self._arrays)
-
-    def on_epoch_end(self):
-        if self._shuffle:
-            self._order = self._random.permutation(self._size)
 
 
 class _OwnRows(keras.utils.PyDataset):
@@ -134,5 +108,7 @@ def _digest(batch):
     for leaf in keras.tree.flatten(batch):
         if leaf is not None:
             array = keras.ops.convert_to_numpy(leaf)
+            if array.dtype.kind == "O":  # Texts, not where they are kept.
+                array = array.astype("U")
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
