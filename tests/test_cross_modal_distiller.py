@@ -447,7 +447,8 @@ def test_compiled_again_with_other_metrics_logs_those_alone():
     assert names.count("teacher") == 1
     distiller.compile("sgd", loss, jit_compile=False)
     logs = distiller.fit(batch, labels, verbose=0).history
-    assert logs.keys() == {"loss", *distiller.loss_term_names}
+    terms = distiller.method.loss_names
+    assert logs.keys() == {"loss", *terms, *distiller.method.diagnostic_names}
 
 
 class ThresholdOfMean(keras.metrics.Mean):
