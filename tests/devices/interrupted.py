@@ -20,8 +20,10 @@ from keras_c2kd.data import FollowEpochs
 from keras_c2kd.data import PairedArrays
 from keras_c2kd.experiments import ResumableTraining
 from keras_c2kd.methods import C2KD
+from tests.toys import VISUAL
 from tests.toys import toy_data
 from tests.toys import toy_distiller
+from tests.toys import toy_network
 
 
 class DieOnce(keras.callbacks.Callback):
@@ -45,7 +47,13 @@ class DieOnce(keras.callbacks.Callback):
 def train(folder, dies):
     """Train four epochs from the last state; return history and weights."""
     keras.utils.set_random_seed(0)
-    distiller = toy_distiller(C2KD())
+    student = toy_network(VISUAL, seed=2)
+    # Without a seed of its own.
+    x = keras.layers.Dropout(0.3)(student.get_layer("pool").output)
+    student = keras.Model(student.input, keras.layers.Dense(4)(x))
+    distiller = toy_distiller(C2KD(), student=student)
+    # The generators of no two processes are alike.
+    keras.utils.set_random_seed(os.getpid())
     inputs, labels = toy_data(43)
     data = PairedArrays(inputs, labels, batch_size=16, training=True, seed=1)
     state = ResumableTraining(distiller, folder / "state", least_seconds=0.0)
