@@ -111,13 +111,19 @@ def first_batch(iterator):
     return _engine().first_batch(iterator)
 
 
-def predict_on_batch(network, inputs):
+def predict_on_batch(network, inputs, prepared=False):
     """Return `network.predict_on_batch(inputs)`, each row once.
 
     With a strategy, Keras returns the rows once for each device.
+
+    Args:
+        network: `keras.Model`.
+        inputs: Array, or dict of arrays.
+        prepared: Whether a KerasHub task is not to preprocess them again.
     """
     rows = len(keras.tree.flatten(inputs)[0])
-    return network.predict_on_batch(inputs)[:rows]
+    kind = keras.Model if prepared else type(network)
+    return kind.predict_on_batch(network, inputs)[:rows]
 
 
 def as_logs(step):

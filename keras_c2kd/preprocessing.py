@@ -173,12 +173,21 @@ def _readable(array):
     """Return an array as a task's own `predict` gives it to preprocessors."""
     if array.dtype.kind in "OSU":
         return _decoded(array.tolist())
-    # KerasHub's pipeline is one of TensorFlow, where integers are resized to
-    # floats, or with grain one of numpy, where they are resized to integers.
-    kinds = "f" if importlib.util.find_spec("grain") else "iuf"
-    if array.dtype.kind in kinds:
+    if array.dtype.kind == "f" or (
+        array.dtype.kind in "iu" and _resizes_to_floats()
+    ):
         return array.astype(keras.config.floatx(), copy=False)
     return array
+
+
+@functools.cache
+def _resizes_to_floats():
+    """Whether KerasHub's own pipeline resizes integers to floats.
+
+    That of TensorFlow does; it takes grain where that is installed, and
+    resizes integers to integers there.
+    """
+    return importlib.util.find_spec("grain") is None
 
 
 def _decoded(texts):

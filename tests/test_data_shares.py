@@ -131,6 +131,17 @@ def test_unequal_batches_are_refused(as_process):
         own_share(Batches(10, 8))
 
 
+def test_texts_are_compared_as_such(as_process):
+    seen = []
+    texts = ["red " * 9, "green " * 9]
+    for copied in (texts, ["".join(list(text)) for text in texts]):
+        as_process(0, 2)
+        devices.check_equal = lambda value, rule: seen.append(value)
+        share = own_share({"text": copied}, np.arange(2), shuffle=False)
+        assert share[0][0]["text"].tolist() == texts[:1]
+    assert seen[0] == seen[1]
+
+
 def test_what_cannot_be_divided_is_refused(as_process):
     as_process(0, 2)
     with pytest.raises(ValueError, match="DistributedSampler.*generator"):

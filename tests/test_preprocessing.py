@@ -10,6 +10,8 @@ import tensorflow as tf
 import torch
 
 from keras_c2kd import CrossModalDistiller
+from keras_c2kd.analysis import RankDistortion
+from keras_c2kd.deployment import relative_difference
 from keras_c2kd.methods import KnowledgeDistillation
 from keras_c2kd.methods import Supervised
 from tests.toys import assert_same_history
@@ -361,6 +363,26 @@ def test_raw_data_are_checked_before_they_are_prepared():
     assert "loss" in distiller.evaluate(
         {"image": inputs["image"]}, labels, verbose=0, return_dict=True
     )
+
+
+def test_networks_are_looked_at_as_they_were_trained():
+    """What looks at the networks preprocesses once, or not at all."""
+    shares = []
+    raw, prepared = raw_data()[:2], prepared_data()[:2]
+    for data, preprocess in ((raw, True), (prepared, False)):
+        distiller = pair(preprocess=preprocess)
+        callback = RankDistortion([data], threshold=0.5)
+        callback.set_model(distiller)
+        logs = {}
+        callback.on_epoch_end(0, logs)
+        shares.append(logs)
+    assert shares[0] == shares[1]
+    task, images = distiller.student, prepared[0]["image"]
+
+    def run(images):
+        return keras.ops.convert_to_numpy(task(images))
+
+    assert relative_difference(task, run, images) < 1e-5
 
 
 class Segmenter(keras.Model):

@@ -38,11 +38,14 @@ class RankDistortion(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Add `rank_distorted_share` to the epoch's logs."""
         distorted = []
+        prepare = self.model.preparation("evaluate")
         for index in range(len(self.dataset)):
             inputs = self.dataset[index][0]
+            if prepare is not None:
+                inputs, _, _ = prepare(inputs, None, None)
             teacher, student = (
                 devices.predict_on_batch(
-                    network, modality_input(inputs, modality)
+                    network, modality_input(inputs, modality), prepared=True
                 )
                 for network, modality in (
                     (self.model.teacher, self.model.teacher_modality),
