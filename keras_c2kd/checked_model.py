@@ -7,6 +7,12 @@ from keras_c2kd.array_batches import split
 from keras_c2kd.data_shares import own_share
 from keras_c2kd.mapped_batches import mapped
 from keras_c2kd.non_finite_loss import StopOnNonFiniteLoss
+from keras_c2kd.optimizer_of_sides import check_learning_rates
+from keras_c2kd.passes import NoEmptyPass
+from keras_c2kd.passes import check_counts
+from keras_c2kd.passes import first_batch
+from keras_c2kd.passes import in_front
+from keras_c2kd.passes import never_empty
 from keras_c2kd.train_steps import KeepVariables
 
 
@@ -15,16 +21,23 @@ class CheckedModel(keras.Model):
 
     Every batch is held against the rules of the model, on the host, before it
     is trained on; with several processes each trains on its share of it; a
-    loss that is no longer finite stops training; and a `fit` that fails before
-    its first step leaves the model as it was.
+    loss or a weight that is no longer finite stops training; an epoch without
+    a batch does; and a `fit` that fails before its first step leaves the model
+    as it was.
 
     Attributes:
         check_data: Whether data are checked.
+        stop_on_non_finite: Whether losses and weights are.
         loss_term_names: Names of the loss terms in the logs.
+        parts: Dict from names to the layers whose weights are checked.
+        batch_of_pass: Index of the batch that was begun last.
     """
 
     check_data = True
+    stop_on_non_finite = True
     loss_term_names = ()
+    parts = {}
+    batch_of_pass = None
 
     def batch_rules(self, training):
         """Return the `BatchRules` of training or of evaluation."""
@@ -59,10 +72,20 @@ class CheckedModel(keras.Model):
         Raises:
             ValueError: If the data break a rule, before they are trained on:
                 a missing modality, unequal sizes, labels of a wrong shape or
-                range, NaN or infinity, an empty data set.
-            FloatingPointError: If a loss term is no longer finite.
+                range, NaN or infinity, an empty data set; or if batches,
+                steps or learning rates are none that can be trained with, or
+                an epoch has no batch.
+            FloatingPointError: If a loss term is no longer finite, or at the
+                end of an epoch a weight; see `stop_on_non_finite`.
         """
         self._assert_compile_called("fit")
+        check_counts(
+            batch_size=batch_size,
+            steps_per_epoch=kwargs.get("steps_per_epoch"),
+            validation_batch_size=kwargs.get("validation_batch_size"),
+            validation_steps=kwargs.get("validation_steps"),
+        )
+        check_learning_rates(self.optimizer)
         weights = kwargs.get("sample_weight")
         size, class_weight = batch_size or 32, kwargs.get("class_weight")
         if y is not None:
@@ -82,34 +105,44 @@ class CheckedModel(keras.Model):
                 validation, training=False
             )
         x, y, batch_size = self._prepared_to_fit(x, y, batch_size, kwargs)
-        own = [StopOnNonFiniteLoss(self.loss_term_names), KeepVariables()]
-        if callbacks is None:
-            callbacks = every = own
-        elif isinstance(callbacks, keras.callbacks.CallbackList):
-            for callback in own:
-                callbacks.append(callback)
-            every = callbacks.callbacks
-        else:
-            callbacks = every = [*own, *keras.tree.flatten(callbacks)]
-        try:
-            return super().fit(
-                x=x,
-                y=y,
-                batch_size=batch_size,
-                epochs=epochs,
-                verbose=verbose,
-                callbacks=callbacks,
-                **kwargs,
-            )
-        except BaseException as failure:
-            # Keras tells callbacks when training ends, not when it fails.
-            for callback in every:
-                try:
-                    getattr(callback, "on_train_failure", _nothing)()
-                except Exception as error:
-                    name = type(callback).__name__
-                    failure.add_note(f"{name}.on_train_failure: {error!r}")
-            raise
+        keep = KeepVariables()
+        own = [keep, NoEmptyPass()]
+        if self.stop_on_non_finite:
+            own.append(self._stop_on_non_finite(callbacks))
+        with in_front(own, callbacks, self) as callbacks:
+            try:
+                return super().fit(
+                    x=x,
+                    y=y,
+                    batch_size=batch_size,
+                    epochs=epochs,
+                    verbose=verbose,
+                    callbacks=callbacks,
+                    **kwargs,
+                )
+            except BaseException as failure:
+                keep.put_back()
+                # Keras tells callbacks when training ends, not when it fails.
+                for callback in getattr(callbacks, "callbacks", callbacks):
+                    try:
+                        getattr(callback, "on_train_failure", _nothing)()
+                    except Exception as error:
+                        name = type(callback).__name__
+                        failure.add_note(f"{name}.on_train_failure: {error!r}")
+                raise
+
+    def _stop_on_non_finite(self, callbacks):
+        """Return the callback that stops training, for a user's callbacks."""
+        given = getattr(callbacks, "callbacks", keras.tree.flatten(callbacks))
+        return StopOnNonFiniteLoss(
+            self.loss_term_names,
+            self.parts,
+            # What saves within an epoch has a number of batches there.
+            each_step=any(
+                isinstance(getattr(callback, "save_freq", None), int)
+                for callback in given
+            ),
+        )
 
     def evaluate(
         self,
@@ -125,17 +158,34 @@ class CheckedModel(keras.Model):
         Raises:
             ValueError: As `fit`, but the teacher's modality may be missing.
         """
-        # Within `fit` the data were checked before the first epoch.
-        if not kwargs.get("_use_cached_eval_dataset"):
-            self._assert_compile_called("evaluate")
-            x = self._checked(x, y, sample_weight)
-            function = self.preparation("evaluate")
-            if function is not None:
-                x = mapped(x, function, y, sample_weight, batch_size)
-                y = sample_weight = batch_size = None
-        return super().evaluate(
-            x, y, batch_size, *args, sample_weight=sample_weight, **kwargs
-        )
+        # Within `fit` all of that was done before the first epoch.
+        if kwargs.get("_use_cached_eval_dataset"):
+            return super().evaluate(
+                x, y, batch_size, *args, sample_weight=sample_weight, **kwargs
+            )
+        self._assert_compile_called("evaluate")
+        check_counts(batch_size=batch_size, steps=kwargs.get("steps"))
+        x = self._checked(x, y, sample_weight)
+        function = self.preparation("evaluate")
+        if function is not None:
+            x = mapped(x, function, y, sample_weight, batch_size)
+            y = sample_weight = batch_size = None
+        keep = KeepVariables()
+        own = [keep, NoEmptyPass()]
+        with in_front(own, kwargs.pop("callbacks", None), self) as callbacks:
+            try:
+                return super().evaluate(
+                    x,
+                    y,
+                    batch_size,
+                    *args,
+                    sample_weight=sample_weight,
+                    callbacks=callbacks,
+                    **kwargs,
+                )
+            except BaseException:
+                keep.put_back()
+                raise
 
     def predict(self, x, batch_size=None, *args, **kwargs):
         """Return the student's logits; as `keras.Model.predict`."""
@@ -224,6 +274,17 @@ class CheckedModel(keras.Model):
                 inputs, function, *labels, batch_size=size
             )
         return x, None, None
+
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        """Build as Keras does, if there is a batch to build by."""
+        if iterator is not None and data_batch is None:
+            iterator = first_batch(iterator)
+        super()._symbolic_build(iterator, data_batch)
+
+    def _make_function(self, step_function, **kwargs):
+        """Make what Keras calls for each step; `predict` says more."""
+        function = super()._make_function(step_function, **kwargs)
+        return function if kwargs else never_empty(function, self)
 
     def _checked(
         self,

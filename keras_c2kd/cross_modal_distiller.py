@@ -27,6 +27,7 @@ from keras_c2kd.network_metrics import check_names
 from keras_c2kd.normalization_across_devices import NormalizationAcrossDevices
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
+from keras_c2kd.optimizer_of_sides import check_learning_rates
 from keras_c2kd.optimizer_of_sides import optimizer_of_sides
 from keras_c2kd.preprocessing import Preprocessing
 from keras_c2kd.step_seeds import StepSeeds
@@ -107,6 +108,9 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             host, after the checks. A list of modalities for batches of which
             only these are raw. Defaults to `True`; a network without a
             preprocessor takes its input as it is.
+        stop_on_non_finite: Whether `fit` stops with an error as soon as a
+            loss term is NaN or infinite, or a weight after an epoch. Defaults
+            to `True`.
         name: Name of the model.
         **kwargs: As for every Keras model. `dtype` decides on loss scaling
             and defaults to the student's policy; to the teacher's if that one
@@ -164,6 +168,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         unlabeled_confidence=0.0,
         check_data=True,
         preprocess=True,
+        stop_on_non_finite=True,
         name="cross_modal_distiller",
         **kwargs,
     ):
@@ -192,6 +197,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             (self.teacher_modality, teacher),
             preprocess,
         )
+        self.stop_on_non_finite = stop_on_non_finite
         taps = {
             "student": taps_of_method(
                 student, student_features, method.student_features, "student"
@@ -569,8 +575,8 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
                 term or diagnostic of the method, ...), if one network ends
                 in a softmax while the loss (or the method) takes logits, or
                 the reverse, if one of two optimizers scales the loss on its
-                own, or if nothing on the teacher's side is trained by its
-                optimizer.
+                own, if nothing on the teacher's side is trained by its
+                optimizer, or if a learning rate is negative, NaN or infinite.
         """
         loss = single_loss(loss)
         rules = LabelRules.of(
@@ -581,6 +587,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         if teacher_optimizer is not None:
             teacher_optimizer = keras.optimizers.get(teacher_optimizer)
         arguments["teacher_optimizer"] = teacher_optimizer
+        check_learning_rates(arguments["optimizer"], teacher_optimizer)
         for side in _SIDES:
             model = getattr(self, side)
             check_activation(
@@ -597,6 +604,8 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
                 self.teacher,
                 self.method,
                 self.trainable_variables,
+                scales_loss=self.dtype_policy.name == "mixed_float16"
+                and kwargs.get("auto_scale_loss", True),
             ),
             loss=loss,
             **kwargs,
@@ -654,9 +663,10 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             super()._maybe_symbolic_build(iterator, data_batch)
             return
         if iterator is not None:
-            data_batch = devices.first_batch(iterator)
-        with self.distribute_strategy.scope():
-            self._symbolic_build(data_batch=data_batch)
+            data_batch = devices.batch_spec(iterator)
+        if data_batch is not None:
+            with self.distribute_strategy.scope():
+                self._symbolic_build(data_batch=data_batch)
 
     def _make_function(self, step_function, **kwargs):
         """Make what Keras calls for each step, of the step it has compiled."""
@@ -713,6 +723,13 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
     def loss_term_names(self):
         """Names of the method's loss terms."""
         return self.method.loss_names
+
+    @property
+    def parts(self):
+        """Student, teacher and heads, by name."""
+        parts = {"student": self.student, "teacher": self.teacher}
+        parts["heads"] = self.method
+        return {name: part for name, part in parts.items() if part is not None}
 
     # Saving and showing.
 
@@ -789,6 +806,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             "unlabeled_confidence": self.unlabeled_confidence,
             "check_data": self.check_data,
             "preprocess": self._preprocessing.config,
+            "stop_on_non_finite": self.stop_on_non_finite,
         }
         for side, taps in vars(self._networks).items():
             config[f"{side}_features"] = taps.paths or None

@@ -106,9 +106,12 @@ def processes():
     return _engine().processes()
 
 
-def first_batch(iterator):
-    """Return the first batch of a Keras iterator, of one device."""
-    return _engine().first_batch(iterator)
+def batch_spec(iterator):
+    """Return what one device's batches of a Keras iterator look like.
+
+    TensorFlow's alone know that before they are read.
+    """
+    return _engine().batch_spec(iterator)
 
 
 def predict_on_batch(network, inputs, prepared=False):

@@ -1,9 +1,13 @@
 """One optimizer for the student's side and one for the teacher's."""
 
+import math
+
 import keras
 
 
-def optimizer_of_sides(optimizer, teacher_optimizer, teacher, method, trained):
+def optimizer_of_sides(
+    optimizer, teacher_optimizer, teacher, method, trained, scales_loss=False
+):
     """Return the one optimizer of a step, or one for each side of it.
 
     Args:
@@ -14,6 +18,7 @@ def optimizer_of_sides(optimizer, teacher_optimizer, teacher, method, trained):
         teacher: The teacher, or None.
         method: The `DistillationMethod` with its heads built.
         trained: The variables that are trained.
+        scales_loss: Whether two optimizers are to share a loss scale.
 
     Raises:
         ValueError: If there is no teacher for its optimizer, if nothing on
@@ -50,9 +55,60 @@ def optimizer_of_sides(optimizer, teacher_optimizer, teacher, method, trained):
             f"{method.teacher_update!r} trains neither the teacher nor a head "
             f"of it. Received: teacher_optimizer={teacher_optimizer.name!r}"
         )
-    return keras.optimizers.MultiOptimizer(
+    both = keras.optimizers.MultiOptimizer(
         _OptimizerOfSide(optimizer, teacher_optimizer, side)
     )
+    if scales_loss:
+        return _SharedLossScale(both, name="loss_scale_optimizer")
+    return both
+
+
+def learning_rates(optimizer):
+    """Return the learning rate of an optimizer, or of each of several.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer`. The rate of a schedule is that
+            of its next step. A function is not asked: it may count its calls.
+
+    Returns:
+        List of floats.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    schedule = keras.optimizers.schedules.LearningRateSchedule
+    return [
+        float(keras.ops.convert_to_numpy(one.learning_rate))
+        for one in getattr(optimizer, "optimizers", [optimizer])
+        if isinstance(one._learning_rate, schedule)
+        or not callable(one._learning_rate)
+    ]
+
+
+def check_learning_rates(*optimizers):
+    """Raise a ValueError if an optimizer cannot train at its rate.
+
+    Args:
+        *optimizers: `keras.optimizers.Optimizer`, or None.
+    """
+    for optimizer in optimizers:
+        rates = [] if optimizer is None else learning_rates(optimizer)
+        if not all(math.isfinite(rate) and rate >= 0 for rate in rates):
+            raise ValueError(
+                "A learning rate is a finite number that is not negative. "
+                f"Received: {optimizer.name!r} with learning_rate="
+                f"{rates[0] if len(rates) == 1 else rates}"
+            )
+
+
+class _SharedLossScale(keras.optimizers.LossScaleOptimizer):
+    """A loss scale that shows callbacks the two optimizers inside of it.
+
+    What sets a learning rate asks for `optimizers`, and else for one rate.
+    """
+
+    @property
+    def optimizers(self):
+        """The optimizers of the two sides."""
+        return self.inner_optimizer.optimizers
 
 
 class _OptimizerOfSide(keras.optimizers.OptimizerMap):

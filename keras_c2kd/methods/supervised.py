@@ -40,6 +40,11 @@ class Supervised(DistillationMethod):
         logits = outputs["student"]["logits"]
         return {"student_supervised": targets.supervised_loss(logits)}, {}
 
+    @property
+    def modifies_gradients(self):
+        """Whether there is a modulation."""
+        return self.modulation is not None
+
     def modify_gradients(self, gradients, variables, outputs, labels):
         """Modulate the gradients of the encoders, if asked to."""
         if self.modulation is None:

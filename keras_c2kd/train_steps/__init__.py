@@ -94,13 +94,41 @@ def keep_compiled_programs(folder=None):
         _module().keep_compiled_programs(folder)
 
 
+def are_finite(variables):
+    """Return whether all values of a variable are finite, for each of them.
+
+    They are reduced on the device; the host reads one flag each, all at once.
+
+    Args:
+        variables: List of floating-point variables.
+
+    Returns:
+        Boolean numpy array.
+    """
+    values = [keras.ops.convert_to_tensor(v) for v in variables]
+    if keras.backend.backend() == "jax":
+        flags = _module().finite_flags(values)
+    else:
+        flags = finite_flags(values)
+    return keras.ops.convert_to_numpy(flags)
+
+
+def finite_flags(values):
+    """Return a tensor with one flag for each tensor of a list."""
+    ops = keras.ops
+    return ops.stack([ops.all(ops.isfinite(value)) for value in values])
+
+
 class KeepVariables(keras.callbacks.Callback):
-    """Keep the variables alive if training fails before its first step.
+    """Keep the variables alive if a pass fails before its first step.
 
     On JAX, Keras takes the values out of the variables for the length of an
-    epoch and has none to put back before a first step was done. A batch that
-    is refused then would leave a distiller without weights.
+    epoch or of an evaluation, and has none to put back before a first step was
+    done. A batch that is refused then would leave a distiller without weights.
     """
+
+    # It reads nothing and waits for nothing.
+    async_safe = True
 
     def __init__(self):
         super().__init__()
@@ -112,12 +140,23 @@ class KeepVariables(keras.callbacks.Callback):
             variables = [*self.model.variables, *self.model.optimizer.variables]
             self._values = [(v, v.value) for v in variables]
 
-    def on_train_batch_end(self, batch, logs=None):
-        """From now on, Keras remembers the values of the last step."""
-        self._values = []
+    def on_test_begin(self, logs=None):
+        """Remember the values."""
+        self.on_train_begin()
 
-    def on_train_failure(self):
-        """Put the values back where there is none."""
+    def on_train_batch_begin(self, batch, logs=None):
+        """After a first step, Keras has the values of the last one."""
+        if batch:
+            self._values = []
+
+    def on_test_batch_begin(self, batch, logs=None):
+        """As in training."""
+        self.on_train_batch_begin(batch)
+
+    def put_back(self):
+        """Give the variables values where they have none."""
+        if keras.backend.backend() == "jax" and self._model is not None:
+            self._model.jax_state_sync()
         for variable, value in self._values:
             if variable._value is None:
                 variable._value = value

@@ -6,6 +6,7 @@ import warnings
 import jax
 import keras
 
+from keras_c2kd import train_steps
 from keras_c2kd.train_steps.jax_layers import fast_layers
 
 
@@ -28,6 +29,12 @@ def keep_compiled_programs(folder=None):
     if folder is not None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+@jax.jit
+def finite_flags(values):
+    """Return a tensor with one flag for each tensor of a list."""
+    return train_steps.finite_flags(values)
 
 
 def trace(folder):

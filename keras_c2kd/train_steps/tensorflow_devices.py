@@ -129,16 +129,28 @@ def sees_whole_batch():
     return False
 
 
-def first_batch(iterator):
-    """Return the rows of the first batch that the first device here has."""
-    for _, _, batches in iterator:
-        return tf.nest.map_structure(
-            lambda value: (
-                tf.distribute.get_strategy().experimental_local_results(value)
-            )[0],
-            next(iter(batches)),
-        )
-    return None
+def batch_spec(iterator):
+    """Return the specifications of one device's batch; nothing is read.
+
+    Args:
+        iterator: Keras' iterator of epochs.
+
+    Returns:
+        Structure of `tf.TypeSpec`, None where there is nothing; or None if the
+        rank of an element is not known.
+    """
+
+    def of_one_device(spec):
+        if isinstance(spec, tf.OptionalSpec):
+            return None
+        # With several devices there is one for each.
+        return getattr(spec, "_value_specs", (spec,))[0]
+
+    spec = tf.nest.map_structure(
+        of_one_device, iterator._distributed_dataset.element_spec
+    )
+    leaves = [leaf for leaf in tf.nest.flatten(spec) if leaf is not None]
+    return None if any(leaf.shape.rank is None for leaf in leaves) else spec
 
 
 def as_logs(step):
