@@ -42,7 +42,7 @@ class RankDistortion(keras.callbacks.Callback):
             inputs = self.dataset[index][0]
             teacher, student = (
                 devices.predict_on_batch(
-                    network, modality_input(inputs, modality)
+                    network, modality_input(inputs, modality, network)
                 )
                 for network, modality in (
                     (self.model.teacher, self.model.teacher_modality),
