@@ -211,6 +211,10 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         self._networks = types.SimpleNamespace(**taps)
         shapes = {side: tap.shapes for side, tap in taps.items()}
         check_logits(shapes, method.needs_logits)
+        # Whether the outputs of all networks are known, and fit together.
+        self._pair = types.SimpleNamespace(
+            is_checked=all(s["logits"] is not None for s in shapes.values())
+        )
         self._check_unlabeled_is_no_class()
         method.attach(student, teacher)
         method.build(shapes)
@@ -326,6 +330,8 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             `{"student": {"logits": ..., features}, "teacher": {...},
             "heads": {...}}`.
         """
+        if not self._pair.is_checked:
+            self._learn_logits(inputs)
         if training:
             with self._normalization.applied():
                 return self._forward(inputs)
@@ -363,7 +369,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
                 outputs["teacher"] = keras.tree.map_structure(
                     ops.stop_gradient, outputs["teacher"]
                 )
-        if self._logits_shape is None:
+        if not self._pair.is_checked:
             shapes = {
                 side: {"logits": tuple(tensors["logits"].shape)}
                 for side, tensors in outputs.items()
@@ -757,6 +763,8 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
 
     def _learn_logits(self, inputs):
         """Learn from a batch what the networks give, and check the pair."""
+        if not isinstance(inputs, dict):
+            inputs = {self.student_modality: inputs}
         taps = vars(self._networks)
         for side, network in taps.items():
             modality = getattr(self, f"{side}_modality")
@@ -767,6 +775,9 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         shapes = {side: network.shapes for side, network in taps.items()}
         check_logits(shapes, self.method.needs_logits)
         self._check_unlabeled_is_no_class()
+        self._pair.is_checked = all(
+            shape["logits"] is not None for shape in shapes.values()
+        )
         return self._logits_shape
 
     @property

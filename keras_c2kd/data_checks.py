@@ -49,7 +49,7 @@ class BatchRules:
         interval: Two numbers that the labels lie between where they are
             numbers, one for each output, as a single output has them; None
             where they are classes.
-        learn: Function from a dict of inputs to the shape of the logits, or
+        learn: Function from a batch's inputs to the shape of the logits, or
             None. Called where `num_classes` is not known.
         used: `UsedModalities`, or None if every entry of a batch is used.
         is_checked: Whether batches are checked on their way.
@@ -117,7 +117,7 @@ class BatchRules:
             return
         if self._process != os.getpid():
             return  # A forked process has no accelerator.
-        shape = self.learn(x if isinstance(x, dict) else {self.required[0]: x})
+        shape = self.learn(x)
         if shape is not None:
             self.num_classes, self.logits_rank = shape[-1], len(shape)
             self.logits_size = tuple(shape[1:-1])

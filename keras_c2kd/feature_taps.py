@@ -60,6 +60,7 @@ class FeatureTaps:
         self._owner = owner
         self._model = model
         self._extractor = None
+        self._is_silent = False  # Whether data did not tell either.
         self.paths = {}
         self.shapes = {"logits": _logits_shape(model, owner)}
         if not taps:
@@ -103,11 +104,12 @@ class FeatureTaps:
         Raises:
             ValueError: If the network has not one output.
         """
-        if self.shapes["logits"] is None:
+        if self.shapes["logits"] is None and not self._is_silent:
             output = symbolic_output(self._model, inputs)
             self.shapes["logits"] = _shape_of_output(
                 self._model, output, self._owner
             )
+            self._is_silent = output is None
 
 
 def taps_of_method(model, features, defaults, side):
