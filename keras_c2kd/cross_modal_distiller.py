@@ -591,11 +591,10 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
                 no use for it, if an optimizer has been used for another
                 model, if `loss_weights` are not 1, if a metric has the name of
                 another figure in the log (`loss`, a term or diagnostic of the
-                method, ...), if one network ends
-                in a softmax while the loss (or the method) takes logits, or
-                the reverse, if one of two optimizers scales the loss on its
-                own, or if nothing on the teacher's side is trained by its
-                optimizer.
+                method, ...), if one network ends in a softmax while the loss
+                (or the method) takes logits, or the reverse, if one of two
+                optimizers scales the loss on its own, or if nothing on the
+                teacher's side is trained by its optimizer.
         """
         loss = single_loss(loss)
         rules = LabelRules.of(
@@ -738,7 +737,8 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
                 self._compile_arguments.config["loss"],
                 self.method.needs_logits,
             ),
-            learn=self._learn_logits,
+            # What is preprocessed tells nothing before.
+            learn=None if raw else self._learn_logits,
             used=self.used_modalities(),
             is_checked=self.check_data,
         )

@@ -488,6 +488,13 @@ def _checked_tf_dataset(dataset, rules):
     if not rules.is_checked:
         return dataset
     spec = dataset.element_spec
+    labels = spec[1] if isinstance(spec, tuple) and len(spec) > 1 else None
+    if getattr(labels, "shape", None) == ():
+        raise ValueError(
+            "Data come in batches, with the samples along the first axis. "
+            f"Received: single samples, with labels like {labels}. Batch "
+            "them: dataset.batch(32)."
+        )
     seen = []
     leaves = tf.nest.flatten(spec)
 
