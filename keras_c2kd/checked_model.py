@@ -4,6 +4,7 @@ import keras
 
 from keras_c2kd import devices
 from keras_c2kd.array_batches import split
+from keras_c2kd.data_checks import BatchRules
 from keras_c2kd.data_shares import own_share
 from keras_c2kd.mapped_batches import mapped
 from keras_c2kd.non_finite_loss import StopOnNonFiniteLoss
@@ -57,6 +58,13 @@ class CheckedModel(keras.Model):
             `mapped_batches.mapped`; or None.
         """
 
+    def used_modalities(self):
+        """Return the `UsedModalities` of the model."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement `used_modalities()`: "
+            "which entries of a batch it reads."
+        )
+
     def fit(
         self,
         x=None,
@@ -87,8 +95,12 @@ class CheckedModel(keras.Model):
         )
         check_learning_rates(self.optimizer)
         weights = kwargs.get("sample_weight")
-        size, class_weight = batch_size or 32, kwargs.get("class_weight")
+        rules = self.batch_rules(training=True)
+        class_weight = rules.class_weight(kwargs.get("class_weight"))
+        kwargs["class_weight"] = class_weight
+        size = batch_size or 32
         if y is not None:
+            x = rules.used(x)
             self._checked(x, y, weights, size, class_weight, training=True)
         if devices.processes()[1] > 1:
             shuffle = kwargs.get("shuffle", True)
@@ -99,7 +111,8 @@ class CheckedModel(keras.Model):
             x = self._checked(x, class_weight=class_weight, training=True)
         validation = kwargs.get("validation_data")
         if isinstance(validation, (tuple, list)):
-            self._checked(*validation, training=False)
+            x_of_validation = self._checked(*validation, training=False)
+            kwargs["validation_data"] = (x_of_validation, *validation[1:])
         elif validation is not None:
             kwargs["validation_data"] = self._checked(
                 validation, training=False
@@ -189,7 +202,9 @@ class CheckedModel(keras.Model):
 
     def predict(self, x, batch_size=None, *args, **kwargs):
         """Return the student's logits; as `keras.Model.predict`."""
-        function = self.preparation("predict")
+        used = self.used_modalities()
+        rules = BatchRules((), None, used=used, is_checked=False)
+        x, function = rules.checked(x), self.preparation("predict")
         if function is not None:
             x = mapped(x, function, batch_size=batch_size)
             batch_size = None
@@ -209,9 +224,10 @@ class CheckedModel(keras.Model):
             ValueError: As `fit`. That a loss stays finite is not checked.
         """
         self._assert_compile_called("train_on_batch")
+        rules = self.batch_rules(training=True)
+        x, y, sample_weight = rules.take((x, y, sample_weight))
+        class_weight = rules.class_weight(class_weight)
         if self.check_data:
-            rules = self.batch_rules(training=True)
-            rules.check_batch((x, y, sample_weight))
             rules.check_class_weight(class_weight)
         x, y, sample_weight = self._prepared("fit", x, y, sample_weight)
         return super().train_on_batch(
@@ -225,14 +241,14 @@ class CheckedModel(keras.Model):
             ValueError: As `evaluate`.
         """
         self._assert_compile_called("test_on_batch")
-        if self.check_data:
-            rules = self.batch_rules(training=False)
-            rules.check_batch((x, y, sample_weight))
+        rules = self.batch_rules(training=False)
+        x, y, sample_weight = rules.take((x, y, sample_weight))
         x, y, sample_weight = self._prepared("evaluate", x, y, sample_weight)
         return super().test_on_batch(x, y, sample_weight, return_dict)
 
     def predict_on_batch(self, x):
         """Return the logits of one batch; as `predict`."""
+        x = self.used_modalities()(x)
         return super().predict_on_batch(self._prepared("predict", x)[0])
 
     def _prepared(self, stage, x, y=None, sample_weight=None):
@@ -295,19 +311,24 @@ class CheckedModel(keras.Model):
         class_weight=None,
         training=False,
     ):
-        """Check arrays now, and wrap streams so that each batch is checked."""
-        if not self.check_data:
-            return x
+        """Check arrays now, and wrap streams so that each batch is checked.
+
+        Returns:
+            `x` without the modalities that are not used.
+        """
         rules = self.batch_rules(training)
-        rules.check_class_weight(class_weight)
+        if self.check_data:
+            rules.check_class_weight(class_weight)
         if y is None and devices.processes()[1] > 1:
             rules.least_batch_size = 1  # Of a share of the batch.
-        if y is not None:
+        if y is None:
+            return rules.checked(x)
+        x = rules.used(x)
+        if self.check_data:
             size = rules.check(x, y, sample_weight)
             if training:
                 rules.check_batch_size(min(size, batch_size))
-            return x
-        return rules.checked(x)
+        return x
 
 
 def _nothing():

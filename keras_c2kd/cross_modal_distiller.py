@@ -11,8 +11,11 @@ from keras_c2kd import devices
 from keras_c2kd.check_instance import check_instance
 from keras_c2kd.checked_model import CheckedModel
 from keras_c2kd.data_checks import BatchRules
+from keras_c2kd.deployment import call_once
 from keras_c2kd.feature_taps import taps_of_method
 from keras_c2kd.final_arguments import FinalArguments
+from keras_c2kd.loss_checks import check_loss
+from keras_c2kd.loss_checks import label_interval
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import DistillationMethod
 from keras_c2kd.methods.distillation_method import checked_losses
@@ -27,11 +30,13 @@ from keras_c2kd.network_metrics import check_names
 from keras_c2kd.normalization_across_devices import NormalizationAcrossDevices
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
+from keras_c2kd.optimizer_checks import check_unused
 from keras_c2kd.optimizer_of_sides import check_learning_rates
 from keras_c2kd.optimizer_of_sides import optimizer_of_sides
 from keras_c2kd.preprocessing import Preprocessing
 from keras_c2kd.step_seeds import StepSeeds
 from keras_c2kd.targets import LabelRules
+from keras_c2kd.targets import aligned_labels
 from keras_c2kd.targets import check_unlabeled
 from keras_c2kd.targets import copied
 from keras_c2kd.targets import row_weights
@@ -41,6 +46,7 @@ from keras_c2kd.train_steps import compiled_step
 from keras_c2kd.train_steps import layers_of_evaluation
 from keras_c2kd.train_steps import named_scope
 from keras_c2kd.train_steps import train_step_of_backend
+from keras_c2kd.used_modalities import UsedModalities
 
 _SIDES = ("student", "teacher")
 
@@ -210,8 +216,11 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         # Keras would track the extractors of a dict or list as layers.
         self._networks = types.SimpleNamespace(**taps)
         shapes = {side: tap.shapes for side, tap in taps.items()}
-        check_logits(shapes)
-        self._logits_shape = shapes["student"]["logits"]
+        check_logits(shapes, method.needs_logits)
+        # Whether the outputs of all networks are known, and fit together.
+        self._pair = types.SimpleNamespace(
+            is_checked=all(s["logits"] is not None for s in shapes.values())
+        )
         self._check_unlabeled_is_no_class()
         method.attach(student, teacher)
         method.build(shapes)
@@ -234,6 +243,8 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         self._label_rules = LabelRules()
         self._labeled_loss = None
         self._evaluating = False
+        # Keras would wrap a set. What a warning has named as unused.
+        self._unused = types.SimpleNamespace(told=set())
         # Whether the metrics are of a part of the batches, as in training.
         self._shares_metrics = False
         self.built = True
@@ -325,6 +336,8 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             `{"student": {"logits": ..., features}, "teacher": {...},
             "heads": {...}}`.
         """
+        if not self._pair.is_checked:
+            self._learn_logits(inputs)
         if training:
             with self._normalization.applied():
                 return self._forward(inputs)
@@ -333,7 +346,9 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             return student
         outputs = {"student": {"logits": student}}
         if self.teacher is not None and self._has_teacher_input(inputs):
-            teacher_input = modality_input(inputs, self.teacher_modality)
+            teacher_input = modality_input(
+                inputs, self.teacher_modality, self.teacher
+            )
             logits = self.teacher(teacher_input, training=False)
             outputs["teacher"] = {"logits": logits}
         return outputs
@@ -353,13 +368,19 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
                 )
             with named_scope("teacher"), self._freezing.applied():
                 outputs["teacher"] = self._networks.teacher(
-                    modality_input(inputs, self.teacher_modality),
+                    modality_input(inputs, self.teacher_modality, self.teacher),
                     training=self._freezing.runs_in_training_mode,
                 )
             if self.method.teacher_update == "none":
                 outputs["teacher"] = keras.tree.map_structure(
                     ops.stop_gradient, outputs["teacher"]
                 )
+        if not self._pair.is_checked:
+            shapes = {
+                side: {"logits": tuple(tensors["logits"].shape)}
+                for side, tensors in outputs.items()
+            }
+            check_logits(shapes, self.method.needs_logits)
         with named_scope("heads"):
             outputs["heads"] = self.method(outputs, training=True)
         return outputs
@@ -368,7 +389,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         if not isinstance(inputs, dict):
             return inputs
         if has_modality(inputs, self.student_modality):
-            return modality_input(inputs, self.student_modality)
+            return modality_input(inputs, self.student_modality, self.student)
         own = getattr(self.student, "input", None)
         if isinstance(own, dict) and set(own) <= set(inputs):
             return inputs
@@ -445,6 +466,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         one_device = devices.number() == 1 or devices.processes()[1] > 1
         if one_device and not self._label_rules.has_unlabeled:
             weights = copied(row_weights(sample_weight, logits))
+            y = aligned_labels(y, logits)
             return super().compute_loss(None, y, compared, weights)
         targets = self._targets(y, logits, sample_weight)
         terms = map(self._aggregate_additional_loss, self.losses)
@@ -474,6 +496,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         """Update the metrics and return those that this batch could feed."""
         student = _logits_of(y_pred, "student")
         teacher = _logits_of(y_pred, "teacher")
+        y = aligned_labels(y, student)
         counted, absent = None, set()
         if self._label_rules.has_unlabeled:
             labels = self._label_rules.read(y, student)
@@ -570,13 +593,15 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
                 `teacher_<name>`, those of the teacher.
 
         Raises:
-            ValueError: If there is no loss, if `loss_weights` are not 1, if a
-                metric has the name of another figure in the log (`loss`, a
-                term or diagnostic of the method, ...), if one network ends
-                in a softmax while the loss (or the method) takes logits, or
-                the reverse, if one of two optimizers scales the loss on its
-                own, if nothing on the teacher's side is trained by its
-                optimizer, or if a learning rate is negative, NaN or infinite.
+            ValueError: If there is no loss, if the method or the network has
+                no use for it, if an optimizer has been used for another
+                model, if `loss_weights` are not 1, if a metric has the name of
+                another figure in the log (`loss`, a term or diagnostic of the
+                method, ...), if one network ends in a softmax while the loss
+                (or the method) takes logits, or the reverse, if one of two
+                optimizers scales the loss on its own, if nothing on the
+                teacher's side is trained by its optimizer, or if a learning
+                rate is negative, NaN or infinite.
         """
         loss = single_loss(loss)
         rules = LabelRules.of(
@@ -588,6 +613,12 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             teacher_optimizer = keras.optimizers.get(teacher_optimizer)
         arguments["teacher_optimizer"] = teacher_optimizer
         check_learning_rates(arguments["optimizer"], teacher_optimizer)
+        for one in (arguments["optimizer"], teacher_optimizer):
+            if one is not None:
+                check_unused(
+                    one, self.trainable_variables, teacher_optimizer is None
+                )
+        check_loss(loss, self.method, self._logits_shape)
         for side in _SIDES:
             model = getattr(self, side)
             check_activation(
@@ -713,11 +744,52 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             distributions=rules.distributions or self.method.needs_logits,
             ignore_class=rules.ignore_class,
             unlabeled_class=rules.unlabeled_class,
+            interval=label_interval(
+                self._compile_arguments.config["loss"],
+                self.method.needs_logits,
+            ),
+            # What is preprocessed tells nothing before.
+            learn=None if raw else self._learn_logits,
+            used=self.used_modalities(),
+            is_checked=self.check_data,
         )
 
     def preparation(self, stage):
         """Return what runs the preprocessors of a stage's batches, or None."""
         return self._preprocessing.of_batches(stage == "predict")
+
+    def used_modalities(self):
+        """Return the `UsedModalities` of networks and method."""
+        return UsedModalities(
+            self.student_modality,
+            None if self.teacher is None else self.teacher_modality,
+            self.method.other_inputs,
+            self._unused.told,
+        )
+
+    @property
+    def _logits_shape(self):
+        """Shape of the student's logits, None if nothing has told it yet."""
+        return self._networks.student.shapes["logits"]
+
+    def _learn_logits(self, inputs):
+        """Learn from a batch what the networks give, and check the pair."""
+        if not isinstance(inputs, dict):
+            inputs = {self.student_modality: inputs}
+        taps = vars(self._networks)
+        for side, network in taps.items():
+            modality = getattr(self, f"{side}_modality")
+            if has_modality(inputs, modality):
+                network.learn_logits(
+                    modality_input(inputs, modality, getattr(self, side))
+                )
+        shapes = {side: network.shapes for side, network in taps.items()}
+        check_logits(shapes, self.method.needs_logits)
+        self._check_unlabeled_is_no_class()
+        self._pair.is_checked = all(
+            shape["logits"] is not None for shape in shapes.values()
+        )
+        return self._logits_shape
 
     @property
     def loss_term_names(self):
@@ -732,6 +804,17 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         return {name: part for name, part in parts.items() if part is not None}
 
     # Saving and showing.
+
+    def export(self, filepath, *args, **kwargs):
+        """Export the student, the network to deploy.
+
+        Args:
+            filepath: As in `keras.Model.export`, as all that follows.
+            *args: As in Keras.
+            **kwargs: As in Keras.
+        """
+        call_once(self.student)
+        self.student.export(filepath, *args, **kwargs)
 
     def summary(self, line_length=None, print_fn=None, **kwargs):
         """Print Keras' summary and who is trained by what.

@@ -1,12 +1,15 @@
 """Checks of paired batches: bad data raises before it trains."""
 
 import copy
+import os
 from numbers import Integral
+from numbers import Real
 
 import keras
 import numpy as np
 
 from keras_c2kd.array_batches import as_arrays
+from keras_c2kd.loss_checks import methods_of_any_loss
 from keras_c2kd.ops import full_precision_dtype
 
 # Kinds of numpy's data types; networks that read texts check them themselves.
@@ -43,6 +46,13 @@ class BatchRules:
             not come last.
         raw: Keys of modalities that are preprocessed after the checks; they
             may be lists, of texts for example.
+        interval: Two numbers that the labels lie between where they are
+            numbers, one for each output, as a single output has them; None
+            where they are classes.
+        learn: Function from a batch's inputs to the shape of the logits, or
+            None. Called where `num_classes` is not known.
+        used: `UsedModalities`, or None if every entry of a batch is used.
+        is_checked: Whether batches are checked on their way.
     """
 
     def __init__(
@@ -58,6 +68,10 @@ class BatchRules:
         bare=False,
         least_batch_size=1,
         raw=(),
+        interval=None,
+        learn=None,
+        used=None,
+        is_checked=True,
     ):
         self.required = tuple(required)
         self.num_classes = num_classes
@@ -70,6 +84,15 @@ class BatchRules:
         self.bare = bare
         self.least_batch_size = least_batch_size
         self.raw = tuple(raw)
+        self.interval = interval
+        self.learn = learn
+        self.used = used
+        self.is_checked = is_checked
+        self._process = os.getpid()
+
+    def __getstate__(self):
+        # The networks do not go to the processes that load data.
+        return {**self.__dict__, "learn": None}
 
     def check(self, x, y=None, sample_weight=None, where="the data"):
         """Raise a ValueError that states rule, value received and fix.
@@ -78,6 +101,7 @@ class BatchRules:
             The number of samples.
         """
         size = self._check_inputs(x, where)
+        self._learn_logits(x)
         rows = (size, *self.logits_size)
         if y is not None:
             labels = _array(y, "labels", where)
@@ -86,6 +110,43 @@ class BatchRules:
         if sample_weight is not None:
             self._check_weights(sample_weight, rows, where)
         return size
+
+    def _learn_logits(self, x):
+        """Learn from inputs what logits the networks give, if need be."""
+        if self.num_classes is not None or self.learn is None:
+            return
+        if self._process != os.getpid():
+            return  # A forked process has no accelerator.
+        shape = self.learn(x)
+        if shape is not None:
+            self.num_classes, self.logits_rank = shape[-1], len(shape)
+            self.logits_size = tuple(shape[1:-1])
+
+    def class_weight(self, class_weight):
+        """Return the weights of classes as Keras takes them, as a dict.
+
+        Args:
+            class_weight: Dict from classes to numbers; or a list or an array
+                of one number for each class, in their order; or None.
+
+        Raises:
+            ValueError: If a list or an array has not one for each class.
+        """
+        if class_weight is None or isinstance(class_weight, dict):
+            return class_weight
+        weights = np.asarray(_numpy(class_weight))
+        classes = self.num_classes or len(weights)
+        if self.interval is not None and classes == 1:
+            classes = 2
+        if weights.shape != (classes,) or weights.dtype.kind not in _NUMBERS:
+            raise ValueError(
+                "`class_weight` is a dict from classes to numbers, or a list "
+                f"or an array with one for each of the {classes} classes, in "
+                f"their order. Received: class_weight={class_weight!r}. For "
+                "classes that the labels lack pass a dict: "
+                "dict(zip(numpy.unique(labels), weights))."
+            )
+        return dict(enumerate(weights.tolist()))
 
     def check_class_weight(self, class_weight):
         """Raise a ValueError if classes cannot be weighted like this.
@@ -101,9 +162,18 @@ class BatchRules:
                 f"class_weight={class_weight!r} with dense logits. Pass "
                 "sample_weight= an array of the labels' shape."
             )
-        # How many classes a subclassed network has is not known.
+        number = self.num_classes
+        if self.interval is not None:
+            if self.interval != (0, 1) or number not in (1, None):
+                raise ValueError(
+                    "`class_weight` is for one class a sample. Received: "
+                    f"class_weight={class_weight!r} with a loss that compares "
+                    "numbers. Pass sample_weight=."
+                )
+            number = 2  # One logit tells two classes apart.
+        # How many classes a subclassed network has may not be known.
         integers = [key for key in class_weight if isinstance(key, Integral)]
-        classes = range(self.num_classes or max(integers, default=0) + 1)
+        classes = range(number or max(integers, default=0) + 1)
         if any(
             key not in classes or not 0 <= value < float("inf")
             for key, value in class_weight.items()
@@ -154,7 +224,8 @@ class BatchRules:
         if len(set(sizes.values())) > 1:
             raise ValueError(
                 "Paired modalities must have the same number of samples. "
-                f"Received in {where}: {sizes}"
+                f"Received in {where}: {sizes}. Pair them sample by sample; "
+                "single samples must be put into batches, as dataset.batch(32)."
             )
         size = next(iter(sizes.values()), 0)
         if size == 0:
@@ -190,6 +261,9 @@ class BatchRules:
                 "There must be one label a sample. Received in "
                 f"{where}: {labels.shape[0]} labels for {size} samples."
             )
+        if self.interval is not None or self.num_classes == 1:
+            self._check_numbers(labels, where)
+            return
         if self.logits_rank is None or self.num_classes is None:
             return
         rank, classes = self.logits_rank, self.num_classes
@@ -208,17 +282,7 @@ class BatchRules:
                 "between SparseCategoricalCrossentropy (integers) and "
                 "CategoricalCrossentropy (one-hot)."
             )
-        size = labels.shape[1 : rank - 1]
-        if any(
-            own not in (None, given)
-            for own, given in zip(self.logits_size, size)
-        ):
-            raise ValueError(
-                "Dense labels must have the size of the logits, "
-                f"{self.logits_size}. Received in {where}: labels of size "
-                f"{size}. Let the network resize its logits to the labels' "
-                "size, or take every n-th label, labels[:, ::n, ::n]."
-            )
+        self._check_label_size(labels, where)
         if one_hot:
             _check_finite(labels, "labels", where)
             self._check_distributions(labels, where)
@@ -239,6 +303,45 @@ class BatchRules:
                 "teacher's view, CrossModalDistiller(unlabeled_class=...)."
             )
 
+    def _check_label_size(self, labels, where):
+        size = labels.shape[1 : self.logits_rank - 1]
+        if any(
+            own not in (None, given)
+            for own, given in zip(self.logits_size, size)
+        ):
+            raise ValueError(
+                "Dense labels must have the size of the logits, "
+                f"{self.logits_size}. Received in {where}: labels of size "
+                f"{size}. Let the network resize its logits to the labels' "
+                "size, or take every n-th label, labels[:, ::n, ::n]."
+            )
+
+    def _check_numbers(self, labels, where):
+        """Check labels that are numbers, one for each output."""
+        _check_finite(labels, "labels", where)
+        rank, outputs = self.logits_rank, self.num_classes
+        if rank is not None and outputs is not None:
+            whole = labels.ndim == rank and labels.shape[-1] == outputs
+            if not whole and not (outputs == 1 and labels.ndim == rank - 1):
+                raise ValueError(
+                    "The loss compares numbers: there must be a label for "
+                    f"each output, {outputs} a sample or pixel (outputs of "
+                    f"rank {rank}). Received in {where}: labels of shape "
+                    f"{labels.shape}."
+                )
+            self._check_label_size(labels, where)
+        if self.interval is None:
+            return
+        lowest, highest = self.interval
+        wrong = (labels < lowest) | (labels > highest)
+        if wrong.any():
+            place = tuple(int(i) for i in np.argwhere(wrong)[0])
+            raise ValueError(
+                f"Labels of this loss must be from {lowest} to {highest}. "
+                f"Received in {where}: {labels[place]} at sample {place[0]} "
+                f"({int(wrong.sum())} such labels)."
+            )
+
     def _check_distributions(self, labels, where):
         if not self.distributions:
             return
@@ -257,7 +360,7 @@ class BatchRules:
                 "SparseCategoricalCrossentropy(ignore_class=...); rows of "
                 "zeros, without a label, CrossModalDistiller(unlabeled_class="
                 "-1); several classes a sample can be trained by "
-                "method=Supervised() alone."
+                f"{methods_of_any_loss()}."
             )
 
     def checked(self, data):
@@ -273,15 +376,16 @@ class BatchRules:
             A data source of the same kind.
         """
         if isinstance(data, dict) or hasattr(data, "shape"):
-            self.check_batch(data, "the data")
-        _check_not_empty(data)
+            return self.take(data, "the data")
+        if self.is_checked:
+            _check_not_empty(data)
         kind = type(data).__module__.partition(".")[0]
         if isinstance(data, keras.utils.PyDataset):
             return _CheckedPyDataset(data, self)
         if kind == "tensorflow" and hasattr(data, "element_spec"):
             return _checked_tf_dataset(data, self)
         if hasattr(data, "collate_fn") and hasattr(data, "dataset"):
-            if data.batch_size is not None:
+            if data.batch_size is not None and self.is_checked:
                 self.check_batch_size(data.batch_size)
             data = copy.copy(data)
             data.collate_fn = _CheckedCollate(data.collate_fn, self)
@@ -290,9 +394,29 @@ class BatchRules:
             return _checked_generator(data, self)
         return data
 
+    def take(self, batch, where="a batch"):
+        """Return a batch without what is not used, checked if that is asked.
+
+        Args:
+            batch: `x`, `(x, y)` or `(x, y, sample_weight)`.
+            where: String that names the batch in errors.
+        """
+        if self.used is not None:
+            batch = self.used.of_batch(batch)
+        if self.is_checked:
+            self.check_batch(batch, where)
+        return batch
+
     def check_batch(self, batch, where="a batch"):
         """Check `x`, `(x, y)` or `(x, y, sample_weight)`."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        if isinstance(y, Real) or getattr(y, "shape", None) == ():
+            raise ValueError(
+                "Data come in batches, with the samples along the first axis. "
+                f"Received in {where}: a single sample, with the label "
+                f"{y!r}. Batch them: dataset.batch(32) of a tf.data set, "
+                "batch_size=32 of a DataLoader."
+            )
         size = self.check(x, y, sample_weight, where)
         if y is None:
             raise ValueError(
@@ -324,9 +448,7 @@ class _CheckedPyDataset(keras.utils.PyDataset):
         return len(self._dataset)
 
     def __getitem__(self, index):
-        batch = self._dataset[index]
-        self._rules.check_batch(batch, f"batch {index}")
-        return batch
+        return self._rules.take(self._dataset[index], f"batch {index}")
 
     def on_epoch_begin(self):
         self._dataset.on_epoch_begin()
@@ -344,18 +466,16 @@ class _CheckedCollate:
 
     def __call__(self, samples):
         batch = self._collate(samples)
-        self._rules.check_batch(
+        return self._rules.take(
             tuple(batch) if isinstance(batch, list) else batch
         )
-        return batch
 
 
 def _checked_generator(batches, rules):
     index = -1
     for index, batch in enumerate(batches):
-        rules.check_batch(batch, f"batch {index}")
-        yield batch
-    if index < 0:
+        yield rules.take(batch, f"batch {index}")
+    if index < 0 and rules.is_checked:
         raise ValueError(_EMPTY)
 
 
@@ -363,7 +483,18 @@ def _checked_tf_dataset(dataset, rules):
     """Check each element inside the tf.data pipeline."""
     import tensorflow as tf
 
+    if rules.used is not None:
+        dataset = rules.used.of_tf_dataset(dataset)
+    if not rules.is_checked:
+        return dataset
     spec = dataset.element_spec
+    labels = spec[1] if isinstance(spec, tuple) and len(spec) > 1 else None
+    if getattr(labels, "shape", None) == ():
+        raise ValueError(
+            "Data come in batches, with the samples along the first axis. "
+            f"Received: single samples, with labels like {labels}. Batch "
+            "them: dataset.batch(32)."
+        )
     seen = []
     leaves = tf.nest.flatten(spec)
 

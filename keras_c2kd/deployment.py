@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_c2kd.extras import import_extra
+from keras_c2kd.extras import install_command
 from keras_c2kd.feature_taps import graph_ends
 from keras_c2kd.feature_taps import graph_input
 
@@ -56,20 +57,31 @@ def export_network(network, path):
             "there."
         )
     network = _with_input(network)
-    example = keras.tree.map_structure(
-        lambda spec: keras.ops.zeros(_free_sizes_as(2, spec), spec.dtype),
-        network.input,
-    )
-    network(example, training=False)
+    call_once(network)
     options = _free_sizes(network, name)
     try:
         network.export(str(path), format=name, verbose=False, **options)
     except ImportError as error:
         raise ImportError(
             f"Exporting to {name} with KERAS_BACKEND={backend} needs a package "
-            f"that cannot be imported ({error}). Install it with: pip install "
-            '"keras_c2kd[export]"'
+            f"that cannot be imported ({error}). {install_command('export')}"
         ) from error
+
+
+def call_once(network):
+    """Call a network on zeros: Keras exports none that was never called.
+
+    Args:
+        network: `keras.Model`. One without a graph of layers, which does not
+            tell what it takes, is left as it is.
+    """
+    inputs = graph_input(network)
+    if inputs is not None:
+        example = keras.tree.map_structure(
+            lambda spec: keras.ops.zeros(_free_sizes_as(2, spec), spec.dtype),
+            inputs,
+        )
+        network(example, training=False)
 
 
 def load_exported(path):

@@ -30,6 +30,17 @@ def import_extra(module, extra, purpose):
         name = module.partition(".")[0]
         raise ImportError(
             f"{purpose} needs {_PACKAGES.get(name, name)}, which cannot be "
-            f"imported ({error}). Install it with: pip install "
-            f'"keras_c2kd[{extra}]"'
+            f"imported ({error}). {install_command(extra)}"
         ) from error
+
+
+def install_command(extra):
+    """Return the sentence that says how to install an extra.
+
+    Args:
+        extra: String, the name of the extra.
+    """
+    return (
+        f"It comes with the extra {extra!r}: in the clone of keras_c2kd, "
+        f'pip install -e ".[{extra}]"'
+    )

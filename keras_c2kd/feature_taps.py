@@ -5,6 +5,8 @@ import difflib
 import keras
 from keras.src.models import Functional
 
+from keras_c2kd.symbolic_outputs import symbolic_output
+
 # Layers between a feature map and the classifier that a proxy head repeats.
 _POOLING = (
     keras.layers.Dropout,
@@ -45,7 +47,8 @@ class FeatureTaps:
         paths: Dict from the taps' names to `"backbone/layer"` paths, which
             find the same tensors again in a copy of the model.
         shapes: Dict from `"logits"` and the taps' names to static shapes;
-            None for the logits of a subclassed model.
+            None for the logits of a model that has no graph and does not
+            tell them before it sees data; see `learn_logits`.
 
     Raises:
         ValueError: If the network is not built, has several outputs, is not
@@ -57,6 +60,7 @@ class FeatureTaps:
         self._owner = owner
         self._model = model
         self._extractor = None
+        self._is_silent = False  # Whether data did not tell either.
         self.paths = {}
         self.shapes = {"logits": _logits_shape(model, owner)}
         if not taps:
@@ -85,8 +89,27 @@ class FeatureTaps:
     def __call__(self, inputs, training=False):
         """Return `{"logits": ..., name: feature map, ...}`."""
         if self._extractor is None:
-            return {"logits": self._model(inputs, training=training)}
+            logits = self._model(inputs, training=training)
+            if isinstance(logits, (dict, list, tuple)):
+                _shape_of_output(self._model, logits, self._owner)
+            return {"logits": logits}
         return self._extractor(inputs, training=training)
+
+    def learn_logits(self, inputs):
+        """Learn the shape of the logits from data, if it is not known.
+
+        Args:
+            inputs: Structure of arrays as the network takes it.
+
+        Raises:
+            ValueError: If the network has not one output.
+        """
+        if self.shapes["logits"] is None and not self._is_silent:
+            output = symbolic_output(self._model, inputs)
+            self.shapes["logits"] = _shape_of_output(
+                self._model, output, self._owner
+            )
+            self._is_silent = output is None
 
 
 def taps_of_method(model, features, defaults, side):
@@ -227,17 +250,40 @@ def _logits_shape(model, owner):
             f"the first step. Received: an unbuilt model {model.name!r}. "
             "Begin it with keras.Input, or call it once on a batch."
         )
-    if _has_ends(model):
-        output = graph_ends(model)[1]
-        if not isinstance(output, keras.KerasTensor):
-            raise ValueError(
-                f"The {owner} must have one output, the logits. Received: "
-                f"{model.name!r} with outputs {output}. Wrap it: "
-                "keras.Model(model.input, <the logits>)."
+    has_graph = _has_ends(model)
+    output = graph_ends(model)[1] if has_graph else symbolic_output(model)
+    shape = _shape_of_output(model, output, owner)
+    if shape is None or has_graph:
+        return shape
+    # It was built with the sizes of one batch, and may take others.
+    return (*(None for _ in shape[:-1]), shape[-1])
+
+
+def _shape_of_output(model, output, owner):
+    """Return the shape of a network's output, None if that is not known."""
+    if output is None:
+        return None
+    if not isinstance(output, keras.KerasTensor):
+        outputs = keras.tree.map_structure(
+            lambda tensor: tuple(tensor.shape), output
+        )
+        raise ValueError(
+            f"The {owner} must have one output, the logits. Received: "
+            f"{model.name!r} with outputs of the shapes {outputs}. "
+            + (
+                "Wrap it: keras.Model(model.input, <the logits>)."
+                if _has_ends(model)
+                else "Return the logits alone from its `call`."
             )
-        return tuple(output.shape)
-    # A subclassed model tells its output shape only when it runs.
-    return None
+        )
+    if len(output.shape) < 2:
+        raise ValueError(
+            f"The {owner} must give rows of numbers, (batch, classes) or "
+            "(batch, height, width, classes). Received: "
+            f"{model.name!r} with an output of shape {tuple(output.shape)}. "
+            "Keep the last axis: one number a sample is (batch, 1)."
+        )
+    return tuple(output.shape)
 
 
 def _find(model, tap, argument):

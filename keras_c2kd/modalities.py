@@ -1,5 +1,8 @@
 """Finding a network's input in a batch keyed by modality."""
 
+from keras_c2kd.feature_taps import graph_input
+from keras_c2kd.symbolic_outputs import reads_list
+
 
 def modality_keys(modality):
     """Return the keys of a modality: one, or several for a tuple."""
@@ -13,14 +16,17 @@ def has_modality(inputs, modality):
     )
 
 
-def modality_input(inputs, modality):
-    """Return a network's input: one entry of the batch, or a dict of some.
+def modality_input(inputs, modality, network):
+    """Return a network's input: one entry of the batch, or several.
 
     Args:
         inputs: Dict keyed by modality.
         modality: A key; or a tuple of keys for a network that reads several
-            modalities as a dict.
+            modalities, as a dict by these keys or as a list in their order.
+        network: `keras.Model` that reads them.
     """
-    if isinstance(modality, tuple):
-        return {key: inputs[key] for key in modality}
-    return inputs[modality]
+    if not isinstance(modality, tuple):
+        return inputs[modality]
+    if len(modality) > 1 and reads_list(network, graph_input(network)):
+        return [inputs[key] for key in modality]
+    return {key: inputs[key] for key in modality}

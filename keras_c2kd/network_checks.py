@@ -6,6 +6,8 @@ import keras
 
 from keras_c2kd.feature_taps import graph_ends
 from keras_c2kd.feature_taps import is_graph
+from keras_c2kd.loss_checks import methods_of_any_loss
+from keras_c2kd.symbolic_outputs import symbolic_output
 
 
 def check_pair(student, teacher, teacher_modality, method):
@@ -55,19 +57,23 @@ def check_pair(student, teacher, teacher_modality, method):
     if shared:
         raise ValueError(
             "Teacher and student must not share variables. Received: "
-            f"{len(shared)} shared ones, such as {shared[0]!r}"
+            f"{len(shared)} shared ones, such as {shared[0]!r}. Build each "
+            "network from layers of its own; keras.models.clone_model(network) "
+            "makes a copy, and set_weights gives it the same weights."
         )
 
 
-def check_logits(shapes):
-    """Refuse logits that cannot be compared row by row.
+def check_logits(shapes, needs_logits=True):
+    """Refuse outputs that cannot be compared row by row.
 
     Args:
         shapes: Dict from the side to `{"logits": shape or None, ...}`.
+        needs_logits: Whether the method compares classes, of which there must
+            be two.
 
     Raises:
         ValueError: If the numbers of classes or of rows differ, or if there
-            are fewer than two classes.
+            are fewer than two classes where they are compared.
     """
     counts = {
         side: shape["logits"][-1]
@@ -79,10 +85,11 @@ def check_logits(shapes):
             "Teacher and student must have equally many classes, in the same "
             f"order. Received: {counts}"
         )
-    if min(counts.values(), default=2) < 2:
+    if needs_logits and min(counts.values(), default=2) < 2:
         raise ValueError(
             "There must be at least 2 classes, one logit each. Received: "
-            f"{counts}. Give a binary classifier two logits."
+            f"{counts}. Give a binary classifier two logits; one number a "
+            f"sample or pixel can be trained by {methods_of_any_loss()}."
         )
     sizes = {
         side: shape["logits"][1:-1]
@@ -189,9 +196,12 @@ def _output_of(model, index=0):
     """Return an output of a network that tells its graph, or None."""
     if isinstance(model, keras.KerasTensor):
         return model
-    if not is_graph(model):
-        return None
-    outputs = keras.tree.flatten(graph_ends(model)[1])
+    outputs = None
+    if is_graph(model):
+        outputs = graph_ends(model)[1]
+    elif isinstance(model, keras.Model):
+        outputs = symbolic_output(model, connected=True)
+    outputs = [] if outputs is None else keras.tree.flatten(outputs)
     return outputs[index] if index < len(outputs) else None
 
 

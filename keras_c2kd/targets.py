@@ -190,6 +190,7 @@ class LabelRules:
         Returns:
             `Targets`.
         """
+        y = aligned_labels(y, logits)
         labels = self.read(y, logits)
         weights = row_weights(sample_weight, logits)
         valid = Rows.of(labels.valid)
@@ -391,6 +392,29 @@ def row_weights(weights, logits):
     while len(weights.shape) < rank:
         weights = ops.expand_dims(weights, -1)
     return ops.broadcast_to(weights, ops.shape(logits)[:-1])
+
+
+def aligned_labels(y, outputs):
+    """Return labels with the axes of the outputs they are compared with.
+
+    Args:
+        y: Labels, one for each row of the outputs.
+        outputs: Tensor `(batch, ..., num_outputs)`.
+
+    Raises:
+        ValueError: If dense labels have another size than the outputs.
+    """
+    size, own = outputs.shape[1:-1], y.shape[1 : len(outputs.shape) - 1]
+    if any(None not in pair and pair[0] != pair[1] for pair in zip(size, own)):
+        raise ValueError(
+            "Dense labels must have the size of the logits, "
+            f"{tuple(size)}. Received: labels of size {tuple(own)}. Let the "
+            "network resize its logits to the labels' size, or take every "
+            "n-th label, labels[:, ::n, ::n]."
+        )
+    if outputs.shape[-1] == 1 and len(y.shape) == len(outputs.shape) - 1:
+        return ops.expand_dims(y, -1)
+    return y
 
 
 def _mean_of_samples(weights):

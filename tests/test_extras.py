@@ -22,4 +22,5 @@ def test_the_extra_of_a_missing_package_is_named(monkeypatch, module, package):
         import_extra(module, "demo", "Reading the digits")
     told = str(caught.value)
     assert told.startswith(f"Reading the digits needs {package}, which cannot")
-    assert told.endswith('pip install "keras_c2kd[demo]"')
+    assert "the extra 'demo'" in told and "in the clone" in told
+    assert told.endswith('pip install -e ".[demo]"')

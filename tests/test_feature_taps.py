@@ -97,7 +97,7 @@ def test_a_sequential_model_of_a_dict_has_logits_but_no_taps():
     batch = {name: np.ones((2, 3), "float32") for name in inputs}
     model(batch)
     taps = FeatureTaps(model, {})
-    assert taps.shapes == {"logits": None}
+    assert taps.shapes == {"logits": (None, 4)}
     assert tuple(taps(batch)["logits"].shape) == (2, 4)
     with pytest.raises(ValueError, match="only functional and sequential"):
         FeatureTaps(model, {"default": None})
@@ -153,6 +153,7 @@ def test_subclassed_models_have_logits_but_no_taps():
         FeatureTaps(model, {})
     model(np.zeros((1, 2), "float32"))
     taps = FeatureTaps(model, {})
+    assert taps.shapes == {"logits": (None, 3)}
     assert tuple(taps(np.zeros((1, 2), "float32"))["logits"].shape) == (1, 3)
     with pytest.raises(ValueError, match="only functional and sequential"):
         FeatureTaps(model, {"features": "dense"})

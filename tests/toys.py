@@ -50,12 +50,44 @@ def toy_network(modality, num_classes=NUM_CLASSES, name=None, seed=0, **kwargs):
 FORMS = ("sequential", "sequential_by_call", "list_of_one")
 
 
+@keras.saving.register_keras_serializable("tests")
+class Subclassed(keras.Model):
+    """Layers one after the other, by a `call` of its own.
+
+    Args:
+        parts: List of layers.
+        self_built: Whether it says itself that it is built, so that Keras
+            notes no shape.
+    """
+
+    def __init__(self, parts, self_built=False, **kwargs):
+        super().__init__(**kwargs)
+        self.parts = parts
+        if self_built:
+            self.built = True
+
+    def call(self, inputs, training=False):
+        for layer in self.parts:
+            inputs = (
+                layer(inputs, training=training)
+                if isinstance(layer, keras.layers.BatchNormalization)
+                else layer(inputs)
+            )
+        return inputs
+
+
 def in_form(network, form):
     """The layers of a toy network as another kind of `keras.Model`.
 
     A sequential model has no `input`; one that a call has built has the batch
     size of that; the `input` of one from a list is a list.
     """
+    if form == "functional":
+        return network
+    if form in ("subclassed", "self_built"):
+        model = Subclassed(network.layers[1:], form == "self_built")
+        model(np.zeros((2, *network.inputs[0].shape[1:]), "float32"))
+        return model
     if form == "list_of_one":
         return keras.Model(network.inputs, network.output, name=network.name)
     shape = network.inputs[0].shape[1:]

@@ -257,13 +257,14 @@ class _Pair(keras.Model):
     def call(self, inputs):
         return {
             side: self._sides.taps[side](
-                modality_input(inputs, self._sides.modalities[side]),
+                modality_input(inputs, self._sides.modalities[side], network),
                 training=False,
             )
-            for side in SIDES
+            for side, network in zip(SIDES, self.networks)
         }
 
     def outputs(self, inputs, where):
         """Check a batch, and return the outputs by side in numpy."""
+        inputs = {key: inputs[key] for key in self.keys if key in inputs}
         BatchRules(self.keys, num_classes=None).check(inputs, where=where)
-        return self.predict_on_batch({key: inputs[key] for key in self.keys})
+        return self.predict_on_batch(inputs)

@@ -45,7 +45,9 @@ class RankDistortion(keras.callbacks.Callback):
                 inputs, _, _ = prepare(inputs, None, None)
             teacher, student = (
                 devices.predict_on_batch(
-                    network, modality_input(inputs, modality), prepared=True
+                    network,
+                    modality_input(inputs, modality, network),
+                    prepared=True,
                 )
                 for network, modality in (
                     (self.model.teacher, self.model.teacher_modality),

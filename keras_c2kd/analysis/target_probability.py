@@ -27,7 +27,7 @@ def mean_target_probability(network, modality, dataset):
     total, count = 0.0, 0
     for index in range(len(dataset)):
         inputs, labels = dataset[index]
-        own_input = modality_input(inputs, modality)
+        own_input = modality_input(inputs, modality, network)
         logits = devices.predict_on_batch(network, own_input)
         logarithms = target_log_probabilities(full_precision(logits), labels)
         probabilities = keras.ops.exp(logarithms[..., 0])

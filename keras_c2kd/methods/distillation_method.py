@@ -28,7 +28,8 @@ class Targets:
     Attributes:
         labels: Integer tensor, one class a row (sample or pixel), shape of
             the logits without the last axis. Ignored rows hold 0, unlabelled
-            ones the class that the teacher thinks most probable.
+            ones the class that the teacher thinks most probable. Without
+            meaning where the loss compares numbers.
         weights: Float tensor of the shape of `labels`, or None. Sample
             weights and ignored rows in one: the mean of `loss * weights` over
             all rows is the weighted mean over the rows that count.
@@ -128,10 +129,10 @@ class DistillationMethod(FinalArguments, keras.layers.Layer):
 
     Attributes:
         needs_teacher: Whether there must be a teacher.
-        fixes_teacher: Whether nothing in it can train the teacher.
-        warms_up: Whether a weight grows from 0, see `warm_up`.
-        needs_logits: Whether the networks must end in logits; only plain
-            supervision is content with probabilities.
+        needs_logits: Whether the method compares logits of classes. Then the
+            networks end in logits of at least two classes, and the supervised
+            loss compares them with labels. If not, any loss and any outputs
+            will do: probabilities, several classes a sample, numbers.
         student_features: Names of the feature maps it reads of the student;
             a tuple, or a dict from names to default taps. The only name of a
             tuple has the default tap of `CrossModalDistiller`; several names
@@ -297,6 +298,16 @@ class DistillationMethod(FinalArguments, keras.layers.Layer):
             wants to find in `outputs["student"]`.
         """
         return network(student_input, training=True)
+
+    @property
+    def other_inputs(self):
+        """Keys of the batch that `run_student` reads beside the networks'.
+
+        Other entries that no network reads are left out of the batch. None,
+        as for a `run_student` of your own that does not say, keeps them all.
+        """
+        own = type(self).run_student
+        return () if own is DistillationMethod.run_student else None
 
     def supervised_logits(self, logits):
         """Return the student's logits as its supervised loss reads them.

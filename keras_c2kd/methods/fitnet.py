@@ -49,6 +49,7 @@ class FitNet(DistillationMethod):
     """
 
     fixes_teacher = True
+    needs_logits = False
     student_features = ("features",)
     teacher_features = ("features",)
     loss_names = ("student_supervised", "hint")

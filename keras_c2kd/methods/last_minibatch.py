@@ -130,6 +130,11 @@ class DLB(DistillationMethod):
             name=name,
         )
 
+    @property
+    def other_inputs(self):
+        """The key of the second view."""
+        return () if self.second_view is None else (self.second_view,)
+
     def run_student(self, network, student_input, inputs):
         """Run the last batch and this one in one pass."""
         second = student_input

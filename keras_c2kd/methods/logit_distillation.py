@@ -80,9 +80,11 @@ class LogitDistillation(DistillationMethod):
         """Return the supervised terms and the distillation term."""
         student = outputs["student"]["logits"]
         teacher = outputs["teacher"]["logits"]
-        weights, diagnostics = self.select(
-            self.selection, teacher, student, targets, self.divergence
-        )
+        weights, diagnostics = targets.weights, {}
+        if self.needs_logits:
+            weights, diagnostics = self.select(
+                self.selection, teacher, student, targets, self.divergence
+            )
         distillation = self.diverge(
             self.divergence, teacher, student, targets.labels, weights
         )

@@ -6,7 +6,9 @@ from keras_c2kd import losses
 from keras_c2kd.feature_taps import classifier_and_input
 from keras_c2kd.feature_taps import graph_ends
 from keras_c2kd.layers import ConcatFusion
+from keras_c2kd.loss_checks import compares_numbers
 from keras_c2kd.methods.logit_distillation import LogitDistillation
+from keras_c2kd.selection import SelectAll
 
 
 def fuse(
@@ -100,7 +102,10 @@ class MultimodalTeacher(LogitDistillation):
     `teacher_modality=("audio", "visual")`.
 
     Args:
-        divergence: Loss of `keras_c2kd.losses`. Defaults to `NKDLoss()`.
+        divergence: Loss of `keras_c2kd.losses`. Defaults to `NKDLoss()`. With a
+            loss of Keras that compares numbers, such as
+            `keras.losses.MeanSquaredError()`, networks may predict numbers;
+            no correlation is logged then.
         modulation: `OGM`, which balances the teacher's encoders, or None
             (default). Needs a `ConcatFusion`.
         teacher_update: `"all"` (default), `"top"` or `"none"`.
@@ -135,6 +140,20 @@ class MultimodalTeacher(LogitDistillation):
         self.modulation = modulation
         if modulation is not None:
             self.teacher_features = modulation.taps
+
+    @property
+    def needs_logits(self):
+        """Whether the divergence, or what else there is, compares classes."""
+        return (
+            self.modulation is not None
+            or type(self.selection) is not SelectAll
+            or not compares_numbers(self.divergence)
+        )
+
+    @property
+    def diagnostic_names(self):
+        """What is logged besides the terms: nothing without classes."""
+        return super().diagnostic_names if self.needs_logits else ()
 
     def attach(self, student, teacher):
         """Show the teacher to the modulation."""

@@ -39,6 +39,7 @@ class RKD(DistillationMethod):
     """
 
     fixes_teacher = True
+    needs_logits = False
     student_features = ("features",)
     teacher_features = ("features",)
     relates_samples = True

@@ -52,6 +52,7 @@ class ReviewKD(DistillationMethod):
     """
 
     fixes_teacher = True
+    needs_logits = False
     loss_names = ("student_supervised", "review")
     warms_up = True
 

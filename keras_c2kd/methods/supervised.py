@@ -28,6 +28,7 @@ class Supervised(DistillationMethod):
         super().__init__(**kwargs)
         self.modulation = modulation
         if modulation is not None:
+            self.needs_logits = True
             self.student_features = modulation.taps
 
     def attach(self, student, teacher):

@@ -166,4 +166,4 @@ def test_a_missing_reader_names_the_extra(monkeypatch, module, package):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=package) as caught:
         load_av_digits(pairs=10)
-    assert 'pip install "keras_c2kd[demo]"' in str(caught.value)
+    assert 'pip install -e ".[demo]"' in str(caught.value)

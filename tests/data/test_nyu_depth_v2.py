@@ -378,7 +378,7 @@ def test_a_missing_reader_names_the_extra(root, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match="needs h5py") as caught:
         load(root)
-    assert 'pip install "keras_c2kd[data]"' in str(caught.value)
+    assert 'pip install -e ".[data]"' in str(caught.value)
 
 
 def network(modality, channels, size):
