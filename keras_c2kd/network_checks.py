@@ -121,6 +121,13 @@ def check_activation(model, side, from_logits, needs_logits):
         ValueError: If the end of the network contradicts the method or the
             loss, or the loss the method.
     """
+    end, name = _end_of(model), getattr(model, "name", side)
+    if end in _PROBABILITIES and needs_logits:
+        raise ValueError(
+            f"Distillation needs logits, but the {side} {name!r} ends "
+            f"in a {end}. Remove the activation of its last "
+            "layer and use a loss with from_logits=True."
+        )
     if needs_logits and from_logits is False:
         raise ValueError(
             "Distillation compares logits, and the loss takes probabilities "
@@ -129,16 +136,8 @@ def check_activation(model, side, from_logits, needs_logits):
             "keras.losses.SparseCategoricalCrossentropy(from_logits=True), on "
             "networks that end without a softmax."
         )
-    end = _end_of(model)
     if end is None:
         return
-    name = getattr(model, "name", side)
-    if end in _PROBABILITIES and needs_logits:
-        raise ValueError(
-            f"Distillation needs logits, but the {side} {name!r} ends "
-            f"in a {end}. Remove the activation of its last "
-            "layer and use a loss with from_logits=True."
-        )
     is_probability = end in _PROBABILITIES
     if from_logits is None or from_logits != is_probability:
         return

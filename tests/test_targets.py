@@ -376,7 +376,7 @@ def test_pseudo_labels(shape, is_weighted, confidence):
     rows = unlabeled & sure
     values = cross_entropy(heads["student"], heads["teacher"].argmax(-1))
     close(found["pseudo_labels"], 0.5 * mean(values, rows, weights))
-    close(figures["selected_share"], rows.sum() / counted.sum())
+    close(figures["pseudo_label_fraction"], rows.sum() / counted.sum())
 
 
 def test_by_hand():
@@ -399,7 +399,7 @@ def test_by_hand():
     close(found["cross_modal"], whole / 2)
     found, figures = terms(PseudoLabels(), heads, labels)
     close(found["pseudo_labels"], np.log(2.0))
-    assert figures["selected_share"] == 0.5
+    assert figures["pseudo_label_fraction"] == 0.5
 
 
 @pytest.mark.parametrize("rows", ["labelled", "unlabelled", "ignored"])

@@ -36,8 +36,8 @@ class PseudoLabels(DistillationMethod):
         ValueError: If `confidence` is not between 0 and 1, or the weight is
             negative or not finite.
 
-    Logged besides the terms: `selected_share`, the fraction of the rows that
-    learn a class of the teacher's.
+    Logged besides the terms: `pseudo_label_fraction`, the fraction of the rows
+    that learn a class of the teacher's.
 
     Example:
     ```python
@@ -59,7 +59,7 @@ class PseudoLabels(DistillationMethod):
 
     fixes_teacher = True
     loss_names = ("student_supervised", "pseudo_labels")
-    diagnostic_names = ("selected_share",)
+    diagnostic_names = ("pseudo_label_fraction",)
 
     def __init__(self, confidence=0.0, pseudo_label_weight=1.0, **kwargs):
         super().__init__(**kwargs)
@@ -75,7 +75,7 @@ class PseudoLabels(DistillationMethod):
             "student_supervised": targets.supervised_loss(student),
             "pseudo_labels": ops.zeros((), dtype=student.dtype),
         }
-        share = ops.zeros((), dtype=student.dtype)
+        fraction = ops.zeros((), dtype=student.dtype)
         if targets.labeled is not None:
             teacher = full_precision(outputs["teacher"]["logits"])
             unlabeled = ops.logical_not(targets.labeled)
@@ -92,8 +92,8 @@ class PseudoLabels(DistillationMethod):
                     targets.weights_where(chosen),
                 )
             )
-            share = targets.mean(ops.cast(chosen, student.dtype))
-        return losses, {"selected_share": share}
+            fraction = targets.mean(ops.cast(chosen, student.dtype))
+        return losses, {"pseudo_label_fraction": fraction}
 
     def get_config(self):
         """Return the constructor's arguments."""

@@ -20,7 +20,7 @@ def by_hand(first, second):
 
 @pytest.mark.parametrize("threshold", [0.0, 0.4])
 def test_the_share_of_samples_that_are_ranked_differently(threshold):
-    distiller = toy_distiller(KnowledgeDistillation())
+    distiller = toy_distiller(KnowledgeDistillation(4.0, 1.0, 1.0))
     inputs, labels = toy_data(21)
     # The last batch is smaller: the share is of samples, not of batches.
     dataset = PairedArrays(inputs, labels, batch_size=8)

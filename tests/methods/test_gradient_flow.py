@@ -31,6 +31,7 @@ REACHED = {
     "shadow_supervised": set(),
     "shadow_mutual": {"student"},
     "shadow_hint": set(),
+    "pseudo_labels": {"student"},
     "zipf": {"student"},
     "target": {"student"},
     "non_target": {"student"},
@@ -62,6 +63,7 @@ def test_each_term_trains_whom_it_should(create):
         number = places.index(("student", "logits"))
         arrays[number] = arrays[number] + teacher
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    unlabeled = True if "pseudo_labels" in method.loss_names else None
 
     def chosen_term(choice, *tensors):
         outputs = {}
@@ -76,6 +78,8 @@ def test_each_term_trains_whom_it_should(create):
             supervised_loss=lambda logits: loss(labels, logits),
             given_labels=labels,
             loss=loss,
+            labeled=unlabeled and keras.ops.convert_to_tensor(labels > 0),
+            weights_where=lambda mask: keras.ops.cast(mask, "float32"),
         )
         # Heads and memories may change their state; it is thrown away.
         with keras.StatelessScope():

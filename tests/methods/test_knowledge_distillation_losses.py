@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,11 @@ from tests.references import random_labels
 from tests.references import random_logits
 
 pytest_plugins = ["tests.double_precision"]
+
+# CE + T^2 KL, without the weights of the default.
+unweighted_kd = functools.partial(
+    KnowledgeDistillation, supervised_weight=1.0, distillation_weight=1.0
+)
 
 
 def random_networks(*shape, scale=2.0):
@@ -47,7 +54,7 @@ def test_by_hand():
 def test_equals_the_reference(shape, temperature):
     networks = random_networks(*shape)
     labels = random_labels(*shape[:-1], num_classes=shape[-1])
-    method = KnowledgeDistillation(temperature)
+    method = unweighted_kd(temperature)
     losses, diagnostics = terms_of(method, networks, labels)
     assert set(losses) == set(method.loss_names)
     assert set(diagnostics) == set(method.diagnostic_names)
@@ -71,13 +78,13 @@ def test_selection():
     selected = references.kendall(*networks.values()) > 0.0
     assert 0 < selected.sum() < 12
     losses, diagnostics = terms_of(
-        KnowledgeDistillation(selection=KendallSelection()), networks, labels
+        unweighted_kd(selection=KendallSelection()), networks, labels
     )
     np.testing.assert_allclose(
         losses["distillation"], distillation(networks, 4.0, selected), rtol=1e-4
     )
     _, random = terms_of(
-        KnowledgeDistillation(selection=RandomSelection()), networks, labels
+        unweighted_kd(selection=RandomSelection()), networks, labels
     )
     assert random == diagnostics
     np.testing.assert_allclose(
@@ -94,7 +101,7 @@ def test_ignored_pixels_and_weights():
     weights = valid_weights(valid) * random.uniform(0.5, 2.0, (3, 1, 1))
     selected = references.kendall(*networks.values()) > 0.0
     losses, diagnostics = terms_of(
-        KnowledgeDistillation(selection=KendallSelection()),
+        unweighted_kd(selection=KendallSelection()),
         networks,
         labels * valid,
         weights,
@@ -140,7 +147,7 @@ def test_gradients(double_precision, temperature, selection):
 
 def test_gradients_equal_finite_differences(double_precision):
     networks, labels = random_networks(12, 5), random_labels(12, num_classes=5)
-    found = gradients_of(KnowledgeDistillation(2.0), networks, labels)
+    found = gradients_of(unweighted_kd(2.0), networks, labels)
     expected = references.numerical_gradient(
         lambda logits: distillation(networks | {"student": logits}, 2.0),
         networks["student"],
@@ -153,7 +160,7 @@ def test_gradients_equal_finite_differences(double_precision):
 def test_high_temperature_matches_centred_logits(double_precision):
     """Hinton et al., Eq. 4: the gradient tends to (z_S - z_T) / C."""
     networks, labels = random_networks(12, 5), random_labels(12, num_classes=5)
-    found = gradients_of(KnowledgeDistillation(1e4), networks, labels)
+    found = gradients_of(unweighted_kd(1e4), networks, labels)
     centred = [x - x.mean(axis=-1, keepdims=True) for x in networks.values()]
     np.testing.assert_allclose(
         found["distillation"]["student"],
@@ -168,13 +175,11 @@ def test_high_temperature_matches_centred_logits(double_precision):
 def test_constant_and_huge_logits(shape, scale):
     networks = random_networks(*shape, scale=scale)
     labels = random_labels(shape[0], num_classes=shape[1])
-    losses, _ = terms_of(KnowledgeDistillation(), networks, labels)
+    losses, _ = terms_of(unweighted_kd(), networks, labels)
     np.testing.assert_allclose(
         losses["distillation"], distillation(networks, 4.0), rtol=1e-5
     )
-    for gradients in gradients_of(
-        KnowledgeDistillation(), networks, labels
-    ).values():
+    for gradients in gradients_of(unweighted_kd(), networks, labels).values():
         assert np.isfinite(gradients["student"]).all()
         assert not gradients["teacher"].any()
 
@@ -184,7 +189,7 @@ def test_identical_networks_have_nothing_to_distil(scale):
     logits = random_logits(12, 5, scale=scale)
     networks = {"student": logits, "teacher": logits.copy()}
     labels = random_labels(12, num_classes=5)
-    losses, _ = terms_of(KnowledgeDistillation(), networks, labels)
+    losses, _ = terms_of(unweighted_kd(), networks, labels)
     assert losses["distillation"] == 0.0
 
 
@@ -192,16 +197,16 @@ def test_nothing_selected_and_everything_ignored():
     networks = random_networks(3, 4, 5, 6)
     labels = np.zeros((3, 4, 5), "int32")
     nothing = np.zeros((3, 4, 5), bool)
-    method = KnowledgeDistillation(selection=KendallSelection(threshold=1.0))
+    method = unweighted_kd(selection=KendallSelection(threshold=1.0))
     losses, _ = terms_of(method, networks, labels)
     assert losses["distillation"] == 0.0 < losses["student_supervised"]
     found = gradients_of(method, networks, labels)
     assert not found["distillation"]["student"].any()
     ignored = (labels, valid_weights(nothing), nothing)
-    losses, diagnostics = terms_of(KnowledgeDistillation(), networks, *ignored)
+    losses, diagnostics = terms_of(unweighted_kd(), networks, *ignored)
     assert losses == dict.fromkeys(losses, 0.0)
     assert diagnostics == dict.fromkeys(diagnostics, 0.0)
-    found = gradients_of(KnowledgeDistillation(), networks, *ignored)
+    found = gradients_of(unweighted_kd(), networks, *ignored)
     assert not any(gradients["student"].any() for gradients in found.values())
 
 
@@ -210,7 +215,7 @@ def test_compiled_with_unknown_batch_size(shape):
     networks = random_networks(*shape)
     labels = random_labels(*shape[:-1], num_classes=shape[-1])
     losses, _ = terms_of(
-        KnowledgeDistillation(), networks, labels, unknown_batch_size=True
+        unweighted_kd(), networks, labels, unknown_batch_size=True
     )
     np.testing.assert_allclose(
         losses["distillation"], distillation(networks, 4.0), rtol=1e-4
@@ -220,9 +225,9 @@ def test_compiled_with_unknown_batch_size(shape):
 def test_a_teacher_that_is_trained_has_its_own_supervised_term():
     networks = random_networks(6, 5)
     labels = random_labels(6, num_classes=5)
-    method = KnowledgeDistillation(teacher_update="all")
+    method = unweighted_kd(teacher_update="all")
     losses, _ = terms_of(method, networks, labels)
-    fixed, _ = terms_of(KnowledgeDistillation(), networks, labels)
+    fixed, _ = terms_of(unweighted_kd(), networks, labels)
     supervised = losses.pop("teacher_supervised")
     assert losses == fixed
     expected = references.cross_entropy(networks["teacher"], labels).mean()
