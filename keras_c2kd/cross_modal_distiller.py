@@ -251,7 +251,8 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
 
     def is_final(self, name):
         """Return whether an attribute can no longer be set."""
-        return name != "check_data" and super().is_final(name)
+        changeable = name in ("check_data", "stop_on_non_finite")
+        return not changeable and super().is_final(name)
 
     def _check_something_trains(self):
         if not self.student.trainable_variables:

@@ -236,6 +236,10 @@ def test_the_check_can_be_turned_off():
     assert not np.isfinite(numpy_weights(distiller)[0]).any()
     again = CrossModalDistiller.from_config(distiller.get_config())
     assert again.stop_on_non_finite is False
+    distiller.stop_on_non_finite = True
+    distiller.optimizer.learning_rate = 0.1
+    with pytest.raises(FloatingPointError, match="student_supervised=nan"):
+        distiller.fit(x, y, verbose=0)
 
 
 class Masked(keras.layers.Dense):
