@@ -162,12 +162,19 @@ def assert_logs(logs, expected):
 @FORMS
 def test_every_metric_of_keras_for_both_networks(form, tmp_path):
     """In `fit`, validation and, after saving and loading, `evaluate`."""
-    # Traced, so many metrics take minutes.
+    # Traced, so many metrics take minutes; each has weights here, and none in
+    # one of the tests below.
+    first = metrics_of(form)[:3]
     distiller = distiller_of(
-        form, metrics_of(form), metrics_of(form, "w_"), run_eagerly=True
+        form, first, metrics_of(form, "w_"), run_eagerly=True
     )
     inputs, labels, weights = data = labels_of(form)
-    expected = expected_logs(distiller, form, *data)
+    expected = expected_logs(
+        distiller,
+        form,
+        *data,
+        lambda kind: metrics_of(form, kind) if kind else metrics_of(form)[:3],
+    )
     settings = {"sample_weight": weights, "batch_size": SAMPLES, "verbose": 0}
     history = distiller.fit(
         inputs, labels, validation_data=data, **settings
@@ -291,6 +298,15 @@ def test_a_name_that_stands_for_two_is_refused():
     metrics = ["accuracy", "accuracy", named("accuracy_1")]
     with pytest.raises(ValueError, match="'accuracy_1', 'teacher_accuracy_1'"):
         distiller.compile("sgd", loss, metrics=metrics)
+
+
+def test_the_loss_of_labelled_rows_keeps_its_name():
+    with pytest.raises(ValueError, match="figure named 'labeled_loss'"):
+        toy_distiller(
+            KnowledgeDistillation(),
+            unlabeled_class=-1,
+            compile={"metrics": [named("labeled_loss")]},
+        )
 
 
 def test_a_metric_whose_name_is_free_without_a_teacher():
