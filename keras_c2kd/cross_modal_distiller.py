@@ -49,6 +49,7 @@ from keras_c2kd.train_steps import train_step_of_backend
 from keras_c2kd.used_modalities import UsedModalities
 
 _SIDES = ("student", "teacher")
+_LABELED_LOSS = "labeled_loss"
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -652,7 +653,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         self._label_rules = rules
         # Of the rows with labels of all batches; Keras' own is of batches.
         if rules.has_unlabeled and self._labeled_loss is None:
-            self._labeled_loss = keras.metrics.Mean(name="labeled_loss")
+            self._labeled_loss = keras.metrics.Mean(name=_LABELED_LOSS)
         # Keras would track the metrics of a dict as the model's own.
         self._compile_arguments = types.SimpleNamespace(config=arguments)
 
@@ -678,8 +679,10 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             student = NetworkMetrics(metrics, weighted_metrics)
             teacher = None if self.teacher is None else student.of_teacher()
         users = [m.names for m in (student, teacher) if m is not None]
-        trackers = [*self._trackers, *self.method.metrics]
-        check_names(sum(users, ()), ["loss", *(m.name for m in trackers)])
+        own = [m.name for m in (*self._trackers, *self.method.metrics)]
+        if self.unlabeled_class is not None:
+            own.append(_LABELED_LOSS)
+        check_names(sum(users, ()), ["loss", *own])
         return student, teacher
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):

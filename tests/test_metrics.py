@@ -27,6 +27,7 @@ from tests.toys import toy_distiller
 NOT_OF_PAIRS = ("Mean", "Metric", "Sum")
 # Takes a weight for each logit, of which data have one a row.
 WITHOUT_WEIGHTS = "BinaryIoU"
+WITHOUT_WEIGHTS_TOO = (WITHOUT_WEIGHTS, "Accuracy", "MeanIoU")
 # Of the arguments that have no default, and of those whose default does not
 # fit logits.
 ARGUMENTS = {
@@ -162,12 +163,17 @@ def assert_logs(logs, expected):
 @FORMS
 def test_every_metric_of_keras_for_both_networks(form, tmp_path):
     """In `fit`, validation and, after saving and loading, `evaluate`."""
-    # Traced, so many metrics take minutes.
-    distiller = distiller_of(
-        form, metrics_of(form), metrics_of(form, "w_"), run_eagerly=True
-    )
+
+    # Traced, so many metrics take minutes; each has weights here, and none in
+    # one of the tests below.
+    def some_of(kind):
+        if kind:
+            return metrics_of(form, kind)
+        return [m for m in metrics_of(form) if m.name in WITHOUT_WEIGHTS_TOO]
+
+    distiller = distiller_of(form, some_of(""), some_of("w_"), run_eagerly=True)
     inputs, labels, weights = data = labels_of(form)
-    expected = expected_logs(distiller, form, *data)
+    expected = expected_logs(distiller, form, *data, some_of)
     settings = {"sample_weight": weights, "batch_size": SAMPLES, "verbose": 0}
     history = distiller.fit(
         inputs, labels, validation_data=data, **settings
@@ -293,13 +299,24 @@ def test_a_name_that_stands_for_two_is_refused():
         distiller.compile("sgd", loss, metrics=metrics)
 
 
+def test_the_loss_of_labelled_rows_keeps_its_name():
+    with pytest.raises(ValueError, match="figure named 'labeled_loss'"):
+        toy_distiller(
+            KnowledgeDistillation(),
+            unlabeled_class=-1,
+            compile={"metrics": [named("labeled_loss")]},
+        )
+
+
 def test_a_metric_whose_name_is_free_without_a_teacher():
     inputs, labels = toy_data(8)
     names = ("kendall", "teacher_accuracy")
     distiller = toy_distiller(
         Supervised(), compile={"metrics": [*map(named, names)]}
     )
-    logs = distiller.evaluate(inputs, labels, verbose=0, return_dict=True)
+    logs = distiller.evaluate(
+        inputs[VISUAL], labels, verbose=0, return_dict=True
+    )
     assert {*names} < logs.keys()
 
 
