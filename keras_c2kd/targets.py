@@ -404,6 +404,10 @@ def aligned_labels(y, outputs):
     Raises:
         ValueError: If dense labels have another size than the outputs.
     """
+    if getattr(y.shape, "rank", 0) is None:
+        # TensorFlow forgets the rank of labels that came in two forms.
+        one = outputs.shape[-1] == 1
+        return ops.reshape(y, ops.shape(outputs)) if one else y
     size, own = outputs.shape[1:-1], y.shape[1 : len(outputs.shape) - 1]
     if any(None not in pair and pair[0] != pair[1] for pair in zip(size, own)):
         raise ValueError(

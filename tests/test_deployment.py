@@ -155,3 +155,16 @@ def test_the_command_compares(tmp_path, capsys):
     assert not recipe.main(words)
     assert "| (2, 4) |" in (printed := capsys.readouterr().out)
     assert "DIFFERENT |" in printed
+
+
+def test_a_distiller_exports_its_student(tmp_path):
+    """Also one that was never called, which Keras refuses."""
+    ending = ENDINGS[-1]
+    formats = {".pt2": "torch", "": "tf_saved_model"}
+    student = toy_network(VISUAL, seed=2)
+    distiller = toy_distiller(C2KD(), student=student)
+    path = tmp_path / f"student{ending}"
+    distiller.export(str(path), format=formats[ending], verbose=False)
+    run = load_exported(path)
+    inputs = toy_data(1)[0][VISUAL]
+    assert relative_difference(student, run, inputs) < TOLERANCE
