@@ -12,12 +12,14 @@ from tests.devices.test_several_devices import largest_difference
 from tests.devices.test_several_devices import printed
 from tests.devices.test_several_devices import start
 from tests.devices.train import CASES
+from tests.devices.train import unlabelled_cases
 
 
 def main(backend, names):
     """Print the largest difference of each case."""
     # That devices differ in this one is asked for.
-    names = names or [name for name in CASES if name != OWN_STATISTICS]
+    every = [*CASES, *unlabelled_cases()]
+    names = names or [name for name in every if name != OWN_STATISTICS]
     number = DEVICES[backend]
     one, several = (
         printed(start(backend, count, "train", *names)) for count in (1, number)

@@ -9,8 +9,7 @@ import sys
 import pytest
 
 from tests import QUICK_XLA
-from tests.devices.train import CASES as ALL_CASES
-from tests.devices.train import UNLABELED
+from tests.devices.train import unlabelled_cases
 
 # Processes of torch.distributed, replicas of a strategy, devices of a mesh.
 DEVICES = {"torch": 2, "tensorflow": 2, "jax": 4}
@@ -32,7 +31,7 @@ CASES = (
     "pseudo_labels_unlabeled",
 )
 # Where a step needs no compiler, every method with rows without labels.
-EVERY = tuple(name for name in ALL_CASES if name.endswith(UNLABELED))
+EVERY = tuple(unlabelled_cases())
 OWN_STATISTICS = "c2kd_own_statistics"
 
 
