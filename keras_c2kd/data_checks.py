@@ -156,6 +156,15 @@ class BatchRules:
         """
         if class_weight is None:
             return
+        if self.unlabeled_class is not None and not self.sparse:
+            raise ValueError(
+                "`class_weight` goes by the class, which one-hot rows of zeros "
+                "do not tell: Keras would give them the weight of class 0. "
+                f"Received: class_weight={class_weight!r} with "
+                f"unlabeled_class={self.unlabeled_class} and a loss of one-hot "
+                "labels. Use integers and SparseCategoricalCrossentropy, or "
+                "sample_weight=."
+            )
         if self.logits_size:
             raise ValueError(
                 "`class_weight` is for one label a sample. Received: "

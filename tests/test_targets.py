@@ -8,6 +8,7 @@ import pytest
 
 from keras_c2kd import CrossModalDistiller
 from keras_c2kd import Supervised
+from keras_c2kd.data_checks import BatchRules
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import DKD
 from keras_c2kd.methods import DLB
@@ -665,6 +666,11 @@ def test_refusals():
         method=FitNet(),
         unlabeled_class=-1,
     )
+    rules = BatchRules(
+        ["a"], 4, sparse=False, distributions=True, unlabeled_class=-1
+    )
+    with pytest.raises(ValueError, match="one-hot rows of zeros"):
+        rules.check_class_weight({0: 1.0})
     zeros = np.zeros((8, NUM_CLASSES), "float32")
     categorical = keras.losses.CategoricalCrossentropy(from_logits=True)
     refused("unlabeled_class=", loss=categorical, labels=zeros)
