@@ -106,7 +106,7 @@ def modality_gap(
         for side in networks
     }
     for side, network in networks.items():
-        check_activation(network, side, loss=None, needs_logits=True)
+        check_activation(network, side, None, needs_logits=True)
     names = None if class_names is None else list(map(_clean, class_names))
     num_classes = None if names is None else len(names)
     rows = LabelledRows(num_classes, ignore_class, pixels)
