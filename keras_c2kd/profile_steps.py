@@ -37,8 +37,8 @@ class ProfileSteps(keras.callbacks.Callback):
     ```
     """
 
-    # Waits for the device itself, at the end of the trace.
-    async_safe = True
+    # Not `async_safe`: Keras would call it in another thread, while the step
+    # that it traces goes on.
 
     def __init__(self, folder, first=4, steps=3):
         super().__init__()
