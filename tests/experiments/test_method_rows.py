@@ -82,7 +82,7 @@ def test_the_steps_of_figure_5():
         kinds = [built(f"{row}+{loss.lower()}") for row in
                  ("c2kd-b", "c2kd-c", "c2kd")]  # fmt: skip
         for method in kinds:
-            assert type(method.divergence).__name__ == loss
+            assert type(method.divergence).__name__ == f"{loss}Loss"
             assert method.bidirectional
         assert [method.proxies for method in kinds] == [False, False, True]
         assert [method.non_target for method in kinds] == [False, True, True]

@@ -217,8 +217,6 @@ def test_every_argument_is_used(name):
     # Of a teacher that is trained as a whole, no statistics are frozen.
     update = {"C2KD": "none", "MultimodalTeacher": "none", "DML": "top"}
     base = {"teacher_update": update[name]} if name in update else {}
-    if name == "PseudoLabels":
-        base = {"confidence": 0.3}
     logged, shapes = traces(name, **base)
     config = create(name, **base).get_config()
     if create(name).warms_up:
