@@ -43,6 +43,43 @@ class ArrayBatches(keras.utils.PyDataset):
             self._order = self._random.permutation(self._size)
 
 
+class WrappedPyDataset(keras.utils.PyDataset):
+    """A PyDataset whose batches are made from those of another one.
+
+    Subclasses implement `__getitem__`.
+
+    Args:
+        dataset: `keras.utils.PyDataset`, read by as many workers as itself.
+        use_multiprocessing: Whether the workers may be processes.
+    """
+
+    def __init__(self, dataset, use_multiprocessing=True):
+        super().__init__(
+            workers=dataset.workers,
+            use_multiprocessing=(
+                use_multiprocessing and dataset.use_multiprocessing
+            ),
+            max_queue_size=dataset.max_queue_size,
+        )
+        self._dataset = dataset
+
+    @property
+    def num_batches(self):
+        """Number of batches, as the data set says."""
+        return self._dataset.num_batches
+
+    def __len__(self):
+        return len(self._dataset)
+
+    def on_epoch_begin(self):
+        """Tell the data set."""
+        self._dataset.on_epoch_begin()
+
+    def on_epoch_end(self):
+        """Tell the data set."""
+        self._dataset.on_epoch_end()
+
+
 def as_arrays(data):
     """Return numpy views of array-likes, in the same dicts and tuples.
 

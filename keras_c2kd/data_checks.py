@@ -8,6 +8,7 @@ from numbers import Real
 import keras
 import numpy as np
 
+from keras_c2kd.array_batches import WrappedPyDataset
 from keras_c2kd.array_batches import as_arrays
 from keras_c2kd.loss_checks import methods_of_any_loss
 from keras_c2kd.ops import full_precision_dtype
@@ -437,33 +438,15 @@ class BatchRules:
             self.check_batch_size(size)
 
 
-class _CheckedPyDataset(keras.utils.PyDataset):
+class _CheckedPyDataset(WrappedPyDataset):
     """A PyDataset that checks each batch of another one."""
 
     def __init__(self, dataset, rules):
-        super().__init__(
-            workers=dataset.workers,
-            use_multiprocessing=dataset.use_multiprocessing,
-            max_queue_size=dataset.max_queue_size,
-        )
-        self._dataset = dataset
+        super().__init__(dataset)
         self._rules = rules
-
-    @property
-    def num_batches(self):
-        return self._dataset.num_batches
-
-    def __len__(self):
-        return len(self._dataset)
 
     def __getitem__(self, index):
         return self._rules.take(self._dataset[index], f"batch {index}")
-
-    def on_epoch_begin(self):
-        self._dataset.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self._dataset.on_epoch_end()
 
 
 class _CheckedCollate:

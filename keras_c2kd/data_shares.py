@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_c2kd import devices
 from keras_c2kd.array_batches import ArrayBatches
+from keras_c2kd.array_batches import WrappedPyDataset
 
 
 def own_share(x, y=None, sample_weight=None, batch_size=32, shuffle=True):
@@ -52,24 +53,12 @@ def own_share(x, y=None, sample_weight=None, batch_size=32, shuffle=True):
     )
 
 
-class _OwnRows(keras.utils.PyDataset):
+class _OwnRows(WrappedPyDataset):
     """The rows of one process of the batches of a data set."""
 
     def __init__(self, dataset, index, count):
-        super().__init__(
-            workers=dataset.workers,
-            use_multiprocessing=dataset.use_multiprocessing,
-            max_queue_size=dataset.max_queue_size,
-        )
-        self._dataset = dataset
+        super().__init__(dataset)
         self._index, self._count = index, count
-
-    @property
-    def num_batches(self):
-        return self._dataset.num_batches
-
-    def __len__(self):
-        return len(self._dataset)
 
     def __getitem__(self, batch):
         if hasattr(self._dataset, "share"):
@@ -78,12 +67,6 @@ class _OwnRows(keras.utils.PyDataset):
         size = len(keras.tree.flatten(whole)[0])
         rows = rows_of(size, self._index, self._count, batch)
         return keras.tree.map_structure(lambda array: array[rows], whole)
-
-    def on_epoch_begin(self):
-        self._dataset.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self._dataset.on_epoch_end()
 
 
 def rows_of(size, index, count, batch):

@@ -3,6 +3,7 @@
 import keras
 
 from keras_c2kd.array_batches import ArrayBatches
+from keras_c2kd.array_batches import WrappedPyDataset
 
 
 def mapped(
@@ -64,34 +65,17 @@ def mapped(
     )
 
 
-class _MappedPyDataset(keras.utils.PyDataset):
+class _MappedPyDataset(WrappedPyDataset):
     """A PyDataset that applies a function to each batch of another one."""
 
     def __init__(self, dataset, function):
         # Threads in place of processes: those are forks, in which what runs on
         # a backend could wait for ever.
-        super().__init__(
-            workers=dataset.workers,
-            max_queue_size=dataset.max_queue_size,
-        )
-        self._dataset = dataset
+        super().__init__(dataset, use_multiprocessing=False)
         self._function = function
-
-    @property
-    def num_batches(self):
-        return self._dataset.num_batches
-
-    def __len__(self):
-        return len(self._dataset)
 
     def __getitem__(self, index):
         return self._function(self._dataset[index])
-
-    def on_epoch_begin(self):
-        self._dataset.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self._dataset.on_epoch_end()
 
 
 def _mapped_data_loader(loader, function):
