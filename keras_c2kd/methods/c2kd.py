@@ -28,9 +28,15 @@ class C2KD(DistillationMethod):
     - `cross_modal` = lambda_3 * eta * ([g_S^ <- g_T^] + [g_T^ <- g_S^]),
       where ^ leaves the label's class out
 
-    Each term is a mean over the whole batch; samples that are not selected
-    count as zeros. A term that could train nothing, because its learner is a
-    frozen teacher, is left out.
+    Rows without a label (`CrossModalDistiller(unlabeled_class=)`) have no
+    supervised terms. A label's class is left out because the label says it
+    already; where there is none that class is the message, and `cross_modal`
+    takes the whole divergence there, selected as everywhere (our choice: the
+    paper labels every pair).
+
+    Each term is a mean over the rows that it counts; samples that are not
+    selected count as zeros. A term that could train nothing, because its
+    learner is a frozen teacher, is left out.
 
     Every row of the paper's Table 5 is one call:
 
