@@ -2,7 +2,6 @@
 
 import inspect
 
-import keras
 import numpy as np
 import pytest
 
@@ -209,9 +208,7 @@ def traces(name, **kwargs):
     return np.array([list(log.values()) for log in logs]), shapes
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="the same on every backend"
-)
+@no_backend
 @every_method
 def test_every_argument_is_used(name):
     # Of a teacher that is trained as a whole, no statistics are frozen.
