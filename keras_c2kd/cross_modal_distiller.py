@@ -475,9 +475,11 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         loss = sum(terms, targets.supervised_loss(compared))
         if self._labeled_loss is not None:
             labeled = ops.cast(targets.labeled, full_precision_dtype())
+            _, size = devices.share_of_rows(ops.sum(labeled))
+            share, _ = devices.share_of_rows(ops.shape(labeled)[0])
             self._labeled_loss.update_state(
                 ops.stop_gradient(loss) / devices.loss_scale(),
-                sample_weight=ops.sum(labeled),
+                sample_weight=size * share,
             )
         return loss
 
@@ -516,12 +518,27 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
                 self._teacher_metrics.update_state(
                     y, teacher, sample_weight, counted
                 )
+        logs = self.get_metrics_result()
         if not _is_training_output(y_pred):
             absent |= {tracker.name for tracker in self._trackers}
-        logs = self.get_metrics_result()
-        if self._labeled_loss is not None and not _is_training_output(y_pred):
-            logs["loss"] = self._labeled_loss.result()
+            if self._labeled_loss is not None:
+                logs["loss"] = self._labeled_loss.result()
         return {k: value for k, value in logs.items() if k not in absent}
+
+    def _get_metrics_result_or_logs(self, logs):
+        """Return the metrics of all devices, not the last step's of one.
+
+        Keras takes the logs of the last step if evaluation leaves names out;
+        those are, on TensorFlow, the mean of what each device has seen.
+        """
+        results = self.get_metrics_result()
+        if self._labeled_loss is not None:
+            results["loss"] = self._labeled_loss.result()
+        evaluated = set(results) - {tracker.name for tracker in self._trackers}
+        of_teacher = getattr(self._teacher_metrics, "names", ())
+        if set(logs) in (evaluated, evaluated.difference(of_teacher)):
+            return {name: results[name] for name in logs}
+        return super()._get_metrics_result_or_logs(logs)
 
     def get_metrics_result(self):
         """Return the metrics; in training those of all processes together.

@@ -2,8 +2,10 @@
 
 import contextlib
 import importlib
+import math
 
 import keras
+import numpy as np
 
 
 def _module():
@@ -97,7 +99,8 @@ def keep_compiled_programs(folder=None):
 def are_finite(variables):
     """Return whether all values of a variable are finite, for each of them.
 
-    They are reduced on the device; the host reads one flag each, all at once.
+    The sum of all values is finite if each of them is, so that one number is
+    read as a rule; where it is not, each variable is looked at.
 
     Args:
         variables: List of floating-point variables.
@@ -105,18 +108,21 @@ def are_finite(variables):
     Returns:
         Boolean numpy array.
     """
-    values = [keras.ops.convert_to_tensor(v) for v in variables]
-    if keras.backend.backend() == "jax":
-        flags = _module().finite_flags(values)
-    else:
-        flags = finite_flags(values)
-    return keras.ops.convert_to_numpy(flags)
-
-
-def finite_flags(values):
-    """Return a tensor with one flag for each tensor of a list."""
     ops = keras.ops
-    return ops.stack([ops.all(ops.isfinite(value)) for value in values])
+    values = [ops.convert_to_tensor(v) for v in variables]
+    total = ops.convert_to_numpy(_module().sum_of_all(values))
+    if math.isfinite(total):
+        return np.ones(len(values), bool)
+    flags = [ops.all(ops.isfinite(value)) for value in values]
+    return ops.convert_to_numpy(ops.stack(flags))
+
+
+def sum_of_all(tensors):
+    """Return the sum of the values of all tensors of a list, a scalar."""
+    ops = keras.ops
+    return ops.sum(
+        ops.stack([ops.cast(ops.sum(t), "float32") for t in tensors])
+    )
 
 
 class KeepVariables(keras.callbacks.Callback):

@@ -6,11 +6,13 @@ import functools
 import keras
 import torch
 
+from keras_c2kd import train_steps
 from keras_c2kd.train_steps import torch_devices
 from keras_c2kd.train_steps.torch_generators import seeded_generators
 from keras_c2kd.train_steps.torch_layers import fast_layers
 
 named_scope = torch.profiler.record_function
+sum_of_all = train_steps.sum_of_all
 
 
 @contextlib.contextmanager

@@ -75,7 +75,7 @@ def train(name):
     )
     samples = 3 * BATCH_SIZE if name == "c2kd_even" else SAMPLES
     inputs, labels = toy_data(samples)
-    validation = toy_data(BATCH_SIZE, seed=1)
+    validation = toy_data(BATCH_SIZE + BATCH_SIZE // 4 + 1, seed=1)
     if unlabeled:
         for given in (labels, validation[1]):
             given[np.arange(len(given)) % BATCH_SIZE < BATCH_SIZE // 2] = -1
@@ -88,6 +88,12 @@ def train(name):
         verbose=0,
         validation_data=validation,
     ).history
+    # Without the teacher; the last batch is uneven, and some rows unlabelled.
+    student = {"visual": validation[0]["visual"]}
+    alone = distiller.evaluate(
+        student, validation[1], BATCH_SIZE, verbose=0, return_dict=True
+    )
+    history |= {f"alone_{name}": [value] for name, value in alone.items()}
     predicted = devices.predict_on_batch(distiller.student, inputs["visual"])
     assert len(predicted) == samples
     weights = [w.ravel().tolist() for w in numpy_weights(distiller)]

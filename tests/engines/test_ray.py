@@ -40,5 +40,5 @@ def test_what_fails_on_the_cluster_is_told(tmp_path):
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     words = [*WORDS, "--out", str(tmp_path), "--engine", "ray"]
-    with pytest.raises(ImportError, match=r"keras_c2kd\[ray\]"):
+    with pytest.raises(ImportError, match=r"the extra .ray."):
         run_recipe(load_recipe("av_digits").RECIPE, "", words)
