@@ -39,19 +39,17 @@ _RECORDINGS = (
 )
 
 
-def kind_of(path, recordings=True):
+def kind_of(beginning, recordings=True):
     """Return the name of a file's kind by its beginning.
 
     Args:
-        path: Path of the file.
+        beginning: Bytes, at least 16 if there are as many.
         recordings: Whether those of sound and pictures are looked for too.
             Defaults to `True`.
 
     Returns:
         String; `None` if the kind is not known.
     """
-    with open(path, "rb") as file:
-        beginning = file.read(16)
     kinds = _NO_RECORDING + (_RECORDINGS if recordings else ())
     for place, name, kind in kinds:
         if beginning[place:].startswith(name):

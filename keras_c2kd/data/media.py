@@ -22,6 +22,8 @@ _LFS = b"version https://git-lfs"
 _MISSING_SECONDS = 0.5
 _MISSING_SHARE = 0.1
 _VIDEOS = ("MP4", "MKV", "WebM", "FLV", "AVI", "WMV", "MPEG")
+_SOUNDS = ("WAV", "FLAC", "OGG", "MP3")
+_WAVE_CODINGS = ("PCM", "float", "ADPCM", "A-law", "mu-law")
 _SOUND_FILES = (".wav", ".flac", ".ogg", ".mp3")
 # Pillow reads more; of EPS, by running it as a program.
 _PHOTOGRAPHS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP")
@@ -93,9 +95,9 @@ def read_audio(path, rate, start=0.0, end=None):
         ImportError: If the readers are not installed (extra `data`).
     """
     _check_start(start)
-    _check_file(path)
-    suffix = pathlib.Path(path).suffix.lower()
-    if suffix in _SOUND_FILES:
+    is_sound_file = pathlib.Path(path).suffix.lower() in _SOUND_FILES
+    _check_file(path, _SOUNDS if is_sound_file else _VIDEOS)
+    if is_sound_file:
         wave, own_rate = _read_sound_file(path)
     else:
         wave, own_rate = _read_sound_track(path, end)
@@ -144,7 +146,7 @@ def read_frames(path, per_second=1.0, start=0.0, end=None):
         ImportError: If the readers are not installed (extra `data`).
     """
     _check_start(start)
-    _check_file(path)
+    _check_file(path, _VIDEOS)
     frames, first, shown = [], None, None
     with _opened(path) as container:
         if not container.streams.video:
@@ -198,7 +200,7 @@ def read_image(path):
             kind that is not supported.
         ImportError: If Pillow is not installed (extra `data`).
     """
-    _check_file(path)
+    _check_file(path, _PHOTOGRAPHS)
     image = reader_module("PIL.Image")
     operations = reader_module("PIL.ImageOps")
     with _damage_named(path), _opened_image(path) as file:
@@ -218,22 +220,24 @@ def _opened_image(path):
     try:
         return image.open(path, formats=_PHOTOGRAPHS)
     except reader_module("PIL").UnidentifiedImageError:
-        kind = kind_of(path)
+        kind = kind_of(_beginning(path))
         # Pillow knows more kinds, whose files are not decoded here.
         with contextlib.suppress(Exception), image.open(path) as file:
             kind = kind or file.format
-        _check_kind(path, kind, _PHOTOGRAPHS)
-        raise
+        raise _other_kind(path, kind, _PHOTOGRAPHS) from None
 
 
-def _check_kind(path, kind, supported):
-    """Raise a MediaError for a file of another kind, if that is known."""
-    if kind is not None:
-        raise MediaError(
-            path,
-            f"is {kind}, which is not supported here ({', '.join(supported)} "
-            "are). Convert it, or name it as what it is",
-        )
+def _other_kind(path, kind, supported):
+    """Return the MediaError for a file of another kind, None if unknown."""
+    supported = ", ".join(supported)
+    if kind is None:
+        reason = "is damaged, or of a kind that is not supported here"
+        return MediaError(path, f"{reason} ({supported} are)")
+    return MediaError(
+        path,
+        f"is {kind}, which is not supported here ({supported} are). Convert "
+        "it, or name it as what it is",
+    )
 
 
 def _check_coding(path, stream):
@@ -300,15 +304,20 @@ def _check_rate(path, rate):
         raise MediaError(path, f"claims {rate} samples of sound a second")
 
 
-def _check_file(path):
-    """Raise a MediaError for what is no media file at all."""
+def _beginning(path):
+    """Return the bytes that tell a file's kind."""
+    with pathlib.Path(path).open("rb") as file:
+        return file.read(max(len(_LFS), 16))
+
+
+def _check_file(path, supported):
+    """Raise a MediaError for what is none of the supported media files."""
     path = pathlib.Path(path)
     try:
         # Others, such as pipes, may be waited for without an end.
         if not stat.S_ISREG(path.stat().st_mode):
             raise MediaError(path, "is no file")
-        with path.open("rb") as file:
-            beginning = file.read(len(_LFS))
+        beginning = _beginning(path)
     except (FileNotFoundError, NotADirectoryError):
         raise MediaError(path, "is missing") from None
     # Names may be too long, or have a byte of zero.
@@ -321,6 +330,10 @@ def _check_file(path):
         raise MediaError(
             path, "is a Git LFS stub: fetch the media with `git lfs pull`"
         )
+    # Decoders of MP3 find some frame in any file.
+    kind = kind_of(beginning, recordings=supported is _SOUNDS)
+    if kind is not None:
+        raise _other_kind(path, kind, supported)
 
 
 @contextlib.contextmanager
@@ -352,7 +365,9 @@ def _opened(path):
                 container_options={"protocol_whitelist": "none"},
             )
         except av.error.FFmpegError:
-            _check_kind(path, kind_of(path, recordings=False), _VIDEOS)
+            # Of recordings FFmpeg says what is wrong with them.
+            if kind_of(_beginning(path)) is None:
+                raise _other_kind(path, None, _VIDEOS) from None
             raise
         with container:
             yield container
@@ -427,12 +442,10 @@ def _read_sound_file(path):
             file = soundfile.SoundFile(name)
         except soundfile.LibsndfileError as error:
             if error.code == _UNKNOWN_FORMAT:
-                _check_kind(path, kind_of(path), ("WAV", "FLAC", "OGG", "MP3"))
+                raise _other_kind(path, None, _SOUNDS) from None
             if coding is not None and coding not in _CODINGS:
                 kind = f"WAV of the coding {coding:#06x}"
-                _check_kind(
-                    path, kind, ("PCM, float, ADPCM, A-law and mu-law",)
-                )
+                raise _other_kind(path, kind, _WAVE_CODINGS) from None
             raise
         with file:
             rate = file.samplerate

@@ -84,7 +84,7 @@ def with_known_sizes(content):
     if content[:4] not in _WAVES:
         return None
     whole, sound = _wave_sizes(content)
-    if sound is None or sound.end(content, whole):
+    if sound is None or sound.end(content):
         return None
     patched = bytearray(content)
     for size in (whole, sound):
@@ -140,20 +140,18 @@ class _Size(typing.NamedTuple):
     form: str
     start: int
 
-    def end(self, content, whole=None):
-        """Return where that ends, 0 if it was unknown.
-
-        Args:
-            content: The file's bytes.
-            whole: The file's own `_Size`, which tells an empty part from one
-                of unknown size; or None.
-        """
+    def end(self, content):
+        """Return where that ends in the file, 0 if it was unknown."""
         (size,) = struct.unpack_from(self.form, content, self.place)
-        if size == 0 and self.start < len(content):
-            is_known = whole is not None and whole.end(content) == len(content)
-        else:
-            is_known = not _is_unknown(size)
-        return self.start + size if is_known else 0
+        end = self.start
+        if size == 0:
+            # Empty, if there is nothing behind it but other chunks.
+            for _, start, length in _chunks(
+                content, end, 4, self.form[0] + "I"
+            ):
+                end = start + length
+            return self.start if end == len(content) else 0
+        return 0 if _is_unknown(size) else end + size
 
 
 def _is_unknown(size):
@@ -262,7 +260,7 @@ def _end_of_wave(content):
     if sound is None:
         return end
     # Some writers count the eight bytes in front, or fill up to no pair.
-    return max(sound.end(content, whole), end - 8)
+    return max(sound.end(content), end - 8)
 
 
 def _end_of_mp4(content):

@@ -97,7 +97,10 @@ def test_names_that_no_disk_has(tmp_path, name):
     for read in (read_image, read_frames, lambda x: read_audio(x, 8000)):
         with pytest.raises(MediaError, match="cannot be opened|is missing"):
             read(tmp_path / f"{name}.wav")
-    for data_set, line in ((ave, "Bell&{}&good&0&2"), (vggsound, "{},1,a,test")):
+    for data_set, line in (
+        (ave, "Bell&{}&good&0&2"),
+        (vggsound, "{},1,a,test"),
+    ):
         lists, files, load = data_set(tmp_path)
         write(tmp_path, lists, files)
         path = tmp_path / list(lists)[-1]
