@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import reprlib
 from collections.abc import Mapping
 
 import keras
@@ -95,8 +96,8 @@ class Sample:
         if not is_given or any(x is None for x in self.sources.values()):
             raise ValueError(
                 "`sources` is a dict from each modality to a Source, a text "
-                f"or an array. Received: {self.sources!r} in sample "
-                f"{self.name!r}. Write {{'audio': Source(path)}}."
+                f"or an array. Received: {reprlib.repr(self.sources)} in "
+                f"sample {self.name!r}. Write {{'audio': Source(path)}}."
             )
         sources = {
             modality: Source(x) if isinstance(x, os.PathLike) else x
@@ -319,7 +320,7 @@ def _check_source(sample, modality, reader):
     if not isinstance(source, kind):
         raise ValueError(
             f"The {type(reader).__name__} of {modality!r} reads a "
-            f"{kind.__name__}. Received: {source!r} in sample "
+            f"{kind.__name__}. Received: {reprlib.repr(source)} in sample "
             f"{sample.name!r}. Files are written as Source(path), texts as "
             "they are."
         )

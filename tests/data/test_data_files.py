@@ -75,6 +75,15 @@ def test_every_data_set_finds_its_files(data_set, tmp_path):
         assert len(data.provenance["missing"]) == 1
 
 
+@pytest.mark.parametrize("data_set", SETS)
+def test_every_data_set_may_be_moved(data_set, tmp_path):
+    """The cache knows its files by their paths below the root."""
+    lists, files, load = data_set(tmp_path)
+    write(tmp_path, lists, files)
+    cache = load(cache=tmp_path / "cache").test.cache
+    assert cache.root == str(tmp_path)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
 def test_names_that_are_no_text(tmp_path):
     wave = tone(440, 0.1, 16000)
