@@ -159,7 +159,8 @@ def read_frames(path, per_second=1.0, start=0.0, end=None):
             if frame.time is None:
                 continue
             _check_size(path, frame.width, frame.height)
-            first = frame.time if first is None else first
+            if first is None:
+                first, matrix = frame.time, _display_matrix(frame)
             time = frame.time - first
             is_over = end is not None and time >= end - 1e-6
             if is_over:
@@ -169,11 +170,11 @@ def read_frames(path, per_second=1.0, start=0.0, end=None):
             if number > len(frames):
                 pause = number - len(frames)
                 _check_pause(path, shown, pause, per_second)
-                frames += [_pixels(shown)] * pause
+                frames += [_pixels(shown, matrix)] * pause
             if is_over:
                 break
             if number == len(frames):
-                frames.append(_pixels(frame))
+                frames.append(_pixels(frame, matrix))
             shown = frame
         else:
             time += 0.0 if shown is None else _seconds_shown(shown, stream)
@@ -284,16 +285,30 @@ def _seconds_shown(frame, stream):
     return float(1 / stream.average_rate) if stream.average_rate else 0.0
 
 
-def _pixels(frame):
+def _display_matrix(frame):
+    """Return `(a, b, c, d)` of the matrix by which a frame is shown.
+
+    A column of pixels moves by `(a, b)` to the right and down, a row by
+    `(c, d)`.
+    """
+    # A frame that was asked for it is freed late: ask one of four pixels.
+    small = frame.reformat(width=2, height=2, format="rgb24")
+    if small.rotation != frame.rotation:
+        # Older versions of PyAV do not copy it.
+        small = frame
+    matrix = small.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = np.frombuffer(matrix, "int32")[:5].tolist()
+    return a, b, c, d
+
+
+def _pixels(frame, matrix):
     """Return a frame's pixels, upright."""
     pixels = frame.to_ndarray(format="rgb24")
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return pixels
-    # A column moves by (a, b) to the right and down, a row by (c, d).
-    a, b, _, c, d = np.frombuffer(matrix, "int32")[:5].tolist()
+    a, b, c, d = matrix
     if abs(b) + abs(c) > abs(a) + abs(d):
-        pixels, (a, b, c, d) = pixels.swapaxes(0, 1), (c, d, a, b)
+        pixels, (a, d) = pixels.swapaxes(0, 1), (c, b)
     pixels = pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
     return np.ascontiguousarray(pixels)
 
@@ -412,11 +427,12 @@ def _check_length(path, container, stream, seconds, end, origin=None):
 def _last_second(path):
     """Return where the last packet of any stream ends."""
     with _opened(path) as container:
-        return max(
+        ends = [
             float((packet.pts + (packet.duration or 0)) * packet.time_base)
             for packet in container.demux()
             if packet.pts is not None
-        )
+        ]
+    return max(ends, default=0.0)
 
 
 def _check_bytes(path, missing):

@@ -61,7 +61,7 @@ def missing_bytes(content):
     """
     try:
         there, promised = len(content), _promised(content)
-    except struct.error:
+    except (IndexError, struct.error):
         # A header that is cut off: the decoder will not read it.
         return None
     if promised is None:
@@ -281,6 +281,8 @@ def _end_of_matroska(content):
     while place + 12 <= len(content):
         name = content[place : place + 4]
         length = 9 - content[place + 4].bit_length()
+        if length > 8:
+            return 0
         digits = content[place + 4 : place + 4 + length]
         size = int.from_bytes(digits, "big") - (1 << (7 * length))
         place += 4 + length
