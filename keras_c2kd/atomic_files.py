@@ -10,7 +10,7 @@ import uuid
 _PIECE = 1 << 20  # Bytes that are written at a time.
 
 
-def write_atomically(path, content):
+def write_atomically(path, content, keep_name=True):
     """Write a file that is either the old one or the whole new one.
 
     That holds for a kill, a full disk and a power cut.
@@ -18,6 +18,9 @@ def write_atomically(path, content):
     Args:
         path: Where the file goes; its folder is made.
         content: String, written as UTF-8, or bytes.
+        keep_name: Whether a power cut after the return leaves the new file
+            in any case. Defaults to `True`; for what can be computed again,
+            `False` waits for the disk once and not three times.
 
     Raises:
         OSError: If the file cannot be written. What was there stays.
@@ -30,7 +33,11 @@ def write_atomically(path, content):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_bytes(content)
-            move_durably(temporary, path)
+            if keep_name:
+                move_durably(temporary, path)
+            else:
+                _sync_file(temporary)
+                os.replace(temporary, path)
         finally:
             # Where nothing could be written, there is nothing to remove.
             with contextlib.suppress(OSError):
@@ -51,9 +58,13 @@ def move_durably(source, path):
 
 def sync(path):
     """Wait until a file and its name are on the disk."""
+    _sync_file(path)
+    _sync_folder(pathlib.Path(path).parent)
+
+
+def _sync_file(path):
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
-    _sync_folder(pathlib.Path(path).parent)
 
 
 def _sync_folder(folder):

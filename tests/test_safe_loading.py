@@ -437,7 +437,7 @@ def test_an_image_is_no_program(tmp_path, mark, monkeypatch):
     monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)
     path = tmp_path / "photograph.jpg"
     Image.new("RGB", (8, 8)).save(path, "EPS")
-    with pytest.raises(MediaError, match="is damaged"):
+    with pytest.raises(MediaError, match="is PostScript, which is not supp"):
         read_image(path)
 
 

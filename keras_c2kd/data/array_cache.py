@@ -1,30 +1,40 @@
 """Prepared arrays on disk, safe to interrupt and to share."""
 
+import contextlib
 import hashlib
 import io
 import json
+import os
 import pathlib
 
 import numpy as np
 
 from keras_c2kd.atomic_files import write_atomically
 
+# Bytes of a file's beginning, middle and end.
+_SAMPLED = 1 << 12
+
 
 class ArrayCache:
     """Keeps what was computed from a file under certain settings.
 
-    An array is found again as long as the file has the same name, size and
-    time of change, wherever the data set lies, and the settings are equal. It
+    An array is found again as long as the file has the same path below the
+    data set's folder, size and time of change, and the settings are equal:
+    that folder may be moved, or its archive unpacked elsewhere. Some of the
+    file's bytes count too, as two data sets may share a cache. The array
     appears under its name only when it is complete, so that a process may be
     killed at any time and two may fill one cache. The source files are only
     read.
 
     Args:
         folder: Path of the cache; created if it does not exist.
+        root: Path of the data set's folder. Defaults to `None`: files are
+            told apart by their whole paths.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, root=None):
         self.folder = pathlib.Path(folder)
+        self.root = None if root is None else os.path.abspath(root)
 
     def get(self, source, settings, compute):
         """Return the array, computed now if it is not there.
@@ -48,7 +58,7 @@ class ArrayCache:
         array = np.asarray(compute())
         file = io.BytesIO()
         np.save(file, array, allow_pickle=False)
-        write_atomically(path, file.getbuffer())
+        write_atomically(path, file.getbuffer(), keep_name=False)
         return array
 
     def has(self, source, settings):
@@ -68,11 +78,25 @@ class ArrayCache:
 
     def path_of(self, source, settings):
         """Return where the array is, or would be."""
-        source = pathlib.Path(source)
-        status = source.stat()
+        status = os.stat(source)
+        size, changed = status.st_size, status.st_mtime_ns
         text = json.dumps(
-            [source.name, status.st_size, status.st_mtime_ns, settings],
-            sort_keys=True,
+            [self._name_of(source), size, changed, settings], sort_keys=True
         )
-        key = hashlib.sha256(text.encode()).hexdigest()
+        digest = hashlib.sha256(text.encode())
+        # What cannot be read is not in the cache, and its reader says why.
+        with contextlib.suppress(OSError), open(source, "rb") as file:
+            for place in (0, size // 2, max(size - _SAMPLED, 0)):
+                file.seek(place)
+                digest.update(file.read(_SAMPLED))
+        key = digest.hexdigest()
         return self.folder / key[:2] / f"{key[2:]}.npy"
+
+    def _name_of(self, source):
+        """Return what tells a file from the others of its data set."""
+        path = os.path.abspath(source)
+        if self.root is not None:
+            # There is no way to another drive.
+            with contextlib.suppress(ValueError):
+                path = os.path.relpath(path, self.root)
+        return pathlib.PurePath(path).as_posix()

@@ -1,9 +1,10 @@
 """AVE: 28 audio-visual events."""
 
 import csv
-import os
 import pathlib
 
+from keras_c2kd.data.data_files import files_by_name
+from keras_c2kd.data.data_files import name_in_list
 from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.paired_dataset import Sample
@@ -11,6 +12,7 @@ from keras_c2kd.data.paired_dataset import Source
 from keras_c2kd.data.paired_splits import paired_splits
 from keras_c2kd.data.paired_splits import path_in
 from keras_c2kd.data.spectrogram import LogSpectrogram
+from keras_c2kd.data.text_lists import ListedBefore
 from keras_c2kd.data.text_lists import read_rows
 
 # 10 seconds at 16,000 Hz, power density, standardised: (257, 1004, 1).
@@ -76,29 +78,30 @@ def load_ave(
     elsewhere = {
         row[1] for part in ("validation", "test") for row in rows[part]
     }
-    parts, missing, excluded, shared = {}, [], [], 0
+    shared = {row[1] for row in rows["train"]} & elsewhere
+    files = files_by_name(root / "AVE", (".mp4",))
+    parts, missing, excluded = {}, [], []
     for part, listed in rows.items():
-        parts[part], seen = [], set()
+        parts[part], is_listed_before = [], ListedBefore(excluded)
         for category, video, start, end in listed:
             path = path_in(root / "AVE", f"{video}.mp4")
+            path = files.get(name_in_list(path.relative_to(root / "AVE")))
             reason = None
-            shared += part == "train" and video in elsewhere
             if category not in classes:
                 raise ValueError(
                     f"Every class of {_LISTS[part]} must be in "
                     f"{_LISTS['train']}. Received: {category!r}"
                 )
-            if video in seen:
-                reason = f"is listed before, and here as {category!r}"
-            elif end <= start:
+            if is_listed_before(video, category):
+                continue
+            if end <= start:
                 reason = f"has an event from {start} to {end} seconds"
             elif drop_shared and part == "train" and video in elsewhere:
                 reason = "is in the validation or test list too"
-            seen.add(video)
             if reason:
                 excluded.append({"name": video, "reason": reason})
                 continue
-            if not os.path.isfile(path):
+            if path is None:
                 missing.append({"name": video, "reason": "has no MP4 file"})
                 continue
             source = Source(path, float(start), float(end))
@@ -114,9 +117,10 @@ def load_ave(
         missing,
         excluded,
         cache=cache,
+        root=root,
         **kwargs,
     )
-    data.provenance["shared_with_train"] = shared
+    data.provenance["shared_with_train"] = len(shared)
     return data
 
 
@@ -128,14 +132,14 @@ def _read_list(path):
             f"folder AVE of videos. Received: {path.parent} without "
             f"{path.name}"
         )
-    rows = []
     # Names have commas, ids hyphens; the fields are told by "&".
-    for number, row in read_rows(path, delimiter="&", quoting=csv.QUOTE_NONE):
-        fields = [field.strip() for field in row]
-        if number == 1 and fields[0] == "Category":
-            continue
+    listed = read_rows(path, delimiter="&", quoting=csv.QUOTE_NONE)
+    if listed and listed[0][1][0] == "Category":
+        del listed[0]
+    rows = []
+    for number, row in listed:
         try:
-            category, video, _, start, end = fields
+            category, video, _, start, end = row
             start, end = _seconds(start), _seconds(end)
         except ValueError:
             raise ValueError(

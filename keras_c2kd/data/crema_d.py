@@ -2,6 +2,7 @@
 
 import pathlib
 
+from keras_c2kd.data.data_files import data_files
 from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.paired_dataset import Sample
@@ -11,6 +12,7 @@ from keras_c2kd.data.paired_splits import described_split
 from keras_c2kd.data.paired_splits import paired_splits
 from keras_c2kd.data.paired_splits import split_off
 from keras_c2kd.data.spectrogram import LogSpectrogram
+from keras_c2kd.data.text_lists import ListedBefore
 from keras_c2kd.data.text_lists import read_rows
 
 # In the order of the authors' code.
@@ -97,7 +99,7 @@ def load_crema_d(
     ]
     for entry in excluded:
         del clips[entry["name"]]
-    named = _split(clips, split, lists, validation_share, test_share)
+    named = _split(clips, split, lists, validation_share, test_share, excluded)
     if validate_on == "test":
         named["validation"] = named["test"]
     listed = {name for ids in named.values() for name in ids}
@@ -118,14 +120,20 @@ def load_crema_d(
         missing,
         excluded,
         cache=cache,
+        root=root,
         **kwargs,
     )
 
 
 def _clips(root):
     """Return the samples by id, and the clips that lack a half."""
-    audio = {path.stem: path for path in root.glob("AudioWAV/*.wav")}
-    visual = {path.stem: path for path in root.glob("VideoFlash/*.flv")}
+    audio, visual = (
+        {path.stem: path for path in data_files(root / folder, suffix, False)}
+        for folder, suffix in (
+            ("AudioWAV", (".wav",)),
+            ("VideoFlash", (".flv",)),
+        )
+    )
     if not audio or not visual:
         raise ValueError(
             "CREMA-D has AudioWAV/<id>.wav and VideoFlash/<id>.flv. Received: "
@@ -152,15 +160,15 @@ def _clips(root):
     return clips, left_out
 
 
-def _split(clips, split, lists, validation_share, test_share):
-    """Return the ids of the three parts."""
+def _split(clips, split, lists, validation_share, test_share, excluded):
+    """Return the ids of the three parts; add doubled rows to `excluded`."""
     if split == "lists":
         if lists is None or len(lists) != 2:
             raise ValueError(
                 'split="lists" needs the paths of a training and a test '
                 f"list. Received: lists={lists}"
             )
-        known, test = (_read_list(path) for path in lists)
+        known, test = (_read_list(path, excluded) for path in lists)
         if both := sorted(set(known) & set(test)):
             raise ValueError(
                 "No clip may be in both lists. Received: "
@@ -197,16 +205,17 @@ def _split(clips, split, lists, validation_share, test_share):
     }
 
 
-def _read_list(path):
+def _read_list(path, excluded):
     """Return the ids of a list, whose classes must be those of the ids."""
-    rows = read_rows(path)
-    for number, row in rows:
+    ids, is_listed_before = [], ListedBefore(excluded)
+    for number, row in read_rows(path):
         fields = row[0].split("_")
-        if len(row) < 2 or len(fields) != 4 or fields[2] != row[1].strip():
+        if len(row) < 2 or len(fields) != 4 or fields[2] != row[1]:
             raise ValueError(
                 "A list has rows of an id and the class that the id names, "
                 f"such as 1001_DFA_ANG_XX,ANG. Received: {','.join(row)!r} in "
                 f"row {number} of {path}"
             )
-    # A clip that is listed twice is no two clips.
-    return list(dict.fromkeys(row[0] for _, row in rows))
+        if not is_listed_before(row[0], row[1]):
+            ids.append(row[0])
+    return ids

@@ -1,16 +1,18 @@
 """CrisisMMD: tweets and their photographs, by humanitarian category."""
 
 import csv
-import os
 import pathlib
 import re
 
+from keras_c2kd.data.data_files import files_by_name
+from keras_c2kd.data.data_files import name_in_list
 from keras_c2kd.data.modality_readers import ImageReader
 from keras_c2kd.data.modality_readers import TextReader
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
 from keras_c2kd.data.paired_splits import paired_splits
 from keras_c2kd.data.paired_splits import path_in
+from keras_c2kd.data.text_lists import ListedBefore
 from keras_c2kd.data.text_lists import read_rows
 
 # In alphabetical order, as the data set's card has them.
@@ -27,6 +29,17 @@ CATEGORIES = (
 
 # Pixels of -1 to 1, as ImageNet's weights of MobileNetV2 want them.
 IMAGE = ImageReader(size=224, mean=(0.5,) * 3, deviation=(0.5,) * 3)
+
+PHOTOGRAPHS = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".gif",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+)
 
 _ANNOTATIONS = {
     "agreed": (
@@ -91,7 +104,9 @@ def load_crisis_mmd(
         )
     root = pathlib.Path(root)
     folder, pattern = _ANNOTATIONS[annotations]
-    parts, missing, excluded, seen = {}, [], [], set()
+    files = files_by_name(root, PHOTOGRAPHS)
+    parts, missing, excluded = {}, [], []
+    is_listed_before = ListedBefore(excluded)
     for part, name in (
         ("train", "train"),
         ("validation", "dev"),
@@ -100,12 +115,10 @@ def load_crisis_mmd(
         parts[part] = []
         for row in _read_list(root / folder / pattern.format(name), label):
             path = path_in(root, row["image"])
-            if row["image_id"] in seen:
-                entry = {"name": row["image_id"], "reason": "is listed before"}
-                excluded.append(entry)
+            path = files.get(name_in_list(path.relative_to(root)))
+            if is_listed_before(row["image_id"], row[label]):
                 continue
-            seen.add(row["image_id"])
-            if not os.path.isfile(path):
+            if path is None:
                 entry = {"name": row["image_id"], "reason": "has no image file"}
                 missing.append(entry)
                 continue
@@ -125,6 +138,7 @@ def load_crisis_mmd(
         missing,
         excluded,
         cache=cache,
+        root=root,
         **kwargs,
     )
 

@@ -2,16 +2,29 @@
 
 import contextlib
 import math
+import os
 import pathlib
+import stat
 
 import numpy as np
 
+from keras_c2kd.data.file_kinds import kind_of
+from keras_c2kd.data.promised_bytes import mapped
+from keras_c2kd.data.promised_bytes import missing_bytes
+from keras_c2kd.data.promised_bytes import mp3_samples
+from keras_c2kd.data.promised_bytes import wave_coding
+from keras_c2kd.data.promised_bytes import with_known_sizes
 from keras_c2kd.extras import import_extra
 
 _LFS = b"version https://git-lfs"
-# A file is cut off if it is shorter than it says by more than both.
+# A video that is whole by its bytes is damaged if it is shorter than it says
+# by more than both: durations are not exact.
 _MISSING_SECONDS = 0.5
 _MISSING_SHARE = 0.1
+_VIDEOS = ("MP4", "MKV", "WebM", "FLV", "AVI", "WMV", "MPEG")
+_SOUNDS = ("WAV", "FLAC", "OGG", "MP3")
+_WAVE_CODINGS = ("PCM", "float", "ADPCM", "A-law", "mu-law")
+_SOUND_FILES = (".wav", ".flac", ".ogg", ".mp3")
 # Pillow reads more; of EPS, by running it as a program.
 _PHOTOGRAPHS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP")
 # What a header may claim before it is taken for damaged: nobody's memory or
@@ -25,6 +38,12 @@ _BLOCK = 2**20
 # Time stamps of sound are rounded by up to some milliseconds; what differs
 # more, in seconds, is a gap or an overlap.
 _JITTER = 0.05
+# What libsndfile says of a file whose kind it does not know.
+_UNKNOWN_FORMAT = 1
+# What it says of a length that the file does not know is more than this.
+_UNKNOWN_LENGTH = 2**62
+# Codings of WAV files that libsndfile reads.
+_CODINGS = (1, 2, 3, 6, 7, 17, 20, 49, 64, 85, 100, 0xFFFE)
 # Samples of silence that are put into gaps: 12 minutes at 48 kHz.
 _MOST_SILENCE = 2**25
 
@@ -51,6 +70,13 @@ def read_audio(path, rate, start=0.0, end=None):
     The sound of a video lies as its time stamps say, from the first picture
     on, as `read_frames` counts: where there is no sound, it is silent.
 
+    A file that has fewer bytes or samples than its headers promise is cut
+    off, however little is missing. Of a video that is read to an `end`, only
+    that part has to be there. Sizes that are unknown, as of a WAV file that
+    was written to a pipe, promise nothing: then, and where they are not exact
+    (the number of samples of an MP3 file that does not count its frames, the
+    durations of FLV, Matroska and MPEG streams), the decoder has the word.
+
     Args:
         path: Path of the file. It is only read.
         rate: Integer, samples a second of the result.
@@ -63,14 +89,15 @@ def read_audio(path, rate, start=0.0, end=None):
 
     Raises:
         MediaError: If the file is missing, a Git LFS stub, damaged, cut off,
-            without sound, or over before `start`.
+            of a kind that is not supported, without sound, or over before
+            `start`.
         ValueError: If `start` is negative.
         ImportError: If the readers are not installed (extra `data`).
     """
     _check_start(start)
-    _check_file(path)
-    suffix = pathlib.Path(path).suffix.lower()
-    if suffix in (".wav", ".flac", ".ogg", ".mp3"):
+    is_sound_file = pathlib.Path(path).suffix.lower() in _SOUND_FILES
+    _check_file(path, _SOUNDS if is_sound_file else _VIDEOS)
+    if is_sound_file:
         wave, own_rate = _read_sound_file(path)
     else:
         wave, own_rate = _read_sound_track(path, end)
@@ -98,6 +125,8 @@ def read_frames(path, per_second=1.0, start=0.0, end=None):
     shows it: the place of a frame in the result tells its time. Behind the
     last frame of the file nothing is repeated. Containers do not count frames
     reliably, so neither frame numbers nor the nominal frame rate are used.
+    Frames are upright as the file's display matrix says, which telephones
+    write. What is cut off: see `read_audio`.
 
     Args:
         path: Path of the video. It is only read.
@@ -111,24 +140,27 @@ def read_frames(path, per_second=1.0, start=0.0, end=None):
 
     Raises:
         MediaError: If the file is missing, a Git LFS stub, damaged, cut off,
-            without pictures, or over before `start`.
+            of a kind that is not supported, without pictures, or over before
+            `start`.
         ValueError: If `start` is negative.
         ImportError: If the readers are not installed (extra `data`).
     """
     _check_start(start)
-    _check_file(path)
+    _check_file(path, _VIDEOS)
     frames, first, shown = [], None, None
     with _opened(path) as container:
         if not container.streams.video:
             raise MediaError(path, "has no video stream")
         stream = container.streams.video[0]
+        _check_coding(path, stream)
         stream.thread_type = "NONE"
         time = 0.0
         for frame in container.decode(stream):
             if frame.time is None:
                 continue
             _check_size(path, frame.width, frame.height)
-            first = frame.time if first is None else first
+            if first is None:
+                first, matrix = frame.time, _display_matrix(frame)
             time = frame.time - first
             is_over = end is not None and time >= end - 1e-6
             if is_over:
@@ -138,11 +170,11 @@ def read_frames(path, per_second=1.0, start=0.0, end=None):
             if number > len(frames):
                 pause = number - len(frames)
                 _check_pause(path, shown, pause, per_second)
-                frames += [_pixels(shown)] * pause
+                frames += [_pixels(shown, matrix)] * pause
             if is_over:
                 break
             if number == len(frames):
-                frames.append(_pixels(frame))
+                frames.append(_pixels(frame, matrix))
             shown = frame
         else:
             time += 0.0 if shown is None else _seconds_shown(shown, stream)
@@ -165,13 +197,14 @@ def read_image(path):
         Uint8 array `(height, width, 3)`.
 
     Raises:
-        MediaError: If the file is missing, a Git LFS stub, or damaged.
+        MediaError: If the file is missing, a Git LFS stub, damaged, or of a
+            kind that is not supported.
         ImportError: If Pillow is not installed (extra `data`).
     """
-    _check_file(path)
+    _check_file(path, _PHOTOGRAPHS)
     image = reader_module("PIL.Image")
     operations = reader_module("PIL.ImageOps")
-    with _damage_named(path), image.open(path, formats=_PHOTOGRAPHS) as file:
+    with _damage_named(path), _opened_image(path) as file:
         _check_size(path, *file.size)
         upright = operations.exif_transpose(file)
         is_png = file.format == "PNG"
@@ -181,6 +214,41 @@ def read_image(path):
             grey = np.clip(np.asarray(upright) // 256, 0, 255).astype("uint8")
             upright = image.fromarray(grey)
         return np.array(upright.convert("RGB"))
+
+
+def _opened_image(path):
+    image = reader_module("PIL.Image")
+    try:
+        return image.open(path, formats=_PHOTOGRAPHS)
+    except reader_module("PIL").UnidentifiedImageError:
+        kind = kind_of(_beginning(path))
+        # Pillow knows more kinds, whose files are not decoded here.
+        with contextlib.suppress(Exception), image.open(path) as file:
+            kind = kind or file.format
+        raise _other_kind(path, kind, _PHOTOGRAPHS) from None
+
+
+def _other_kind(path, kind, supported):
+    """Return the MediaError for a file of another kind, None if unknown."""
+    supported = ", ".join(supported)
+    if kind is None:
+        reason = "is damaged, or of a kind that is not supported here"
+        return MediaError(path, f"{reason} ({supported} are)")
+    return MediaError(
+        path,
+        f"is {kind}, which is not supported here ({supported} are). Convert "
+        "it, or name it as what it is",
+    )
+
+
+def _check_coding(path, stream):
+    """Raise a MediaError if there is no decoder for a stream."""
+    if stream.codec_context is None:
+        raise MediaError(
+            path,
+            f"has {stream.type} of a coding that is not supported by this "
+            "FFmpeg. Convert it",
+        )
 
 
 def _check_start(start):
@@ -217,8 +285,32 @@ def _seconds_shown(frame, stream):
     return float(1 / stream.average_rate) if stream.average_rate else 0.0
 
 
-def _pixels(frame):
-    return frame.to_ndarray(format="rgb24")
+def _display_matrix(frame):
+    """Return `(a, b, c, d)` of the matrix by which a frame is shown.
+
+    A column of pixels moves by `(a, b)` to the right and down, a row by
+    `(c, d)`.
+    """
+    # A frame that was asked for it is freed late: ask one of four pixels.
+    small = frame.reformat(width=2, height=2, format="rgb24")
+    if small.rotation != frame.rotation:
+        # Older versions of PyAV do not copy it.
+        small = frame
+    matrix = small.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = np.frombuffer(matrix, "int32")[:5].tolist()
+    return a, b, c, d
+
+
+def _pixels(frame, matrix):
+    """Return a frame's pixels, upright."""
+    pixels = frame.to_ndarray(format="rgb24")
+    a, b, c, d = matrix
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        pixels, (a, d) = pixels.swapaxes(0, 1), (c, b)
+    pixels = pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return np.ascontiguousarray(pixels)
 
 
 def _check_rate(path, rate):
@@ -227,22 +319,36 @@ def _check_rate(path, rate):
         raise MediaError(path, f"claims {rate} samples of sound a second")
 
 
-def _check_file(path):
-    """Raise a MediaError for what is no media file at all."""
+def _beginning(path):
+    """Return the bytes that tell a file's kind."""
+    with pathlib.Path(path).open("rb") as file:
+        return file.read(max(len(_LFS), 16))
+
+
+def _check_file(path, supported):
+    """Raise a MediaError for what is none of the supported media files."""
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise MediaError(path, "is missing")
     try:
-        with path.open("rb") as file:
-            beginning = file.read(len(_LFS))
-    except OSError as error:
-        raise MediaError(path, f"cannot be opened ({error.strerror})") from None
+        # Others, such as pipes, may be waited for without an end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise MediaError(path, "is no file")
+        beginning = _beginning(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise MediaError(path, "is missing") from None
+    # Names may be too long, or have a byte of zero.
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise MediaError(path, f"cannot be opened ({reason})") from None
     if not beginning:
         raise MediaError(path, "is empty")
     if beginning == _LFS:
         raise MediaError(
             path, "is a Git LFS stub: fetch the media with `git lfs pull`"
         )
+    # Decoders of MP3 find some frame in any file.
+    kind = kind_of(beginning, recordings=supported is _SOUNDS)
+    if kind is not None:
+        raise _other_kind(path, kind, supported)
 
 
 @contextlib.contextmanager
@@ -266,20 +372,24 @@ def _opened(path):
     name other files and addresses, of which none is opened.
     """
     av = reader_module("av")
-    with (
-        _damage_named(path),
-        open(path, "rb") as file,
-        av.open(
-            file,
-            metadata_errors="ignore",
-            container_options={"protocol_whitelist": "none"},
-        ) as container,
-    ):
-        yield container
+    with _damage_named(path), open(path, "rb") as file:
+        try:
+            container = av.open(
+                file,
+                metadata_errors="ignore",
+                container_options={"protocol_whitelist": "none"},
+            )
+        except av.error.FFmpegError:
+            # Of recordings FFmpeg says what is wrong with them.
+            if kind_of(_beginning(path)) is None:
+                raise _other_kind(path, None, _VIDEOS) from None
+            raise
+        with container:
+            yield container
 
 
 def _check_length(path, container, stream, seconds, end, origin=None):
-    """Raise a MediaError if much less was there than the file says.
+    """Raise a MediaError if less was there than the file says.
 
     Args:
         path: Path of the file.
@@ -290,55 +400,98 @@ def _check_length(path, container, stream, seconds, end, origin=None):
         origin: Float, the time stamp from which seconds are counted; None
             (default) for the stream's first.
     """
-    if stream.duration is not None:
-        unit, part = float(stream.time_base), stream
-    elif container.duration is not None:
-        unit, part = 1e-6, container
-    else:
+    if end is not None and seconds >= end:
         return
-    declared = part.duration * unit
-    if origin is not None and part.start_time is not None:
-        declared += part.start_time * unit - origin
-    _check_seconds(path, seconds, declared, end)
-
-
-def _check_seconds(path, seconds, declared, end=None):
+    with mapped(path) as content:
+        missing = missing_bytes(content)
+    part, unit = stream, stream.time_base
+    if stream.duration is None:
+        part, unit = container, 1e-6
+    start = float((part.start_time or 0) * unit)
+    first = start if origin is None else origin
+    declared = start - first + float((part.duration or 0) * unit)
+    if missing and declared - seconds < _JITTER:
+        _check_bytes(path, missing)
     wanted = declared if end is None else min(end, declared)
-    missing = wanted - seconds
-    if missing > max(_MISSING_SECONDS, _MISSING_SHARE * wanted):
+    allowed = max(_MISSING_SECONDS, _MISSING_SHARE * wanted)
+    is_short = wanted - seconds > allowed
+    if is_short and part is container:
+        # Its duration is that of its longest stream.
+        is_short = wanted - (_last_second(path) - first) > allowed
+    if missing or is_short:
         raise MediaError(
             path, f"is cut off after {seconds:.1f} of {declared:.1f} seconds"
         )
 
 
+def _last_second(path):
+    """Return where the last packet of any stream ends."""
+    with _opened(path) as container:
+        ends = [
+            float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            for packet in container.demux()
+            if packet.pts is not None
+        ]
+    return max(ends, default=0.0)
+
+
+def _check_bytes(path, missing):
+    """Raise a MediaError if bytes are missing, see `missing_bytes`."""
+    if missing is None:
+        return
+    there, promised = missing
+    if promised is None:
+        raise MediaError(path, f"is cut off after {there:,} bytes, without end")
+    raise MediaError(path, f"is cut off after {there:,} of {promised:,} bytes")
+
+
 def _read_sound_file(path):
     soundfile = reader_module("soundfile")
-    _check_riff(path)
+    with _damage_named(path), mapped(path) as content:
+        _check_bytes(path, missing_bytes(content))
+        name = with_known_sizes(content) or _name_of(path)
+        samples = mp3_samples(content)
+        coding = wave_coding(content)
     parts = [np.zeros(0, "float32")]
-    with _damage_named(path), soundfile.SoundFile(str(path)) as file:
-        rate = file.samplerate
-        _check_rate(path, rate)
-        size = _BLOCK // file.channels
-        # As long as there is sound, whatever length the header claims.
-        while len(block := file.read(size, dtype="float32", always_2d=True)):
-            parts.append(block.mean(axis=1))
-        declared = file.frames / rate
+    with _damage_named(path):
+        try:
+            file = soundfile.SoundFile(name)
+        except soundfile.LibsndfileError as error:
+            if error.code == _UNKNOWN_FORMAT:
+                raise _other_kind(path, None, _SOUNDS) from None
+            if coding is not None and coding not in _CODINGS:
+                kind = f"WAV of the coding {coding:#06x}"
+                raise _other_kind(path, kind, _WAVE_CODINGS) from None
+            raise
+        with file:
+            rate = file.samplerate
+            _check_rate(path, rate)
+            if file.frames > _UNKNOWN_LENGTH:
+                # FLAC that was written to a pipe, which soundfile cannot read.
+                return _read_sound_track(path, None)
+            if file.subtype == "OPUS":
+                # Else libsndfile plays the decoder's delay too, in streams
+                # that do not begin at 0.
+                file.seek(0)
+            size = _BLOCK // file.channels
+            # As long as there is sound, whatever length the header claims.
+            while len(block := file.read(size, "float32", always_2d=True)):
+                parts.append(block.mean(axis=1))
+            declared = file.frames
     wave = np.concatenate(parts)
-    _check_seconds(path, len(wave) / rate, declared)
+    if samples is not None and len(wave) < samples:
+        # libsndfile estimates how many there are, and reads no more.
+        return _read_sound_track(path, None)
+    if samples is None and len(wave) < declared:
+        raise MediaError(
+            path, f"is cut off after {len(wave):,} of {declared:,} samples"
+        )
     return wave, rate
 
 
-def _check_riff(path):
-    """Raise a MediaError if a WAV file is shorter than its header says."""
-    with open(path, "rb") as file:
-        kind, declared = file.read(4), int.from_bytes(file.read(4), "little")
-    size = pathlib.Path(path).stat().st_size - 8
-    # What is written to a pipe cannot know its size and says the largest.
-    is_known = kind == b"RIFF" and declared < 0xFFFFFF00
-    if is_known and declared - size > _MISSING_SHARE * declared:
-        raise MediaError(
-            path, f"is cut off after {size:,} of {declared:,} bytes"
-        )
+def _name_of(path):
+    """Return a path for libsndfile, which need not be text."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 def _read_sound_track(path, end):
@@ -348,6 +501,7 @@ def _read_sound_track(path, end):
         if not container.streams.audio:
             raise MediaError(path, "has no audio stream")
         stream = container.streams.audio[0]
+        _check_coding(path, stream)
         rate = stream.rate
         _check_rate(path, rate)
         length = 0

@@ -6,13 +6,18 @@ is cached; and `view`, which draws a crop, a window or frames in training.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from keras_c2kd.argument_checks import check_integer
+from keras_c2kd.argument_checks import check_number
+from keras_c2kd.argument_checks import check_positive
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.media import read_audio
 from keras_c2kd.data.media import read_frames
 from keras_c2kd.data.media import read_image
+from keras_c2kd.data.paired_dataset import Source
 from keras_c2kd.data.spectrogram import LogSpectrogram
 
 # Mean and deviation of ImageNet's pixels, red, green, blue, of 0 to 1.
@@ -37,6 +42,8 @@ class AudioReader:
     spectrogram: LogSpectrogram
     random_window: bool = False
     at_least: float = 0.0
+
+    source_type = Source
 
     @property
     def shape(self):
@@ -77,9 +84,9 @@ class AudioReader:
 class FrameReader:
     """Video to normalised frames `(size, size, 3)`, or several of them.
 
-    In training: a random crop of 8 to 100 % of the area with sides 3:4 to
-    4:3, resized, mirrored in half of the cases; all frames of a sample alike.
-    In evaluation: the whole frame resized to a square, its sides not kept.
+    In training: a random crop, resized, mirrored in half of the cases; all
+    frames of a sample alike. In evaluation: the whole frame resized to a
+    square, its sides not kept.
 
     Args:
         size: Integer, height and width of a view. Defaults to `224`.
@@ -97,6 +104,18 @@ class FrameReader:
             ImageNet's.
         deviation: Three floats by which the rest is divided. Defaults to
             ImageNet's.
+        crop_area: Two floats between which training draws the part of the
+            area that is seen; `None` for the whole frame, as in evaluation.
+            Defaults to `(0.08, 1.0)`.
+        crop_ratio: Two floats between which it draws the crop's width over
+            its height. Defaults to `(3 / 4, 4 / 3)`.
+        crop_draws: Integer, how often it draws until a crop fits into the
+            frame; then the middle square is taken. Defaults to `10`.
+        mirrored_share: Float, share of the training views that are mirrored.
+            Defaults to `0.5`.
+
+    Raises:
+        ValueError: If a number has no meaning.
 
     Reference: the authors' code for Huo et al., CVPR 2024 (which draws frame
     numbers and then takes the first listed files; this takes those drawn).
@@ -110,6 +129,27 @@ class FrameReader:
     first_frames: bool = False
     mean: tuple = IMAGENET_MEAN
     deviation: tuple = IMAGENET_DEVIATION
+    crop_area: tuple | None = (0.08, 1.0)
+    crop_ratio: tuple = (3 / 4, 4 / 3)
+    crop_draws: int = 10
+    mirrored_share: float = 0.5
+
+    source_type = Source
+
+    def __post_init__(self):
+        """Check the numbers."""
+        check_integer(
+            minimum=1,
+            size=self.size,
+            frames=self.frames,
+            stored_side=self.stored_side,
+            crop_draws=self.crop_draws,
+        )
+        check_positive(per_second=self.per_second)
+        check_number(minimum=0, maximum=1, mirrored_share=self.mirrored_share)
+        _check_range("crop_ratio", self.crop_ratio, math.inf)
+        if self.crop_area is not None:
+            _check_range("crop_area", self.crop_area, 1.0)
 
     @property
     def shape(self):
@@ -146,8 +186,9 @@ class FrameReader:
         chosen = self._choose(total, random)
         box, flip = (0, 0, width, height), False
         if random is not None:
-            box = _random_box(height, width, random)
-            flip = self.mirror and random.random() < 0.5
+            if self.crop_area is not None:
+                box = self._random_box(height, width, random)
+            flip = self.mirror and random.random() < self.mirrored_share
         size = (self.size, self.size)
         views = [_resized(frames[i], size, box) for i in chosen]
         values = np.stack(views).astype("float32") / 255.0
@@ -155,6 +196,21 @@ class FrameReader:
             values = values[:, :, ::-1]
         values = (values - np.float32(self.mean)) / np.float32(self.deviation)
         return values[0] if self.frames == 1 else values
+
+    def _random_box(self, height, width, random):
+        """Draw `(left, upper, right, lower)`; the middle if none fits."""
+        for _ in range(self.crop_draws):
+            pixels = height * width * random.uniform(*self.crop_area)
+            aspect = math.exp(random.uniform(*np.log(self.crop_ratio)))
+            w = round(math.sqrt(pixels * aspect))
+            h = round(math.sqrt(pixels / aspect))
+            if 0 < w <= width and 0 < h <= height:
+                left = int(random.integers(width - w + 1))
+                upper = int(random.integers(height - h + 1))
+                return left, upper, left + w, upper + h
+        side = min(height, width)
+        left, upper = (width - side) // 2, (height - side) // 2
+        return left, upper, left + side, upper + side
 
     def _choose(self, total, random):
         """Return the numbers of the frames to take, in order."""
@@ -200,6 +256,9 @@ class TextReader:
 
     tokens: object
     clean: object = str
+
+    source_type = str
+
     # Tokenising takes a millisecond, in every epoch.
     _known: dict = dataclasses.field(
         default_factory=dict, repr=False, compare=False
@@ -228,17 +287,12 @@ def _resized(frame, size, box=None):
     return np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box))
 
 
-def _random_box(height, width, random, area=(0.08, 1.0), ratio=(3 / 4, 4 / 3)):
-    """Draw `(left, upper, right, lower)`; the middle if ten draws miss."""
-    for _ in range(10):
-        pixels = height * width * random.uniform(*area)
-        aspect = math.exp(random.uniform(*np.log(ratio)))
-        w = round(math.sqrt(pixels * aspect))
-        h = round(math.sqrt(pixels / aspect))
-        if 0 < w <= width and 0 < h <= height:
-            left = int(random.integers(width - w + 1))
-            upper = int(random.integers(height - h + 1))
-            return left, upper, left + w, upper + h
-    side = min(height, width)
-    left, upper = (width - side) // 2, (height - side) // 2
-    return left, upper, left + side, upper + side
+def _check_range(name, limits, most):
+    """Raise a ValueError for what are no two numbers to draw between."""
+    is_pair = isinstance(limits, Sequence) and len(limits) == 2
+    if not is_pair or not 0 < limits[0] <= limits[1] <= most:
+        raise ValueError(
+            f"`{name}` has two numbers above 0, the smaller one first"
+            + (f", at most {most}" if most < math.inf else "")
+            + f". Received: {name}={limits!r}"
+        )

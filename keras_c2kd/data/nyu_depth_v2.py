@@ -209,6 +209,7 @@ def load_nyu_depth_v2(
         described_split(f"official, {depth_source}", validate_on),
         kind=SceneDataset,
         cache=cache,
+        root=root,
         batch_size=batch_size,
         **kwargs,
     )

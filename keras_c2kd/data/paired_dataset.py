@@ -7,16 +7,22 @@ import hashlib
 import json
 import os
 import pathlib
+import reprlib
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 
+from keras_c2kd.argument_checks import check_integer
+from keras_c2kd.argument_checks import check_number
 from keras_c2kd.data.array_cache import ArrayCache
 from keras_c2kd.data.epoch_dataset import EpochDataset
 from keras_c2kd.data.media import MediaError
 
 # Behind a modality's name: the key of its second view.
 SECOND_VIEW = "_second_view"
+# Batches have labels of 32 bits.
+_LARGEST_LABEL = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +33,35 @@ class Source:
         path: Path of the file.
         start: Float, second at which the part begins. Defaults to `0.0`.
         end: Float, second at which it ends, or None for the file's end.
+
+    Raises:
+        ValueError: If the path is none, or the part has no length.
     """
 
     path: pathlib.Path
     start: float = 0.0
     end: float | None = None
+
+    def __post_init__(self):
+        """Check the part; its numbers become plain ones."""
+        if not isinstance(self.path, str | os.PathLike):
+            raise ValueError(
+                "A source is the path of a file, a string or a pathlib.Path. "
+                f"Received: path={self.path!r}. What is no file goes into a "
+                "Sample as it is."
+            )
+        check_number(minimum=0, start=self.start)
+        object.__setattr__(self, "start", float(self.start))
+        if self.end is None:
+            return
+        check_number(end=self.end)
+        object.__setattr__(self, "end", float(self.end))
+        if self.end <= self.start:
+            raise ValueError(
+                "A part of a file ends behind its start. Received: "
+                f"start={self.start}, end={self.end}. `end=None` reads to the "
+                "end of the file."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +70,40 @@ class Sample:
 
     Args:
         name: String, the sample's name in the data set.
-        label: Integer, its class.
+        label: Integer, its class, from 0.
         sources: Dict from the modality to a `Source`, or to the text itself.
+            The `pathlib.Path` of a file stands for the whole file.
+
+    Raises:
+        ValueError: If the label is no integer from 0, or there is no source.
     """
 
     name: str
     label: int
     sources: dict
+
+    def __post_init__(self):
+        """Check label and sources; they become plain ones."""
+        why = f"Number the classes from 0, as in sample {self.name!r}"
+        check_integer(why=why, label=self.label)
+        object.__setattr__(self, "label", int(self.label))
+        if self.label > _LARGEST_LABEL:
+            raise ValueError(
+                f"A label is at most {_LARGEST_LABEL}. Received: "
+                f"label={self.label} in sample {self.name!r}. {why}."
+            )
+        is_given = isinstance(self.sources, Mapping) and self.sources
+        if not is_given or any(x is None for x in self.sources.values()):
+            raise ValueError(
+                "`sources` is a dict from each modality to a Source, a text "
+                f"or an array. Received: {reprlib.repr(self.sources)} in "
+                f"sample {self.name!r}. Write {{'audio': Source(path)}}."
+            )
+        sources = {
+            modality: Source(x) if isinstance(x, os.PathLike) else x
+            for modality, x in self.sources.items()
+        }
+        object.__setattr__(self, "sources", sources)
 
 
 class PairedDataset(EpochDataset):
@@ -61,16 +118,20 @@ class PairedDataset(EpochDataset):
             `FrameReader`.
         cache: Folder of prepared arrays, or None to read the media anew each
             time.
+        root: Folder of the data set, which may be moved: arrays in the cache
+            are found by the paths below it. Defaults to `None`, the folder
+            that all files of the samples have in common.
         **kwargs: `batch_size`, `training`, `seed` and all else of
             `EpochDataset`.
 
     Raises:
-        ValueError: If there are no samples, or one lacks a modality.
+        ValueError: If there are no samples, or one lacks a modality or has
+            a source that its reader does not read.
         MediaError: By a batch with a file that cannot be read; call `prepare`
             first to have all of them listed.
     """
 
-    def __init__(self, samples, readers, cache=None, **kwargs):
+    def __init__(self, samples, readers, cache=None, root=None, **kwargs):
         super().__init__(**kwargs)
         if not samples:
             raise ValueError("There must be samples. Received: none.")
@@ -80,9 +141,14 @@ class PairedDataset(EpochDataset):
                     f"Every sample needs {sorted(readers)}. Received: "
                     f"{sample.name!r} without {sorted(missing)}"
                 )
+            for modality, reader in readers.items():
+                _check_source(sample, modality, reader)
         self.samples = list(samples)
         self.readers = dict(readers)
-        self.cache = None if cache is None else ArrayCache(cache)
+        self.cache = None
+        if cache is not None:
+            root = _common_folder(self.samples) if root is None else root
+            self.cache = ArrayCache(cache, root)
         self.chosen = tuple(readers)
         self.second_view = None
 
@@ -207,7 +273,7 @@ class PairedDataset(EpochDataset):
         return (
             self.cache is not None
             and reader.settings is not None
-            and pathlib.Path(source.path).is_file()
+            and os.path.isfile(source.path)
         )
 
     def _prepared(self, modality, index):
@@ -244,6 +310,35 @@ def check_left_out(left_out, total, largest_share):
             f"such as {first['name']!r}: {reason}. Mend the files, or raise "
             "`largest_share`."
         )
+
+
+def _check_source(sample, modality, reader):
+    """Raise a ValueError if a reader does not read a sample's source."""
+    source = sample.sources[modality]
+    # Readers of one's own may read anything.
+    kind = getattr(reader, "source_type", object)
+    if not isinstance(source, kind):
+        raise ValueError(
+            f"The {type(reader).__name__} of {modality!r} reads a "
+            f"{kind.__name__}. Received: {reprlib.repr(source)} in sample "
+            f"{sample.name!r}. Files are written as Source(path), texts as "
+            "they are."
+        )
+
+
+def _common_folder(samples):
+    """Return the folder that all files have in common, None without one."""
+    folders = {
+        os.path.dirname(source.path)
+        for sample in samples
+        for source in sample.sources.values()
+        if isinstance(source, Source)
+    }
+    try:
+        return os.path.commonpath([os.path.abspath(x) for x in folders])
+    # No files, or on several drives.
+    except ValueError:
+        return None
 
 
 def _settings(reader, source):

@@ -167,7 +167,9 @@ def split_off(names, share, seed=2024):
     """
 
     def number(name):
-        return hashlib.sha256(f"{seed} {name}".encode()).digest()
+        # Names of files need not be text.
+        text = f"{seed} {name}".encode(errors="surrogateescape")
+        return hashlib.sha256(text).digest()
 
     ranked = sorted(names, key=number)
     taken = set(ranked[: round(share * len(ranked))])

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from keras_c2kd.argument_checks import check_number
+from keras_c2kd.argument_checks import check_positive
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.modality_readers import IMAGENET_DEVIATION
 from keras_c2kd.data.modality_readers import IMAGENET_MEAN
@@ -100,7 +102,7 @@ class ScenePlacement:
 
     In training a scene is resized by a random scale, padded below and at the
     right where it is then smaller than the crop, cropped at random, and
-    mirrored in half of the cases. In evaluation it is seen whole and as it
+    mirrored at random. In evaluation it is seen whole and as it
     is, and only padded.
 
     Args:
@@ -111,6 +113,8 @@ class ScenePlacement:
             the scenes; None (default) for the scenes' own.
         scales: Floats, one of which is drawn. Defaults to `(1.0,)`.
         mirror: Whether training mirrors. Defaults to `True`.
+        mirrored_share: Float, share of the scenes that it mirrors. Defaults
+            to `0.5`.
 
     Raises:
         ValueError: If a size or a scale is not positive, or, when a scene is
@@ -124,9 +128,11 @@ class ScenePlacement:
     evaluation_size: tuple | None = None
     scales: tuple = (1.0,)
     mirror: bool = True
+    mirrored_share: float = 0.5
 
     def __post_init__(self):
         """Check the numbers."""
+        check_number(minimum=0, maximum=1, mirrored_share=self.mirrored_share)
         sizes = [self.crop, self.evaluation_size]
         if any(len(size) != 2 or min(size) < 1 for size in sizes if size):
             raise ValueError(
@@ -163,7 +169,7 @@ class ScenePlacement:
             _seen(length, scale, wanted, random)
             for length, wanted in zip((height, width), size)
         )
-        mirrored = self.mirror and random.random() < 0.5
+        mirrored = self.mirror and random.random() < self.mirrored_share
         return Window(size, rows, columns, scale, mirrored)
 
 
@@ -242,8 +248,8 @@ class ColourReader(SceneReader):
 class DepthReader(SceneReader):
     """Depth in metres to numbers of about mean 0 and deviation 1.
 
-    `(e(min(max(depth, 0.3), 10)) - mean) / deviation` where `e` is the
-    depth itself, its logarithm or its reciprocal, with the constants of
+    `(e(min(max(depth, nearest), farthest)) - mean) / deviation` where `e` is
+    the depth itself, its logarithm or its reciprocal, with the constants of
     `DEPTH_ENCODINGS`. A pixel of depth 0 was not measured: it is 0 in the
     result, and so is padding. Each pixel is taken from the nearest one, for a
     mean of two surfaces is a third one that is not there.
@@ -257,14 +263,21 @@ class DepthReader(SceneReader):
             larger is divided by `s`, as if the camera had come so much
             nearer: sizes in pixels and depths then belong together as for one
             camera. Defaults to `True`.
+        nearest: Float, metres; what is nearer counts as so far. Defaults to
+            `NEAREST`, 0.3.
+        farthest: Float, metres; what is farther counts as so far. Defaults to
+            `FARTHEST`, 10.
 
     Raises:
-        ValueError: If the encoding is unknown or there is no channel.
+        ValueError: If the encoding is unknown, there is no channel, or
+            `nearest` is not above 0 and below `farthest`.
     """
 
     encoding: str = "metres"
     channels: int = 1
     scale_depth: bool = True
+    nearest: float = NEAREST
+    farthest: float = FARTHEST
 
     def __post_init__(self):
         """Check the encoding."""
@@ -277,6 +290,12 @@ class DepthReader(SceneReader):
             raise ValueError(
                 "Depth has at least one channel. Received: "
                 f"channels={self.channels}"
+            )
+        check_positive(nearest=self.nearest, farthest=self.farthest)
+        if self.nearest >= self.farthest:
+            raise ValueError(
+                "Depths are told apart from `nearest` to `farthest`. Received: "
+                f"nearest={self.nearest}, farthest={self.farthest}"
             )
 
     def prepare(self, source):
@@ -298,7 +317,8 @@ class DepthReader(SceneReader):
         if self.scale_depth and window.scale != 1.0:
             depth = depth / np.float32(window.scale)
         function, mean, deviation = DEPTH_ENCODINGS[self.encoding]
-        values = function(np.clip(depth, NEAREST, FARTHEST))
+        limits = float(self.nearest), float(self.farthest)
+        values = function(np.clip(depth, *limits))
         values = (values - np.float32(mean)) / np.float32(deviation)
         view = window.pad(values * measured, 0.0)
         return np.broadcast_to(view[..., None], (*view.shape, self.channels))

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from keras_c2kd.argument_checks import check_number
+
 KINDS = ("magnitude", "density")
 
 
@@ -15,8 +17,8 @@ class LogSpectrogram:
       transform with a periodic Hann window, frames centred on multiples of
       the hop and zeros beyond the ends; what librosa's `stft` gives.
     - `kind="density"`: `log(P + epsilon)` of the power spectral density with
-      a Tukey window (shape 0.25), each frame less its mean, frames inside
-      the wave; what SciPy's `signal.spectrogram` gives.
+      a Tukey window, each frame less its mean, frames inside the wave; what
+      SciPy's `signal.spectrogram` gives.
 
     Args:
         rate: Integer, samples a second of the wave.
@@ -31,9 +33,12 @@ class LogSpectrogram:
             wrapped to row by row, as the authors' code does for AVE (1024):
             each bin then begins behind where the last one ended, and the
             picture is sheared. `None` (default) leaves them as they are.
+        tukey_shape: Float, the part of the window of `"density"` that is
+            tapered. Defaults to `0.25`.
 
     Raises:
-        ValueError: If `kind` is another, or a frame is longer than the wave.
+        ValueError: If `kind` is another, a frame is longer than the wave, or
+            `tukey_shape` is not from 0 to 1.
 
     Example:
     >>> LogSpectrogram(rate=22050, seconds=3, window=512, hop=353).shape
@@ -52,6 +57,7 @@ class LogSpectrogram:
     epsilon: float = 1e-7
     standardize: bool = False
     rewrapped_frames: int | None = None
+    tukey_shape: float = 0.25
 
     def __post_init__(self):
         """Check the settings."""
@@ -59,6 +65,7 @@ class LogSpectrogram:
             raise ValueError(
                 f"`kind` is one of {KINDS}. Received: kind={self.kind!r}"
             )
+        check_number(minimum=0, maximum=1, tukey_shape=self.tukey_shape)
         if not 0 < self.hop <= self.window <= self.samples:
             raise ValueError(
                 "A frame is at least one hop long and fits into the wave. "
@@ -118,7 +125,7 @@ class LogSpectrogram:
         return scipy.signal.spectrogram(
             wave,
             self.rate,
-            window=("tukey", 0.25),
+            window=("tukey", self.tukey_shape),
             nperseg=self.window,
             noverlap=self.window - self.hop,
             detrend="constant",

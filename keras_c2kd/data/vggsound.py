@@ -2,6 +2,7 @@
 
 import pathlib
 
+from keras_c2kd.data.data_files import data_files
 from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.paired_dataset import Sample
@@ -11,6 +12,7 @@ from keras_c2kd.data.paired_splits import described_split
 from keras_c2kd.data.paired_splits import paired_splits
 from keras_c2kd.data.paired_splits import split_off
 from keras_c2kd.data.spectrogram import LogSpectrogram
+from keras_c2kd.data.text_lists import ListedBefore
 from keras_c2kd.data.text_lists import read_rows
 
 # A random 5 of at least 10 seconds at 16,000 Hz: (129, 626, 1).
@@ -127,17 +129,16 @@ def load_vggsound(
     root = pathlib.Path(root)
     listed = _read_list(root / "vggsound.csv")
     clips, sounds = _clips(root, VIDEOS), _clips(root, (".wav",))
-    found, missing, excluded, seen = {"train": [], "test": []}, [], [], set()
+    found, missing, excluded = {"train": [], "test": []}, [], []
+    is_listed_before = ListedBefore(excluded)
     labels = {name: label for label, name in enumerate(classes)}
     for video, start, name, split in listed:
         if name not in labels:
             continue
         path = clips.get((video, start))
         clip = f"{video}_{start:06d}"
-        if clip in seen:
-            excluded.append({"name": clip, "reason": "is listed before"})
+        if is_listed_before(clip, name):
             continue
-        seen.add(clip)
         if path is None:
             missing.append({"name": clip, "reason": "has no video file"})
             continue
@@ -159,14 +160,14 @@ def load_vggsound(
         missing,
         excluded,
         cache=cache,
+        root=root,
         **kwargs,
     )
 
 
 def _clips(root, suffixes):
     """Return the paths of media files by (youtube id, start)."""
-    paths = sorted(path for path in root.rglob("*") if path.suffix in suffixes)
-    return {_clip_of(path): path for path in paths}
+    return {_clip_of(path): path for path in data_files(root, suffixes)}
 
 
 def _clip_of(path):

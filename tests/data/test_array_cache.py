@@ -1,5 +1,7 @@
+import errno
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 
@@ -34,19 +36,71 @@ def test_computes_once(tmp_path, source):
         cache.get(source, {"rate": 16000}, refuse)
 
 
-def test_follows_the_file_and_not_its_folder(tmp_path, source):
+def test_a_file_is_known_by_its_path_below_the_root(tmp_path, source):
+    """The folder as a whole may be moved; equal names are no equal files."""
+    root = tmp_path / "data"
+    for folder in ("dog", "cat"):
+        path = root / folder / "0.wav"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"some sound")
+        os.utime(path, (1e9, 1e9))
+    cache = ArrayCache(tmp_path / "cache", root)
+    for number, folder in enumerate(("dog", "cat")):
+        array = np.full(3, number)
+        cache.get(root / folder / "0.wav", {}, lambda array=array: array)
+    moved = tmp_path / "elsewhere" / "unpacked"
+    shutil.copytree(root, moved)
+    for number, folder in enumerate(("dog", "cat")):
+        for whole in (root, moved):
+            cache = ArrayCache(tmp_path / "cache", whole)
+            found = cache.get(whole / folder / "0.wav", {}, refuse)
+            np.testing.assert_array_equal(found, np.full(3, number))
+    # Without a root, and anywhere but below it, a file is its whole path.
+    plain = ArrayCache(tmp_path / "cache")
+    for other, path in ((plain, moved / "cat" / "0.wav"), (cache, source)):
+        with pytest.raises(RuntimeError, match="computed again"):
+            other.get(path, {}, refuse)
+
+
+def test_a_file_that_changed_is_read_again(tmp_path, source):
     cache = ArrayCache(tmp_path / "cache")
     cache.get(source, {}, lambda: np.zeros(3))
-    moved = tmp_path / "elsewhere" / source.name
-    moved.parent.mkdir()
-    source.rename(moved)
-    cache.get(moved, {}, refuse)
-    moved.write_bytes(b"another sound, and longer")
+    changed = source.stat().st_mtime_ns
+    for content in (b"another sound, and longer", b"some SOUND"):
+        source.write_bytes(content)
+        # The same time: a disk that keeps whole seconds.
+        os.utime(source, ns=(changed, changed))
+        with pytest.raises(RuntimeError, match="computed again"):
+            cache.get(source, {}, refuse)
+    source.write_bytes(b"some sound")
+    os.utime(source, ns=(changed + 1, changed + 1))
     with pytest.raises(RuntimeError, match="computed again"):
-        cache.get(moved, {}, refuse)
-    moved.unlink()
+        cache.get(source, {}, refuse)
+    source.unlink()
     with pytest.raises(FileNotFoundError):
-        cache.get(moved, {}, refuse)
+        cache.get(source, {}, refuse)
+
+
+def test_an_array_waits_for_the_disk_once(tmp_path, source, monkeypatch):
+    waits, sync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda *x: waits.append(x) or sync(*x))
+    ArrayCache(tmp_path / "cache").get(source, {}, lambda: np.zeros(9))
+    assert len(waits) == 1
+
+
+def test_a_full_disk_leaves_nothing(tmp_path, source, monkeypatch):
+    cache = ArrayCache(tmp_path / "cache")
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="with space left"):
+        cache.get(source, {}, lambda: np.zeros(9))
+    assert not [x for x in (tmp_path / "cache").rglob("*") if x.is_file()]
+    monkeypatch.undo()
+    cache.get(source, {}, lambda: np.zeros(9))
+    cache.get(source, {}, refuse)
 
 
 def test_a_damaged_array_is_computed_again(tmp_path, source):

@@ -27,6 +27,7 @@ LISTS = {
         f"{BELL}&nothing&good&0&0",
         f"{BARK}&gone&good&0&10",
         f"{BELL}&leak&good&0&2",
+        f"{BARK}&leak&good&0&2",
     ],
     "valSet.txt": [f"{BARK}&leak&good&0&2"],
     "testSet.txt": [f"{BELL}&last&good&0&10"],
@@ -65,6 +66,7 @@ def test_the_lists(root):
     assert [s.label for s in data.validation.samples] == [1]
     assert [s.name for s in data.test.samples] == ["last"]
     assert data.provenance["classes"] == [BELL, BARK]
+    # It is one video, in two rows.
     assert data.provenance["shared_with_train"] == 1
     assert data.provenance["missing"] == [
         {"name": "gone", "reason": "has no MP4 file"}
@@ -72,6 +74,7 @@ def test_the_lists(root):
     assert data.provenance["excluded"] == [
         {"name": "dup", "reason": f"is listed before, and here as '{BELL}'"},
         {"name": "nothing", "reason": "has an event from 0 to 0 seconds"},
+        {"name": "leak", "reason": f"is listed before, and here as '{BARK}'"},
     ]
     data = load(root, drop_shared=True)
     assert [s.name for s in data.train.samples] == ["-Ab_c", "dup"]

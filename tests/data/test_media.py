@@ -356,6 +356,89 @@ def test_sound_whose_header_claims_too_much(tmp_path):
             read_audio(path, RATE)
 
 
+def turn(path, matrix):
+    """Write the display matrix `(a, b, c, d)` into an MP4 file."""
+    content = bytearray(path.read_bytes())
+    place = content.index(b"tkhd") + 44
+    a, b, c, d = (round(number * 2**16) for number in matrix)
+    numbers = (a, b, 0, c, d, 0, 0, 0, 2**30)
+    content[place : place + 36] = struct.pack(">9i", *numbers)
+    path.write_bytes(content)
+
+
+TURNS = {
+    (1, 0, 0, 1): lambda x: x,
+    (-1, 0, 0, 1): lambda x: x[:, ::-1],
+    (-1, 0, 0, -1): lambda x: x[::-1, ::-1],
+    (1, 0, 0, -1): lambda x: x[::-1],
+    # Clockwise, as a telephone that is held upright writes it; and back.
+    (0, 1, -1, 0): lambda x: np.rot90(x, -1),
+    (0, -1, 1, 0): lambda x: np.rot90(x),
+    (0, 1, 1, 0): lambda x: x.swapaxes(0, 1),
+    (0, -1, -1, 0): lambda x: np.rot90(x, 2).swapaxes(0, 1),
+}
+
+
+@pytest.mark.parametrize("matrix", TURNS)
+def test_frames_are_upright_as_the_display_matrix_says(matrix, tmp_path):
+    path = tmp_path / "x.mp4"
+    frame = np.full((32, 48, 3), 40, "uint8")
+    frame[:16, :24], frame[:16, 24:], frame[16:, :24] = RED, GREEN, BLUE
+    write_video(path, [frame] * 10, video_codec="mpeg4")
+    expected = TURNS[matrix](read_frames(path)[0])
+    # Some cameras stretch pixels by it, or are not quite upright.
+    for scale, tilt in ((1, 0), (2, 0), (1, 0.01)):
+        turn(path, [scale * number + tilt for number in matrix])
+        (found,) = read_frames(path)
+        np.testing.assert_array_equal(found, expected)
+        assert found.flags.c_contiguous
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "JPEG2000", "PPM", "ICO", "TGA"])
+def test_images_that_are_not_supported_are_not_damaged(kind, tmp_path):
+    path = tmp_path / "x.jpg"
+    Image.new("RGB", (16, 16)).save(path, kind)
+    name = kind.replace("G2000", "G ?2000")
+    with pytest.raises(MediaError, match=f"is {name}, .*not supp") as caught:
+        read_image(path)
+    assert "damaged" not in caught.value.reason
+
+
+HEIC = bytes(3) + b"\x18ftypheic" + bytes(12)
+KINDS = {"HEIC": HEIC, "HTML": b"<!DOCTYPE html><html>", "PDF": b"%PDF-1.7 "}
+KINDS |= {"JPEG XL": b"\xff\x0a" + bytes(99), "SVG": b"<svg xmlns=''></svg>"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_that_are_not_supported_are_not_damaged(kind, tmp_path):
+    path = tmp_path / "x.wav"
+    path.write_bytes(KINDS[kind])
+    readers = [read_image, lambda x: read_audio(x, RATE)]
+    for read in readers if kind == "HEIC" else [*readers, read_frames]:
+        if read is read_frames:
+            path = path.rename(tmp_path / "x.mp4")
+        with pytest.raises(MediaError, match=f"is {kind}, which is not supp"):
+            read(path)
+
+
+def test_codings_that_are_not_supported_are_not_damaged(tmp_path):
+    path = tmp_path / "x.wav"
+    soundfile.write(path, tone(440, 0.1)[0], RATE)
+    content = bytearray(path.read_bytes())
+    content[20:22] = b"\x00\x20"
+    path.write_bytes(content)
+    with pytest.raises(MediaError, match="WAV of the coding 0x2000, which is"):
+        read_audio(path, RATE)
+    write_video(tmp_path / "x.mp4", [RED] * 10, tone(440, 1.0))
+    (tmp_path / "x.mp4").rename(tmp_path / "x.mp3")
+    with pytest.raises(MediaError, match="is MP4, .* or name it as what it"):
+        read_audio(tmp_path / "x.mp3", RATE)
+    path = (tmp_path / "x.mp3").rename(tmp_path / "y.mp4")
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+    with pytest.raises(MediaError, match="video of a coding that is not supp"):
+        read_frames(path)
+
+
 def test_frames_of_several_sizes(tmp_path):
     parts = []
     for number, size in enumerate(((48, 64), (32, 48))):

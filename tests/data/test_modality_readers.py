@@ -5,6 +5,7 @@ from keras_c2kd.data.crema_d import AUDIO
 from keras_c2kd.data.crema_d import VISUAL
 from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
+from keras_c2kd.data.modality_readers import ImageReader
 from keras_c2kd.data.spectrogram import LogSpectrogram
 
 pytestmark = pytest.mark.backend_free
@@ -71,6 +72,56 @@ def test_training_crops_and_mirrors():
     assert min(areas) < 0.15 and max(areas) > 0.8
     same = [reader.view(ramp(), np.random.default_rng(7)) for _ in range(2)]
     np.testing.assert_array_equal(*same)
+
+
+def test_the_crop_can_be_changed_and_turned_off():
+    """And the draws of the others stay as they are."""
+    whole = FrameReader(size=16, crop_area=None, mirrored_share=1.0)
+    found = whole.view(ramp(), np.random.default_rng(0))
+    plain = FrameReader(size=16).view(ramp())
+    np.testing.assert_array_equal(found, plain[:, ::-1])
+    reader = FrameReader(
+        size=16, crop_area=(0.25, 0.25), crop_ratio=(1.0, 1.0), mirror=False
+    )
+    for seed in range(20):
+        found = pixels(reader.view(ramp(), np.random.default_rng(seed)))
+        across = (found[8, -1, 0] - found[8, 0, 0]) * 16 / 15 * 79
+        down = (found[-1, 8, 1] - found[0, 8, 1]) * 16 / 15 * 59
+        assert across == pytest.approx(down, abs=2.5)
+        assert across * down == pytest.approx(0.25 * 60 * 80, rel=0.1)
+    # No draw fits: the middle square.
+    reader = FrameReader(
+        size=16, crop_ratio=(9.0, 9.0), crop_area=(0.9, 1.0), crop_draws=1
+    )
+    found = pixels(reader.view(ramp(), np.random.default_rng(0)))
+    assert abs(found[8, -1, 0] - found[8, 0, 0]) < 0.75
+    image = ImageReader(size=16, crop_area=None, mirror=False)
+    np.testing.assert_array_equal(
+        image.view(ramp(), np.random.default_rng(0)), plain
+    )
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        {"crop_area": (0.0, 1.0)},
+        {"crop_area": (0.9, 0.1)},
+        {"crop_area": (0.1, 1.1)},
+        {"crop_area": 0.5},
+        {"crop_ratio": (0.0, 1.0)},
+        {"crop_ratio": None},
+        {"crop_draws": 0},
+        {"mirrored_share": 1.1},
+        {"size": 0},
+        {"frames": 1.5},
+        {"per_second": 0},
+        {"stored_side": -1},
+    ],
+)
+def test_numbers_without_meaning(number):
+    (name,) = number
+    with pytest.raises(ValueError, match=f"{name}.*Received: {name}="):
+        FrameReader(**number)
 
 
 def test_training_draws_frames():

@@ -199,6 +199,28 @@ def test_encodings_by_hand():
             np.testing.assert_allclose(view[0, :, channel], expected, atol=1e-5)
 
 
+def test_depths_are_told_apart_between_limits():
+    depth = np.float32([[0.1, 0.5, 3.0, 20.0]])
+    reader = DepthReader(ScenePlacement(), nearest=np.float64(1), farthest=2)
+    expected = (np.float32([1.0, 1.0, 2.0, 2.0]) - 2.842) / 1.417
+    found = reader.view(depth)
+    np.testing.assert_allclose(found[0, :, 0], expected, rtol=1e-6)
+    assert found.dtype == "float32"
+    for limits in ({"nearest": 0}, {"nearest": 2, "farthest": 2}):
+        with pytest.raises(ValueError, match="Received: nearest="):
+            DepthReader(ScenePlacement(), **limits)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_share_of_mirrored_scenes(share):
+    placement = ScenePlacement(mirrored_share=share)
+    random = np.random.default_rng(0)
+    seen = {placement.window(2, 2, random).mirrored for _ in range(20)}
+    assert seen == {share == 1.0}
+    with pytest.raises(ValueError, match="Received: mirrored_share=2"):
+        ScenePlacement(mirrored_share=2)
+
+
 def test_the_constants_are_those_of_log_normal_depths():
     _, mean, deviation = DEPTH_ENCODINGS["metres"]
     variance = np.log(1 + (deviation / mean) ** 2)

@@ -21,7 +21,7 @@ def dft(frame):
 
 def by_hand(settings, wave, column):
     """One column of the spectrogram, from the formulas."""
-    n, hop = settings.window, settings.hop
+    n, hop, tukey = settings.window, settings.hop, settings.tukey_shape
     places = np.arange(n)
     if settings.kind == "magnitude":
         window = np.sin(np.pi * places / n) ** 2
@@ -31,8 +31,8 @@ def by_hand(settings, wave, column):
             for i in range(first, first + n)
         ]
         return np.log(np.abs(dft(np.asarray(frame) * window)) + 1e-7)
-    # A Tukey window (periodic): cosine flanks of an eighth of n + 1 points.
-    edge = 0.25 * n / 2
+    # A Tukey window (periodic): cosine flanks, of an eighth by default.
+    edge = tukey * n / 2
     window = np.ones(n)
     rise = places < edge
     window[rise] = 0.5 - 0.5 * np.cos(np.pi * places[rise] / edge)
@@ -51,8 +51,12 @@ def by_hand(settings, wave, column):
         (CREMA_D, (257, 188, 1)),
         (VGGSOUND, (129, 626, 1)),
         (AVE, (257, 1004, 1)),
+        (
+            LogSpectrogram(8000, 1, 64, 50, "density", tukey_shape=0.5),
+            (33, 159, 1),
+        ),
     ],
-    ids=ALL,
+    ids=[*ALL, "another window"],
 )
 def test_shapes_and_values(settings, shape):
     wave = np.random.default_rng(0).uniform(-1.3, 1.3, settings.samples + 100)

@@ -1,5 +1,6 @@
 """The lists of the data sets, damaged as spreadsheets and editors do it."""
 
+import functools
 import pathlib
 import tempfile
 
@@ -24,7 +25,11 @@ def ave(root):
     rows = [f"Bell, big&v-{i}&good&{i}&{i + 2}" for i in range(4)]
     files = [f"AVE/v-{i}.mp4" for i in range(4)]
     lists = {"trainSet.txt": rows[:2], "valSet.txt": rows[2:3]}
-    return {**lists, "testSet.txt": rows[3:]}, files, lambda: load_ave(root)
+    return (
+        {**lists, "testSet.txt": rows[3:]},
+        files,
+        functools.partial(load_ave, root),
+    )
 
 
 def crema_d(root):
@@ -36,7 +41,7 @@ def crema_d(root):
     return (
         {"train.csv": rows[:10], "test.csv": rows[10:]},
         files,
-        lambda: load_crema_d(root, "lists", lists),
+        functools.partial(load_crema_d, root, "lists", lists),
     )
 
 
@@ -44,7 +49,7 @@ def vggsound(root):
     rows = [f'v_{i},{i},"wind noise",train' for i in range(10)]
     rows.append("v_10,10,wind noise,test")
     files = [f"clips/v_{i}_{i:06d}.mp4" for i in range(11)]
-    return {"vggsound.csv": rows}, files, lambda: load_vggsound(root)
+    return {"vggsound.csv": rows}, files, functools.partial(load_vggsound, root)
 
 
 def crisis_mmd(root):
@@ -58,7 +63,7 @@ def crisis_mmd(root):
         TWEETS.format("dev"): [HEADER, rows[2]],
         TWEETS.format("test"): [HEADER, rows[3]],
     }
-    return lists, files, lambda: load_crisis_mmd(root, tokens=None)
+    return lists, files, functools.partial(load_crisis_mmd, root, tokens=None)
 
 
 SETS = [ave, crema_d, vggsound, crisis_mmd]
@@ -70,6 +75,9 @@ HARMLESS = {
     "empty lines": lambda text: text.replace("\n", "\n\n  \n").encode(),
     "no last line end": lambda text: text.rstrip("\n").encode(),
     "every row twice": lambda text: twice(text).encode(),
+    "blank rows in front": lambda text: ("\n \n\n" + text).encode(),
+    "trailing spaces": lambda text: text.replace("\n", " \t \n").encode(),
+    "trailing spaces of fields": lambda text: spaced(text).encode(),
 }
 FIELDS = [
     "",
@@ -97,6 +105,14 @@ def twice(text):
     return text + "".join(rows)
 
 
+def spaced(text):
+    """All fields with spaces around them."""
+    for separator in "&,\t":
+        if separator in text.splitlines()[-1].replace("Bell, big", ""):
+            return text.replace(separator, f" {separator} ")
+    raise ValueError(text)
+
+
 def write(root, lists, files):
     for name in files:
         path = root / name
@@ -122,6 +138,29 @@ def test_forms_of_text_files(data_set, form, tmp_path):
     for name in lists:
         text = (tmp_path / name).read_text(encoding="utf-8")
         (tmp_path / name).write_bytes(HARMLESS[form](text))
+    assert names(load()) == expected
+
+
+@pytest.mark.parametrize("data_set", SETS)
+def test_a_doubled_row_is_told_alike(data_set, tmp_path):
+    lists, files, load = data_set(tmp_path)
+    write(tmp_path, lists, files)
+    assert load().provenance["excluded"] == []
+    path = tmp_path / list(lists)[0]
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + text.splitlines()[-1] + " \n", encoding="utf-8")
+    (entry,) = load().provenance["excluded"]
+    assert entry["reason"] == "is listed before" and entry["name"]
+
+
+def test_a_header_of_ave_may_come_later(tmp_path):
+    lists, files, load = ave(tmp_path)
+    write(tmp_path, lists, files)
+    expected = names(load())
+    header = "\n \nCategory & VideoID&Quality&StartTime&EndTime \n"
+    for name in lists:
+        path = tmp_path / name
+        path.write_text(header + path.read_text())
     assert names(load()) == expected
 
 
