@@ -1,5 +1,7 @@
 """Cross-modal knowledge distillation (C2KD, CVPR 2024) for Keras 3."""
 
+import importlib
+
 from keras_c2kd import layers
 from keras_c2kd import losses
 from keras_c2kd import methods
@@ -12,6 +14,7 @@ from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import KnowledgeDistillation
 from keras_c2kd.methods import Supervised
 from keras_c2kd.profile_steps import ProfileSteps
+from keras_c2kd.train_steps.keras_internals import check_version
 from keras_c2kd.version import __version__
 
 __all__ = [
@@ -29,3 +32,12 @@ __all__ = [
     "ops",
     "selection",
 ]
+
+check_version()
+
+
+def __getattr__(name):
+    """Import what training does not need when somebody asks for it."""
+    if name in ("analysis", "data", "experiments"):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

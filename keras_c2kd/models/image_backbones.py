@@ -3,11 +3,10 @@
 import keras
 import numpy as np
 
-from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
 from keras_c2kd.models.keras_hub import keras_hub
 
 # Mean and deviation of pixels of 0 to 1 that ImageNet's weights want.
-RESNET_PIXELS = IMAGENET_PIXELS
+RESNET_PIXELS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 MOBILENET_PIXELS = ((0.5,) * 3, (0.5,) * 3)
 
 

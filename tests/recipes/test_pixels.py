@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
+from keras_c2kd.models.image_backbones import RESNET_PIXELS
 from tests.recipes.loading import load_recipe
 
 
@@ -17,6 +18,10 @@ def mobile_weights(tmp_path_factory):
         input_shape=(224, 224, 3), include_top=False, weights=None
     ).save_weights(path)
     return str(path)
+
+
+def test_readers_give_the_pixels_that_resnets_weights_want():
+    assert RESNET_PIXELS == IMAGENET_PIXELS
 
 
 def range_layers(network):
