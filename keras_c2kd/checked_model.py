@@ -15,9 +15,11 @@ from keras_c2kd.passes import first_batch
 from keras_c2kd.passes import in_front
 from keras_c2kd.passes import never_empty
 from keras_c2kd.train_steps import KeepVariables
+from keras_c2kd.train_steps.keras_internals import TrainedModel
+from keras_c2kd.train_steps.keras_internals import is_within_fit
 
 
-class CheckedModel(keras.Model):
+class CheckedModel(TrainedModel):
     """Checks what goes into `fit` and `evaluate`, and what comes of it.
 
     Every batch is held against the rules of the model, on the host, before it
@@ -86,7 +88,7 @@ class CheckedModel(keras.Model):
             FloatingPointError: If a loss term is no longer finite, or at the
                 end of an epoch a weight; see `stop_on_non_finite`.
         """
-        self._assert_compile_called("fit")
+        self.check_is_compiled("fit")
         check_counts(
             batch_size=batch_size,
             steps_per_epoch=kwargs.get("steps_per_epoch"),
@@ -172,11 +174,11 @@ class CheckedModel(keras.Model):
             ValueError: As `fit`, but the teacher's modality may be missing.
         """
         # Within `fit` all of that was done before the first epoch.
-        if kwargs.get("_use_cached_eval_dataset"):
+        if is_within_fit(kwargs):
             return super().evaluate(
                 x, y, batch_size, *args, sample_weight=sample_weight, **kwargs
             )
-        self._assert_compile_called("evaluate")
+        self.check_is_compiled("evaluate")
         check_counts(batch_size=batch_size, steps=kwargs.get("steps"))
         x = self._checked(x, y, sample_weight)
         function = self.preparation("evaluate")
@@ -223,7 +225,7 @@ class CheckedModel(keras.Model):
         Raises:
             ValueError: As `fit`. That a loss stays finite is not checked.
         """
-        self._assert_compile_called("train_on_batch")
+        self.check_is_compiled("train_on_batch")
         rules = self.batch_rules(training=True)
         x, y, sample_weight = rules.take((x, y, sample_weight))
         class_weight = rules.class_weight(class_weight)
@@ -240,7 +242,7 @@ class CheckedModel(keras.Model):
         Raises:
             ValueError: As `evaluate`.
         """
-        self._assert_compile_called("test_on_batch")
+        self.check_is_compiled("test_on_batch")
         rules = self.batch_rules(training=False)
         x, y, sample_weight = rules.take((x, y, sample_weight))
         x, y, sample_weight = self._prepared("evaluate", x, y, sample_weight)
@@ -291,16 +293,13 @@ class CheckedModel(keras.Model):
             )
         return x, None, None
 
-    def _symbolic_build(self, iterator=None, data_batch=None):
-        """Build as Keras does, if there is a batch to build by."""
-        if iterator is not None and data_batch is None:
-            iterator = first_batch(iterator)
-        super()._symbolic_build(iterator, data_batch)
+    def batches_to_build_by(self, iterator):
+        """Return the first batch; raise if there is none to build by."""
+        return first_batch(iterator)
 
-    def _make_function(self, step_function, **kwargs):
-        """Make what Keras calls for each step; `predict` says more."""
-        function = super()._make_function(step_function, **kwargs)
-        return function if kwargs else never_empty(function, self)
+    def function_to_call(self, function):
+        """Return a function that raises if a pass has no first batch."""
+        return never_empty(function, self)
 
     def _checked(
         self,

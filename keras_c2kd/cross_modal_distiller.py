@@ -1,6 +1,5 @@
 """A Keras model that trains a student and its teacher in the same step."""
 
-import contextlib
 import math
 import types
 
@@ -46,6 +45,7 @@ from keras_c2kd.train_steps import compiled_step
 from keras_c2kd.train_steps import layers_of_evaluation
 from keras_c2kd.train_steps import named_scope
 from keras_c2kd.train_steps import train_step_of_backend
+from keras_c2kd.train_steps.keras_internals import layers_within
 from keras_c2kd.used_modalities import UsedModalities
 
 _SIDES = ("student", "teacher")
@@ -232,7 +232,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             method.update_frozen_statistics,
         )
         self._normalization = NormalizationAcrossDevices(
-            self._flatten_layers(include_self=False), synchronize_batch_norm
+            layers_within(self), synchronize_batch_norm
         )
         self._check_something_trains()
         self.step_seeds = StepSeeds()
@@ -316,7 +316,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         """Regularisation of what is trained; of the student in evaluation."""
         if self._evaluating:
             # On JAX what layers added in the forward pass is kept there.
-            return self._losses_override or self.student.losses
+            return self.losses_of_call or self.student.losses
         with self._freezing.applied():
             losses = super().losses
             if self.teacher is None or self.method.teacher_update != "none":
@@ -471,7 +471,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             y = aligned_labels(y, logits)
             return super().compute_loss(None, y, compared, weights)
         targets = self._targets(y, logits, sample_weight)
-        terms = map(self._aggregate_additional_loss, self.losses)
+        terms = map(self.scaled_additional_loss, self.losses)
         loss = sum(terms, targets.supervised_loss(compared))
         if self._labeled_loss is not None:
             labeled = ops.cast(targets.labeled, full_precision_dtype())
@@ -485,14 +485,14 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
 
     def _targets(self, y, logits, sample_weight, teacher_logits=None):
         return self._label_rules.targets(
-            y, logits, sample_weight, self._compile_loss, teacher_logits
+            y, logits, sample_weight, self.supervised_loss, teacher_logits
         )
 
     def track_loss(self, loss, outputs):
         """Add the total loss of one batch to the epoch's mean."""
         rows = ops.shape(outputs["student"]["logits"])[0]
         _, size = devices.share_of_rows(rows)
-        self._loss_tracker.update_state(
+        self.mean_loss.update_state(
             ops.stop_gradient(loss) / devices.loss_scale(), sample_weight=size
         )
 
@@ -506,8 +506,8 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             labels = self._label_rules.read(y, student)
             y = labels.given
             counted = ops.cast(labels.labeled, full_precision_dtype())
-        if self._compile_metrics is not None:
-            self._compile_metrics.update_state(
+        if self.network_metrics is not None:
+            self.network_metrics.update_state(
                 y, student, sample_weight, counted
             )
         if self._teacher_metrics is not None:
@@ -545,12 +545,13 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
 
         In evaluation every process sees all of the data.
         """
-        with contextlib.ExitStack() as stack:
-            if self._shares_metrics:
-                stack.enter_context(
-                    devices.metrics_of_all(self.metrics_variables)
-                )
+        if self._shares_metrics and self.reduces_metrics:
             results = super().get_metrics_result()
+        elif self._shares_metrics:
+            with devices.metrics_of_all(self.metrics_variables):
+                results = self.metrics_of_process()
+        else:
+            results = self.metrics_of_process()
         if self._labeled_loss is not None:
             del results[self._labeled_loss.name]  # `loss` in evaluation.
         return results
@@ -660,12 +661,12 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
             loss=loss,
             **kwargs,
         )
-        self._compile_metrics = student_metrics
+        self.set_network_metrics(student_metrics)
         # Keras lists the student's by itself, and would list the teacher's
         # earlier ones for ever, never updated.
         for metrics in (student_metrics, self._teacher_metrics):
             if metrics is not None:
-                self._tracker.untrack(metrics)
+                self.untrack(metrics)
         self._teacher_metrics = teacher_metrics
         self._label_rules = rules
         # Of the rows with labels of all batches; Keras' own is of batches.
@@ -702,29 +703,15 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         check_names(sum(users, ()), ["loss", *own])
         return student, teacher
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Create all variables before the first step is traced.
+    def batch_spec(self, iterator):
+        """Return what one device's batches look like (TensorFlow)."""
+        return devices.batch_spec(iterator)
 
-        Keras calls this before it trains or evaluates, and on TensorFlow does
-        nothing without a distribution strategy: the first step would create
-        the variables of optimizer and metrics, and TensorFlow would trace it a
-        second time, without creating any. With a strategy of several workers
-        it fails for batches that are dicts.
-        """
-        if keras.backend.backend() != "tensorflow":
-            super()._maybe_symbolic_build(iterator, data_batch)
-            return
-        if iterator is not None:
-            data_batch = devices.batch_spec(iterator)
-        if data_batch is not None:
-            with self.distribute_strategy.scope():
-                self._symbolic_build(data_batch=data_batch)
-
-    def _make_function(self, step_function, **kwargs):
-        """Make what Keras calls for each step, of the step it has compiled."""
+    def step_to_run(self, step_function):
+        """Return the training step as the backend compiles it best."""
         if getattr(step_function, "__wrapped__", None) == self.train_step:
-            step_function = compiled_step(step_function)
-        return super()._make_function(step_function, **kwargs)
+            return compiled_step(step_function)
+        return step_function
 
     def get_compile_config(self):
         """Return the arguments of `compile()`, serialised."""

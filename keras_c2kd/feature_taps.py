@@ -3,9 +3,11 @@
 import difflib
 
 import keras
-from keras.src.models import Functional
 
 from keras_c2kd.symbolic_outputs import symbolic_output
+from keras_c2kd.train_steps.keras_internals import functional_call
+from keras_c2kd.train_steps.keras_internals import history_of
+from keras_c2kd.train_steps.keras_internals import node_of
 
 # Layers between a feature map and the classifier that a proxy head repeats.
 _POOLING = (
@@ -17,7 +19,7 @@ _POOLING = (
 )
 
 # A model with another `call` does not compute what its graph says.
-_GRAPH_CALLS = (Functional.call, keras.Sequential.call)
+_GRAPH_CALLS = (functional_call, keras.Sequential.call)
 
 
 class FeatureTaps:
@@ -207,10 +209,10 @@ def _find_classifier(model, owner):
     if is_graph(model):
         tensor = graph_ends(model)[1]
         while layer is None:
-            operation, node, _ = tensor._keras_history
+            operation, node, _ = history_of(tensor)
             if is_graph(operation):
                 return _find_classifier(operation, owner)
-            parents = operation._inbound_nodes[node].input_tensors
+            parents = node_of(operation, node).input_tensors
             if getattr(operation, "weights", None) or len(parents) != 1:
                 layer = operation
             tensor = parents[0] if parents else tensor
@@ -314,7 +316,7 @@ def _find(model, tap, argument):
             f"{argument}={tap!r} is not a layer of {model.name!r}. "
             f"Close to it: {close}. The last ones: {names[-8:]}"
         )
-    history = getattr(tap, "_keras_history", None)
+    history = history_of(tap)
     if history is None:
         raise ValueError(
             f"{argument} must be a layer name, a KerasTensor of the model, a "
@@ -348,7 +350,7 @@ def _classifier_input(model, argument):
     """Find what enters the last layer with weights, before its pooling."""
     tensor, behind_classifier = graph_ends(model)[1], False
     while True:
-        history = tensor._keras_history
+        history = history_of(tensor)
         operation = history.operation
         is_layer = isinstance(operation, keras.layers.Layer)
         if not behind_classifier and is_graph(operation):
@@ -356,7 +358,7 @@ def _classifier_input(model, argument):
         if behind_classifier and not isinstance(operation, _POOLING):
             return operation, history.tensor_index
         behind_classifier |= is_layer and bool(operation.weights)
-        arguments = operation._inbound_nodes[history.node_index].arguments
+        arguments = node_of(operation, history.node_index).arguments
         kept = {k: v for k, v in arguments.kwargs.items() if k != "mask"}
         parents = [
             argument
@@ -448,7 +450,7 @@ def _expose(model, places):
     for name, (tapped, _) in places.items():
         # Inputs are given, not called: a classifier may read them directly.
         for old, new in zip(view.inputs, traced.inputs):
-            if old._keras_history.operation is tapped:
+            if history_of(old).operation is tapped:
                 found[name] = [new]
         if len(found.get(name, ())) != 1:
             raise ValueError(

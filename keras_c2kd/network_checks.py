@@ -8,6 +8,8 @@ from keras_c2kd.feature_taps import graph_ends
 from keras_c2kd.feature_taps import is_graph
 from keras_c2kd.loss_checks import methods_of_any_loss
 from keras_c2kd.symbolic_outputs import symbolic_output
+from keras_c2kd.train_steps.keras_internals import history_of
+from keras_c2kd.train_steps.keras_internals import node_of
 
 
 def check_pair(student, teacher, teacher_modality, method):
@@ -174,8 +176,8 @@ def _end_of(model):
         Its name, `"linear"` for logits; None if it is not known.
     """
     tensor = _output_of(model)
-    while getattr(tensor, "_keras_history", None) is not None:
-        operation, node, index = tensor._keras_history
+    while history_of(tensor) is not None:
+        operation, node, index = history_of(tensor)
         kind = type(operation).__name__
         if isinstance(operation, keras.Model):
             tensor = _output_of(operation, index)
@@ -186,7 +188,7 @@ def _end_of(model):
         )
         if not hands_on:
             return activation
-        parents = operation._inbound_nodes[node].input_tensors
+        parents = node_of(operation, node).input_tensors
         tensor = parents[0] if len(parents) == 1 else None
     return None
 

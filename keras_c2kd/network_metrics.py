@@ -5,14 +5,15 @@ import inspect
 import warnings
 
 import keras
-from keras.src.trainers.compile_utils import CompileMetrics
-from keras.src.utils.naming import get_object_name
 
 from keras_c2kd.targets import copied
 from keras_c2kd.targets import row_weights
+from keras_c2kd.train_steps.keras_internals import UserMetrics
+from keras_c2kd.train_steps.keras_internals import function_arguments
+from keras_c2kd.train_steps.keras_internals import name_of
 
 
-class NetworkMetrics(CompileMetrics):
+class NetworkMetrics(UserMetrics):
     """The user's metrics of one network's logits.
 
     Equal names are told apart as Keras does it: `a`, `a_1`, and `weighted_a`
@@ -37,7 +38,7 @@ class NetworkMetrics(CompileMetrics):
         out, with a warning.
         """
         names, groups = iter(self.names), []
-        for metrics in (self._user_metrics, self._user_weighted_metrics):
+        for metrics in self.given():
             groups.append([])
             for metric in _flat(metrics):
                 copy, name = _copy(metric), next(names)
@@ -81,10 +82,7 @@ class NetworkMetrics(CompileMetrics):
             weights = counted
         elif counted is not None:
             weights = weights * counted
-        for groups, weight in (
-            (self._flat_metrics, counted),
-            (self._flat_weighted_metrics, weights),
-        ):
+        for groups, weight in zip(self.built_metrics(), (counted, weights)):
             for metrics in filter(None, groups):
                 metrics.update_state(
                     y_true, y_pred, sample_weight=copied(weight)
@@ -133,7 +131,7 @@ def _names(metrics, weighted_metrics):
         for metric in group:
             name = metric
             if not isinstance(metric, str):
-                name = get_object_name(keras.metrics.get(metric))
+                name = name_of(keras.metrics.get(metric))
             if seen[name] and group is weighted_metrics:
                 name = f"weighted_{name}"
             names.append(f"{name}_{seen[name]}" if seen[name] else name)
@@ -160,7 +158,7 @@ def _copy(metric):
     # Some of Keras' own leave out what they have defaults for, or what they
     # hand on to a function.
     if not missing or type(metric).__module__.startswith("keras."):
-        handed_on = getattr(metric, "_fn_kwargs", {})
+        handed_on = function_arguments(metric)
         config |= {n: handed_on[n] for n in missing if n in handed_on}
         try:
             return type(metric).from_config(config)

@@ -7,6 +7,8 @@ import keras
 from keras import ops
 
 from keras_c2kd import devices
+from keras_c2kd.train_steps.keras_internals import reduction_axes
+from keras_c2kd.train_steps.keras_internals import set_moments
 
 
 class NormalizationAcrossDevices:
@@ -63,17 +65,16 @@ class NormalizationAcrossDevices:
 
     def _enter(self):
         for layer in self._layers:
-            # Past Keras' tracking of attributes.
-            vars(layer)["_moments"] = functools.partial(_moments, layer)
+            set_moments(layer, functools.partial(_moments_of_all, layer))
 
     def _leave(self, _):
         for layer in self._layers:
-            del vars(layer)["_moments"]
+            set_moments(layer, None)
 
 
-def _moments(layer, inputs, mask):
+def _moments_of_all(layer, inputs, mask):
     """Return mean and variance of the rows of all devices, `(channels,)`."""
-    axes = layer._reduction_axes
+    axes = reduction_axes(layer)
     if mask is None:
         weights = ops.ones_like(ops.take(inputs, [0], axis=layer.axis))
     else:

@@ -1,5 +1,7 @@
 """An optimizer belongs to the variables that it was built for."""
 
+from keras_c2kd.train_steps.keras_internals import variables_updated_by
+
 
 def check_unused(optimizer, variables, all_of_them=True):
     """Refuse an optimizer that has been built for another model.
@@ -15,7 +17,7 @@ def check_unused(optimizer, variables, all_of_them=True):
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if not inner.built:
         return
-    known = {id(variable) for variable in inner._trainable_variables}
+    known = {id(variable) for variable in variables_updated_by(inner)}
     wanted = {id(variable) for variable in variables}
     if wanted <= known or (not all_of_them and wanted & known):
         return

@@ -4,6 +4,9 @@ import math
 
 import keras
 
+from keras_c2kd.train_steps.keras_internals import layers_within
+from keras_c2kd.train_steps.keras_internals import rate_of
+
 
 def optimizer_of_sides(
     optimizer, teacher_optimizer, teacher, method, trained, scales_loss=False
@@ -45,7 +48,7 @@ def optimizer_of_sides(
                 "inner optimizer; under mixed_float16 the loss is scaled."
             )
     side = [*teacher.variables]
-    for layer in method._flatten_layers(include_self=False):
+    for layer in layers_within(method):
         if layer.name.startswith("teacher_"):
             side.extend(layer.variables)
     if not {id(v) for v in side} & {id(v) for v in trained}:
@@ -78,8 +81,7 @@ def learning_rates(optimizer):
     return [
         float(keras.ops.convert_to_numpy(one.learning_rate))
         for one in getattr(optimizer, "optimizers", [optimizer])
-        if isinstance(one._learning_rate, schedule)
-        or not callable(one._learning_rate)
+        if isinstance(rate_of(one), schedule) or not callable(rate_of(one))
     ]
 
 

@@ -6,6 +6,8 @@ from numbers import Integral
 
 import keras
 
+from keras_c2kd.train_steps.keras_internals import model_of
+
 _EMPTY = (
     "Every epoch and every evaluation needs samples. Received: an empty data "
     "set, not a single batch. Check the path, the split, `filter`, and "
@@ -44,7 +46,7 @@ class NoEmptyPass(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         """One was; with TensorFlow and JAX before it is read."""
         self._begun = True
-        self._model.batch_of_pass = batch
+        model_of(self).batch_of_pass = batch
 
     def on_epoch_end(self, epoch, logs=None):
         """There must have been a batch."""
@@ -58,7 +60,7 @@ class NoEmptyPass(keras.callbacks.Callback):
     def on_test_batch_begin(self, batch, logs=None):
         """As in training."""
         self._test_begun = True
-        self._model.batch_of_pass = batch
+        model_of(self).batch_of_pass = batch
 
     def on_test_end(self, logs=None):
         """There must have been a batch."""

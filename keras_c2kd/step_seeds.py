@@ -1,11 +1,10 @@
 """Seeds of what a training step draws from generators that nobody saves."""
 
-import contextlib
 import random
 
 import keras
-from keras.src.backend.common import global_state
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+
+from keras_c2kd.train_steps.keras_internals import global_seeds
 
 
 class StepSeeds(keras.random.SeedGenerator):
@@ -34,12 +33,6 @@ class StepSeeds(keras.random.SeedGenerator):
         """
         return super().next()
 
-    @contextlib.contextmanager
     def in_use(self):
-        """Within this context, Keras takes seeds that nobody gives here."""
-        others = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
-        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, self)
-        try:
-            yield
-        finally:
-            global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, others)
+        """Return a context in which Keras takes seeds nobody gives here."""
+        return global_seeds(self)

@@ -8,13 +8,14 @@ from numbers import Integral
 
 import keras
 from keras import ops
-from keras.src.backend import get_keras_mask
 
 from keras_c2kd import devices
 from keras_c2kd.argument_checks import check_number
 from keras_c2kd.methods import Targets
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
+from keras_c2kd.train_steps.keras_internals import function_arguments
+from keras_c2kd.train_steps.keras_internals import mask_of
 
 # Losses of Keras that read probabilities and have no `from_logits`.
 _OF_PROBABILITIES = (
@@ -153,7 +154,7 @@ class LabelRules:
                 is_one_hot = not self.sparse
             classes = ops.argmax(y, -1) if is_one_hot else y[..., 0]
         classes = ops.cast(classes, "int32")
-        valid, labeled, given = get_keras_mask(logits), None, y
+        valid, labeled, given = mask_of(logits), None, y
         if valid is not None:
             valid = ops.cast(valid, "bool")
         if self.ignore_class is not None:
@@ -468,7 +469,7 @@ def _arguments(loss):
     if isinstance(loss, keras.losses.Loss):
         # What it hands to its function: the configuration of Keras' sparse
         # cross-entropy lacks the axis.
-        said |= getattr(loss, "_fn_kwargs", {})
+        said |= function_arguments(loss)
         for name in _ARGUMENTS:
             if hasattr(loss, name):
                 said[name] = getattr(loss, name)

@@ -5,6 +5,7 @@ import fnmatch
 import keras
 
 from keras_c2kd.devices import SharedContext
+from keras_c2kd.train_steps.keras_internals import inner_layers
 
 
 class TeacherFreezing:
@@ -82,7 +83,7 @@ def _layers_in_order(layer):
     Keras' own `_flatten_layers` turns the order of nested models round.
     """
     found = {}
-    for inner in layer._layers:
+    for inner in inner_layers(layer):
         found.setdefault(id(inner), inner)
         for deeper in _layers_in_order(inner):
             found.setdefault(id(deeper), deeper)
@@ -91,7 +92,9 @@ def _layers_in_order(layer):
 
 def _leaves(model):
     """Return the layers of a model that contain no other layers, in order."""
-    return [layer for layer in _layers_in_order(model) if not layer._layers]
+    return [
+        layer for layer in _layers_in_order(model) if not inner_layers(layer)
+    ]
 
 
 def _top_layers(teacher, patterns):

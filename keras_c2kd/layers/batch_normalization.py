@@ -3,9 +3,12 @@
 import keras
 from keras import ops
 
+from keras_c2kd.train_steps.keras_internals import BatchNormalizationByMoments
+from keras_c2kd.train_steps.keras_internals import reduction_axes
+
 
 @keras.saving.register_keras_serializable("keras_c2kd")
-class BatchNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(BatchNormalizationByMoments):
     """Keras' batch normalisation with PyTorch's defaults and a safe variance.
 
     Epsilon is `1e-5` and the momentum `0.9` (Keras: `1e-3` and `0.99`). The
@@ -26,10 +29,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def __init__(self, epsilon=1e-5, momentum=0.9, **kwargs):
         super().__init__(epsilon=epsilon, momentum=momentum, **kwargs)
 
-    def _moments(self, inputs, mask):
+    def moments(self, inputs, mask):
+        """Return mean and variance of a batch, `(channels,)`."""
         if mask is not None or self.synchronized:
-            return super()._moments(inputs, mask)
-        mean = ops.mean(inputs, axis=self._reduction_axes, keepdims=True)
-        squares = ops.square(inputs - mean)
-        variance = ops.mean(squares, axis=self._reduction_axes)
-        return ops.squeeze(mean, self._reduction_axes), variance
+            return super().moments(inputs, mask)
+        axes = reduction_axes(self)
+        mean = ops.mean(inputs, axis=axes, keepdims=True)
+        variance = ops.mean(ops.square(inputs - mean), axis=axes)
+        return ops.squeeze(mean, axes), variance

@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 from keras import ops
-from keras.src.backend import get_keras_mask
 
 from keras_c2kd.argument_checks import check_integer
 from keras_c2kd.final_arguments import FinalArguments
@@ -16,6 +15,8 @@ from keras_c2kd.ops import kendall_rank_correlation
 from keras_c2kd.ops import map_shape
 from keras_c2kd.selection import KendallSelection
 from keras_c2kd.train_steps import named_scope
+from keras_c2kd.train_steps.keras_internals import layers_within
+from keras_c2kd.train_steps.keras_internals import mask_of
 
 TEACHER_UPDATES = ("all", "top", "none")
 _OPTIONS = ("teacher_update", "update_frozen_statistics", "warmup_steps")
@@ -245,7 +246,7 @@ class DistillationMethod(FinalArguments, keras.layers.Layer):
     @property
     def relates_samples(self):
         """Whether the loss of a sample depends on the rest of its batch."""
-        layers = self._flatten_layers(include_self=False, recursive=False)
+        layers = layers_within(self, recursive=False)
         parts = [*vars(self).values(), *layers]
         return any(getattr(part, "relates_samples", False) for part in parts)
 
@@ -379,7 +380,7 @@ class DistillationMethod(FinalArguments, keras.layers.Layer):
             Scalar tensor.
         """
         target = ops.stop_gradient(target)
-        if weights is not None and get_keras_mask(learner) is not None:
+        if weights is not None and mask_of(learner) is not None:
             # The weights hold it, and Keras would apply it again.
             learner = ops.copy(learner)
         if getattr(divergence, "takes_labels", False):

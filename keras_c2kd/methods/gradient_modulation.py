@@ -10,6 +10,7 @@ from keras_c2kd.argument_checks import check_number
 from keras_c2kd.final_arguments import FinalArguments
 from keras_c2kd.layers import ConcatFusion
 from keras_c2kd.ops import full_precision
+from keras_c2kd.train_steps.keras_internals import layers_within
 
 _LEAST_SUM = 1e-30
 _LEAST_DEVIATION = 1e-8
@@ -186,7 +187,7 @@ def _convolution_kernels(encoder):
     """Return the ids of the kernels of all convolutions of a model."""
     return {
         id(layer.kernel)
-        for layer in encoder._flatten_layers()
+        for layer in [encoder, *layers_within(encoder)]
         if "Conv" in type(layer).__name__ and hasattr(layer, "kernel")
     }
 

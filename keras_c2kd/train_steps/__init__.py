@@ -7,6 +7,10 @@ import math
 import keras
 import numpy as np
 
+from keras_c2kd.train_steps.keras_internals import has_value
+from keras_c2kd.train_steps.keras_internals import model_of
+from keras_c2kd.train_steps.keras_internals import put_value
+
 
 def _module():
     """Return the module of the backend that is in use."""
@@ -161,8 +165,8 @@ class KeepVariables(keras.callbacks.Callback):
 
     def put_back(self):
         """Give the variables values where they have none."""
-        if keras.backend.backend() == "jax" and self._model is not None:
-            self._model.jax_state_sync()
+        if keras.backend.backend() == "jax" and model_of(self) is not None:
+            model_of(self).jax_state_sync()
         for variable, value in self._values:
-            if variable._value is None:
-                variable._value = value
+            if not has_value(variable):
+                put_value(variable, value)

@@ -7,21 +7,19 @@ import jax
 import keras
 import numpy as np
 from jax.experimental import multihost_utils
-from keras.src.backend.jax import distribution_lib
+
+from keras_c2kd.train_steps.keras_internals import placed_batches
 
 
-@contextlib.contextmanager
 def _any_batch_size():
-    """Within this context Keras places batches of any size.
+    """Return a context in which Keras places batches of any size.
 
     It divides every batch as it did the first one, which fails for a last
     batch that is no multiple of the number of devices: such a one lies on
     each device as a whole.
     """
-    divide = distribution_lib.distribute_data_input
 
-    def place(batch, layout, batch_dim_name):
-        layout = getattr(layout, "backend_layout", layout)
+    def place(divide, batch, layout, batch_dim_name):
         local = layout.mesh.size // jax.process_count()
         if batch.shape[0] % local:
             if jax.process_count() > 1:
@@ -35,11 +33,7 @@ def _any_batch_size():
             layout = jax.sharding.NamedSharding(layout.mesh, whole)
         return divide(batch, layout, batch_dim_name)
 
-    distribution_lib.distribute_data_input = place
-    try:
-        yield
-    finally:
-        distribution_lib.distribute_data_input = divide
+    return placed_batches(place)
 
 
 @contextlib.contextmanager

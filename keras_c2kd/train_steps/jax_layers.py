@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import keras
 from jax import lax
 
-from keras_c2kd.train_steps.replaced_layers import replaced_layers
+from keras_c2kd.train_steps.keras_internals import replaced_layers
 
 
 def fast_layers(distiller):

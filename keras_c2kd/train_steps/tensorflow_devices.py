@@ -6,6 +6,8 @@ import os
 import keras
 import tensorflow as tf
 
+from keras_c2kd.train_steps.keras_internals import element_spec
+
 
 @contextlib.contextmanager
 def distribute(devices):
@@ -146,9 +148,7 @@ def batch_spec(iterator):
         # With several devices there is one for each.
         return getattr(spec, "_value_specs", (spec,))[0]
 
-    spec = tf.nest.map_structure(
-        of_one_device, iterator._distributed_dataset.element_spec
-    )
+    spec = tf.nest.map_structure(of_one_device, element_spec(iterator))
     leaves = [leaf for leaf in tf.nest.flatten(spec) if leaf is not None]
     return None if any(leaf.shape.rank is None for leaf in leaves) else spec
 

@@ -11,7 +11,8 @@ import keras
 import torch
 
 from keras_c2kd.layers import BatchNormalization
-from keras_c2kd.train_steps.replaced_layers import replaced_layers
+from keras_c2kd.train_steps.keras_internals import has_other_moments
+from keras_c2kd.train_steps.keras_internals import replaced_layers
 
 
 @contextlib.contextmanager
@@ -59,7 +60,7 @@ def _normalize(layer, inputs, training=None, mask=None):
     is_single = is_single and inputs.dtype != torch.float64
     is_plain = mask is None and not layer.renorm and not layer.synchronized
     # Several devices have their own way to the statistics of a batch.
-    is_plain = is_plain and "_moments" not in vars(layer)
+    is_plain = is_plain and not has_other_moments(layer)
     trains = training and layer.trainable and rows > 1
     if not (is_single and is_plain and trains):
         return type(layer).call(layer, inputs, training=training, mask=mask)
