@@ -6,11 +6,15 @@ import socket
 import subprocess
 import sys
 
+import keras
 import pytest
+from packaging.version import Version
 
 from tests import QUICK_XLA
 from tests.devices.train import unlabelled_cases
 
+# Keras on PyTorch has an engine of its own.
+KERAS_REDUCES = Version(keras.__version__).release >= (3, 16)
 # Processes of torch.distributed, replicas of a strategy, devices of a mesh.
 DEVICES = {"torch": 2, "tensorflow": 2, "jax": 4}
 # Each takes another way: rows alone, rows related, a part of the teacher
@@ -133,6 +137,28 @@ def test_several_devices_train_as_one_does(runs, case):
 @pytest.mark.parametrize("case", sorted({*EVERY} - {*CASES}))
 def test_every_method_on_unlabelled_rows(runs, case):
     test_several_devices_train_as_one_does(runs, case)
+
+
+def samples_of_all_processes(runs):
+    """Each of 43 samples once in training, each of 16 in evaluation."""
+    for run in runs:
+        for case in ("c2kd", "ogm_ge"):
+            history = run[case]["history"]
+            for name in ("samples", "teacher_samples"):
+                assert history[name] == [43, 43]
+                assert history[f"val_{name}"] == [16, 16]
+
+
+@pytest.mark.skipif(KERAS_REDUCES, reason="Keras adds up metrics itself")
+@pytest.mark.parametrize("runs", ["torch"], indirect=True)
+def test_metrics_are_added_up_once_by_our_engine(runs):
+    samples_of_all_processes(runs)
+
+
+@pytest.mark.skipif(not KERAS_REDUCES, reason="Keras 3.16 adds up metrics")
+@pytest.mark.parametrize("runs", ["torch"], indirect=True)
+def test_metrics_are_added_up_once_by_keras_engine(runs):
+    samples_of_all_processes(runs)
 
 
 @pytest.mark.parametrize("runs", ["torch"], indirect=True)

@@ -41,6 +41,24 @@ CASES = {
     # As several hosts need it on JAX.
     "c2kd_even": C2KD,
 }
+
+
+@keras.saving.register_keras_serializable("tests")
+class Samples(keras.metrics.Metric):
+    """Counts: a sum over processes that is taken twice is not a mean's."""
+
+    def __init__(self, name="samples", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.count = self.add_variable((), "zeros", name="count")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        rows = keras.ops.cast(keras.ops.shape(y_true)[0], "float32")
+        self.count.assign_add(rows)
+
+    def result(self):
+        return self.count + 0.0
+
+
 # Half of the rows have no label, on one of two devices none has.
 UNLABELED = "_unlabeled"
 
@@ -71,6 +89,7 @@ def train(name):
         compile={
             "optimizer": keras.optimizers.SGD(0.02, momentum=0.9),
             "loss": loss,
+            "metrics": ["accuracy", Samples()],
         },
     )
     samples = 3 * BATCH_SIZE if name == "c2kd_even" else SAMPLES
