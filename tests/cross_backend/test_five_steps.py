@@ -1,10 +1,10 @@
 import json
-import os
 import subprocess
 import sys
 
 import pytest
 
+from tests import environment
 from tests.cross_backend.five_steps import CASES
 
 BACKENDS = ("tensorflow", "torch", "jax")
@@ -17,11 +17,7 @@ def runs():
     processes = {
         backend: subprocess.Popen(
             [sys.executable, "-m", "tests.cross_backend.five_steps", *METHODS],
-            env={
-                **os.environ,
-                "KERAS_BACKEND": backend,
-                "TF_CPP_MIN_LOG_LEVEL": "3",
-            },
+            env=environment(backend, TF_CPP_MIN_LOG_LEVEL="3"),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,7 +1,6 @@
 """A saved student needs neither this package nor the backend it learned on."""
 
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from keras_c2kd import CrossModalDistiller
 from keras_c2kd import models
 from keras_c2kd.deployment import random_inputs
 from keras_c2kd.methods import Supervised
+from tests import environment
 from tests.recipes.loading import load_recipe
 
 BACKENDS = ("tensorflow", "torch", "jax")
@@ -93,7 +93,7 @@ def answers(tmp_path_factory):
                 "--keras_hub",
                 files[-1],
             ],
-            env={**os.environ, "KERAS_BACKEND": backend},
+            env=environment(backend),
             stderr=subprocess.PIPE,
             text=True,
             cwd=folder,

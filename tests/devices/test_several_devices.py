@@ -1,7 +1,6 @@
 """Training on several devices is training on one."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 from packaging.version import Version
 
 from tests import QUICK_XLA
+from tests import environment
 from tests.devices.train import unlabelled_cases
 
 # Keras on PyTorch has an engine of its own.
@@ -73,20 +73,18 @@ def start(backend, number, module, *words, host=None):
         command += ["-m", "torch.distributed.run", "--standalone"]
         command += ["--nproc-per-node", str(number), "--max-restarts", "1"]
     command += ["-m", f"tests.devices.{module}", str(number), *words]
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": backend,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "OMP_NUM_THREADS": "1",
-        "JAX_THREEFRY_PARTITIONABLE": "0",
-    }
+    others = {} if host is None else HOSTS[backend](*host)
     if backend == "jax":
-        environment["XLA_FLAGS"] = QUICK_XLA
-    if host is not None:
-        environment.update(HOSTS[backend](*host))
+        others["XLA_FLAGS"] = QUICK_XLA
     return subprocess.Popen(
         command,
-        env=environment,
+        env=environment(
+            backend,
+            TF_CPP_MIN_LOG_LEVEL="3",
+            OMP_NUM_THREADS="1",
+            JAX_THREEFRY_PARTITIONABLE="0",
+            **others,
+        ),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
