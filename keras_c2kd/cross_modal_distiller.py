@@ -525,7 +525,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
                 logs["loss"] = self._labeled_loss.result()
         return {k: value for k, value in logs.items() if k not in absent}
 
-    def _get_metrics_result_or_logs(self, logs):
+    def metrics_of_epoch(self, logs):
         """Return the metrics of all devices, not the last step's of one.
 
         Keras takes the logs of the last step if evaluation leaves names out;
@@ -538,7 +538,7 @@ class CrossModalDistiller(FinalArguments, CheckedModel):
         of_teacher = getattr(self._teacher_metrics, "names", ())
         if set(logs) in (evaluated, evaluated.difference(of_teacher)):
             return {name: results[name] for name in logs}
-        return super()._get_metrics_result_or_logs(logs)
+        return super().metrics_of_epoch(logs)
 
     def get_metrics_result(self):
         """Return the metrics; in training those of all processes together.

@@ -359,6 +359,17 @@ class TrainedModel(keras.Model):
         """
         return Trainer.get_metrics_result(self)
 
+    def metrics_of_epoch(self, logs):
+        """Return what is logged of an epoch or of an evaluation.
+
+        Public: `get_metrics_result`, which Keras leaves out if a step has
+        logged other names. Test: tests/devices.
+
+        Args:
+            logs: What the last step has logged.
+        """
+        return super()._get_metrics_result_or_logs(logs)
+
     def batches_to_build_by(self, iterator):
         """Return Keras' iterator, of which one batch is read."""
         return iterator
@@ -374,6 +385,9 @@ class TrainedModel(keras.Model):
     def function_to_call(self, function):
         """Return what Keras calls for each step of training or evaluation."""
         return function
+
+    def _get_metrics_result_or_logs(self, logs):
+        return self.metrics_of_epoch(logs)
 
     def _initialize_ddp(self):
         """Leave out Keras' DistributedDataParallel: the step has its own.
