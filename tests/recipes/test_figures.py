@@ -13,6 +13,8 @@ from tests.experiments.made_records import made_record
 from tests.experiments.made_records import save_records
 from tests.recipes.loading import load_recipe
 
+pytestmark = pytest.mark.one_backend
+
 image = pytest.importorskip("PIL.Image")
 
 SMALL = ["epochs=1", "pairs=20", "validation-pairs=20", "test-pairs=20"]
@@ -172,7 +174,6 @@ def made(tmp_path):
     return tmp_path, methods
 
 
-@pytest.mark.backend_free
 def test_figures_of_the_paper_s_data_sets(made, figures, capsys):
     """From records alone; no networks are there, and no data."""
     results, methods = made
@@ -227,7 +228,6 @@ def test_figures_of_the_paper_s_data_sets(made, figures, capsys):
     assert "There is no finished run to draw" in told
 
 
-@pytest.mark.backend_free
 def test_unlike_settings_are_refused(made, figures):
     results, _ = made
     recipe = load_recipe("vggsound").RECIPE
@@ -240,7 +240,6 @@ def test_unlike_settings_are_refused(made, figures):
     assert sum(bool(point.runs) for point in points) == 1
 
 
-@pytest.mark.backend_free
 def test_another_data_set_of_the_paper_s(made, figures):
     results, _ = made
     chosen = ["--figure", "5", "--results", str(results), "--only", "ave"]
@@ -249,7 +248,6 @@ def test_another_data_set_of_the_paper_s(made, figures):
     assert "Generalisability of the modules, ave" in page
 
 
-@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("more", "message"),
     [

@@ -18,7 +18,10 @@ from tests.recipes.loading import ROOT
 from tests.recipes.loading import load_recipe
 
 # In one process: what they look at is run once.
-pytestmark = pytest.mark.xdist_group("modality_gap_study")
+pytestmark = [
+    pytest.mark.one_backend,
+    pytest.mark.xdist_group("modality_gap_study"),
+]
 SCRIPT = str(ROOT / "recipes" / "modality_gap_study.py")
 # One row of the map, at two misalignments.
 WORDS = ["--smoke", "--imbalance", "0.5", "--method", "kd,c2kd"]
@@ -204,7 +207,6 @@ def test_a_killed_study_leaves_no_process_behind(tmp_path):
     assert not alive
 
 
-@pytest.mark.backend_free
 def test_the_dials_measure_what_they_are_named_after(study):
     settings = dataclasses.replace(study.recipe.settings, test_pairs=1200)
     aligned, twisted, weaker = (
@@ -231,7 +233,6 @@ def test_networks_are_small_and_have_their_stages(study):
     assert names[1:] == ["stage_1", "stage_2", "logits"]
 
 
-@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -246,7 +247,6 @@ def test_bad_words_are_refused(study, words, message):
         run_study(study, "", words)
 
 
-@pytest.mark.backend_free
 def test_the_help_names_the_processes(study, capsys):
     with pytest.raises(SystemExit):
         run_study(study, "A study.", ["--help"])

@@ -19,6 +19,8 @@ from tests.recipes.loading import load_recipe
 from tests.recipes.official_layouts import WRITERS
 from tests.recipes.trial_tables import check_tables
 
+pytestmark = pytest.mark.one_backend
+
 SMALL = ["epochs=1", "pairs=20", "validation-pairs=20", "test-pairs=20"]
 SMALL += ["batch_size=10"]
 
@@ -143,7 +145,6 @@ def made(tmp_path):
     return tmp_path, recipe
 
 
-@pytest.mark.backend_free
 def test_the_paper_s_numbers_stand_beside_ours(made):
     results, _ = made
     filled = tables("--table", "all", "--results", str(results))
@@ -161,7 +162,6 @@ def test_the_paper_s_numbers_stand_beside_ours(made):
     assert len(filled.table.columns) == 2 and len(filled.cells) == 1
 
 
-@pytest.mark.backend_free
 def test_unlike_settings_are_refused_or_chosen(made):
     results, recipe = made
     words = ["--table", "1", "--results", str(results)]
@@ -185,7 +185,6 @@ def test_unlike_settings_are_refused_or_chosen(made):
     assert len(measured(tables(*words, "--set", "epochs=100")[1])) == 9
 
 
-@pytest.mark.backend_free
 def test_what_is_not_in_the_table_may_have_any_settings(made):
     results, recipe = made
     other = made_record(recipe, "dlb", "visual", 0, 0.9, epochs=7)
@@ -196,7 +195,6 @@ def test_what_is_not_in_the_table_may_have_any_settings(made):
         tables("--table", "6", *words)
 
 
-@pytest.mark.backend_free
 def test_backends_and_seeds_can_be_chosen(made):
     results, recipe = made
     words = ["--table", "1", "--results", str(results), "--only", "ave,kd"]
@@ -210,8 +208,6 @@ def test_backends_and_seeds_can_be_chosen(made):
     assert filled.cells[0][0].measured.count == 2
 
 
-@pytest.mark.backend_free
-@pytest.mark.backend_free
 @pytest.mark.parametrize("name", ["tables", "figures"])
 def test_help_says_where_the_committed_records_are(name, capsys):
     script = load_recipe(name)
@@ -223,7 +219,6 @@ def test_help_says_where_the_committed_records_are(name, capsys):
     assert "default: None" not in told
 
 
-@pytest.mark.backend_free
 @pytest.mark.parametrize("run", [True, False])
 def test_nothing_is_trained_where_the_paper_has_no_number(run, monkeypatch):
     script, plans = load_recipe("tables"), {}
@@ -252,7 +247,6 @@ def test_nothing_is_trained_without_data(tmp_path, capsys, monkeypatch):
     assert "no --data ave=FOLDER" in capsys.readouterr().out
 
 
-@pytest.mark.backend_free
 def test_records_of_an_older_version_are_counted(made, capsys):
     results, recipe = made
     older = made_record(recipe, "kd", "visual", 0, 0.5)
@@ -262,7 +256,6 @@ def test_records_of_an_older_version_are_counted(made, capsys):
     assert "1 records of an older version" in capsys.readouterr().out
 
 
-@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -284,7 +277,6 @@ def test_bad_words_are_refused(tmp_path, capsys, words, message):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.backend_free
 def test_a_setting_of_another_type_is_refused(tmp_path):
     words = ["--table", "1", "--results", str(tmp_path)]
     for pair in ("epochs=few", "as_published=yes"):
