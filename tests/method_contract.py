@@ -184,12 +184,23 @@ def check_trains_who_it_says(method, moved):
         assert wanted[method.teacher_update]
 
 
+def run_quickly(distiller):
+    """Do not trace a step on TensorFlow for the few that a check does.
+
+    To trace one takes longer than to do some. `check_learns` traces those of
+    all methods; those of the paper's own method are traced everywhere.
+    """
+    if keras.backend.backend() == "tensorflow":
+        distiller.run_eagerly = not isinstance(distiller.method, C2KD)
+
+
 def check_weights_compose(create):
     """Weight 0 is absence; a scale of all weights scales every term."""
     inputs, labels = toy_data(32)
     weights = np.linspace(0.5, 2.0, 32).astype("float32")
     method = create()
     distiller = toy_distiller(method)
+    run_quickly(distiller)
 
     start = [keras.ops.convert_to_numpy(v).copy() for v in distiller.variables]
 
@@ -239,6 +250,7 @@ def check_saves_and_resumes(distiller, folder):
     train(distiller)
     distiller.save(folder / "distiller.keras")
     copy = keras.models.load_model(folder / "distiller.keras")
+    copy.run_eagerly = distiller.run_eagerly
     assert train(copy) == train(distiller)
     assert_same_weights(copy, distiller)
     assert_same_weights(
@@ -252,6 +264,7 @@ def check_mixed_precision(create, policy):
     keras.config.set_dtype_policy(policy)
     inputs, labels = toy_data(64)
     distiller = toy_distiller(create())
+    run_quickly(distiller)
     scaled = type(distiller.optimizer).__name__ == "LossScaleOptimizer"
     assert scaled == (policy == "mixed_float16")
     before = numpy_weights(distiller.student)
@@ -274,11 +287,7 @@ def check_edge_batches(create):
         (4, [(1, 1.0), (16, 1e4), (16, 0.0)]),
     ):
         distiller = _distiller_of(create(), num_classes)
-        # To trace a step takes longer than the few that are done here: on
-        # TensorFlow, only the paper's own method is traced for them.
-        is_traced = isinstance(distiller.method, C2KD)
-        if keras.backend.backend() == "tensorflow":
-            distiller.run_eagerly = not is_traced
+        run_quickly(distiller)
         start = [keras.ops.convert_to_numpy(v) for v in distiller.variables]
         start = [value.copy() for value in start]
         for samples, scale in cases:
