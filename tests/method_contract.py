@@ -75,7 +75,7 @@ contract_cases = {
     "nkd": NKD,
     "nkd_trained": lambda: NKD(teacher_update="all", warmup_steps=3),
     "fitnet": FitNet,
-    "fitnet_pointwise": lambda: FitNet(regressor="pointwise"),
+    "fitnet_pointwise": lambda: FitNet(1.0, regressor="pointwise"),
     "review_kd": lambda: ReviewKD(levels=3),
     "rkd": RKD,
     "cirkd": lambda: CIRKD(

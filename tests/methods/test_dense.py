@@ -54,7 +54,7 @@ on_logits = {
 }
 with_taps = {
     "fitnet": FitNet,
-    "fitnet_pointwise": lambda: FitNet(regressor="pointwise"),
+    "fitnet_pointwise": lambda: FitNet(1.0, regressor="pointwise"),
     "review_kd": lambda: ReviewKD(levels=2),
     "rkd": RKD,
     "cirkd": lambda: CIRKD(pixel_memory=20, region_memory=5),
