@@ -55,6 +55,9 @@ contract_cases = {
     "c2kd_zeroed": lambda: C2KD(
         zero_target_logit=True, selection=KendallSelection(on="main")
     ),
+    "c2kd_selected": lambda: C2KD(
+        selection=KendallSelection(mean_over="selected", variant="b")
+    ),
     "c2kd_gradient": lambda: C2KD(selection=GradientCosineSelection()),
     "c2kd_plain": lambda: C2KD(
         proxies=False,
@@ -72,6 +75,7 @@ contract_cases = {
     "nkd": NKD,
     "nkd_trained": lambda: NKD(teacher_update="all", warmup_steps=3),
     "fitnet": FitNet,
+    "fitnet_pointwise": lambda: FitNet(1.0, regressor="pointwise"),
     "review_kd": lambda: ReviewKD(levels=3),
     "rkd": RKD,
     "cirkd": lambda: CIRKD(
@@ -82,9 +86,17 @@ contract_cases = {
     ),
     "dml": DML,
     "shake": SHAKE,
+    "shake_own": lambda: SHAKE(
+        own_classifier=True, pointwise_negative_slope=0.1, shadow_channels=10
+    ),
     "dlb": lambda: DLB(32),
     "zipf_kd": ZipfKD,
-    "zipf_kd_logits": lambda: ZipfKD(rank_by="logits", only_correct=True),
+    "zipf_kd_logits": lambda: ZipfKD(
+        rank_by="logits",
+        only_correct=True,
+        mean_over="selected",
+        unbiased_bounds=(0.001, 1.0),
+    ),
     "uskd": USKD,
     "concat": MultimodalTeacher,
     "ogm": lambda: MultimodalTeacher(modulation=OGM(0.3)),

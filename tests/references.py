@@ -69,6 +69,15 @@ def kendall(first, second):
     return concordance.mean(axis=-1)
 
 
+def kendall_b(first, second):
+    """Tau-b of each row: over the pairs that are no tie; NaN without any."""
+    i, j = np.triu_indices(first.shape[-1], 1)
+    signs = [np.sign(x[..., i] - x[..., j]) for x in (first, second)]
+    pairs = np.prod([np.abs(sign).sum(axis=-1) for sign in signs], axis=0)
+    with np.errstate(invalid="ignore"):
+        return (signs[0] * signs[1]).sum(axis=-1) / np.sqrt(pairs)
+
+
 def cosine(first, second):
     """Cosine of the angle between the rows."""
     norms = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
@@ -102,6 +111,7 @@ def c2kd_terms(
     proxies=True,
     bidirectional=True,
     teacher_trains=True,
+    over_selected=False,
 ):
     """The terms of C2KD's Eq. 6, by name.
 
@@ -120,7 +130,11 @@ def c2kd_terms(
         divergence = kl(
             rest(teaching[target], labels), rest(learning[learner], labels)
         )
-        return np.mean(selected * weights * divergence)
+        # The weights of ignored rows are 0, and hold a factor for the rest.
+        counted = np.mean(selected * (weights > 0)) if over_selected else 1.0
+        if over_selected and np.ndim(weights):
+            counted /= np.mean(weights > 0)
+        return np.mean(selected * weights * divergence) / max(counted, 1e-30)
 
     terms = {"student_supervised": supervised("student")}
     if teacher_trains:

@@ -28,6 +28,7 @@ from keras_c2kd.experiments.results import RunFiles
 from keras_c2kd.experiments.results import environment
 from keras_c2kd.experiments.results import write_atomically
 from keras_c2kd.experiments.runner import Runner
+from keras_c2kd.experiments.settings import recorded
 from keras_c2kd.train_steps import keep_compiled_programs
 
 # Networks this small gain nothing from more threads than processes.
@@ -140,7 +141,7 @@ def run_study(study, description, arguments=None):
     settings = {
         "settings": {
             name: value
-            for name, value in dataclasses.asdict(options.settings).items()
+            for name, value in recorded(options.settings).items()
             if name not in varied
         },
         "levels": dict(zip(varied, levels)),

@@ -14,8 +14,10 @@ from keras_c2kd.experiments.method_rows import BASELINE
 from keras_c2kd.experiments.method_rows import METHOD_ROWS
 from keras_c2kd.experiments.method_rows import base_row
 from keras_c2kd.experiments.method_rows import method_row
+from keras_c2kd.experiments.per_epoch import PerEpoch
 from keras_c2kd.experiments.settings import setting
 
+RATES_PER = ("step", "epoch")
 PROTOCOLS = ("last", "best_validation")
 
 
@@ -34,6 +36,9 @@ class Training:
             floor of the authors' code and Keras' default; the paper names
             none.
         power: Float, of the polynomial decay between them. Defaults to `0.9`.
+        learning_rate_per: `"step"` (default): the rate decays with every
+            step, as Keras' schedules do; `"epoch"`: once an epoch, as in the
+            authors' code. Records hold it where it is `"epoch"`.
         momentum: Float, of SGD. Defaults to `0.9`.
         warmup_epochs: Integer, epochs in which the weights of DKD and
             ReviewKD grow from 0. Defaults to `20`, as in their authors' code.
@@ -49,6 +54,9 @@ class Training:
     learning_rate: float = setting(1e-2, "of the first step")
     end_learning_rate: float = setting(1e-4, "of the last step")
     power: float = setting(0.9, "of the polynomial decay between the two")
+    learning_rate_per: str = setting(
+        "step", "after what the learning rate decays", RATES_PER
+    )
     momentum: float = setting(0.9, "of SGD")
     warmup_epochs: int = setting(
         20, "epochs in which the weights of DKD and ReviewKD grow from 0"
@@ -67,17 +75,34 @@ class Training:
         """
         distiller.compile(
             optimizer=keras.optimizers.SGD(
-                keras.optimizers.schedules.PolynomialDecay(
-                    self.learning_rate,
-                    steps,
-                    end_learning_rate=self.end_learning_rate,
-                    power=self.power,
-                ),
-                momentum=self.momentum,
+                self.schedule(steps), momentum=self.momentum
             ),
             loss=self.loss(),
             metrics=self.metrics(classes),
         )
+
+    def schedule(self, steps):
+        """Return the learning rate's schedule.
+
+        Args:
+            steps: Integer, training steps of the whole run.
+
+        Raises:
+            ValueError: If `learning_rate_per` is unknown.
+        """
+        if self.learning_rate_per not in RATES_PER:
+            raise ValueError(
+                f"`learning_rate_per` must be one of {RATES_PER}. Received: "
+                f"learning_rate_per={self.learning_rate_per!r}"
+            )
+        per_epoch = self.learning_rate_per == "epoch"
+        decay = keras.optimizers.schedules.PolynomialDecay(
+            self.learning_rate,
+            self.epochs if per_epoch else steps,
+            end_learning_rate=self.end_learning_rate,
+            power=self.power,
+        )
+        return PerEpoch(decay, steps // self.epochs) if per_epoch else decay
 
     def loss(self):
         """Return the supervised loss."""

@@ -4,6 +4,8 @@ import collections
 import dataclasses
 import json
 
+from keras_c2kd.experiments.settings import with_former
+
 # What tells runs of one experiment apart. Everything else in the settings of
 # a record is shared by all runs that may stand in one table.
 _CELL = ("method", "student", "student_network", "teacher", "teacher_network")
@@ -66,7 +68,7 @@ def choose_records(
         and cell_of(record["settings"]) in cells
         and (seeds is None or record["settings"]["seed"] < seeds)
         and all(
-            record["settings"].get(key) == value
+            with_former(record["settings"]).get(key) == value
             for key, value in wanted.items()
         )
     ]
@@ -75,7 +77,7 @@ def choose_records(
         found,
         lambda settings: {
             key: value
-            for key, value in settings.items()
+            for key, value in with_former(settings).items()
             if key not in _OF_A_RUN | by_seed
         },
         f"All records of {where} that stand in one table have the same "

@@ -1,6 +1,14 @@
 """How a record of a run tells its method."""
 
 _LOSSES = {"DKDLoss": "DKD", "DISTLoss": "DIST", "NKDLoss": "NKD"}
+# Arguments that came later, where they are what was done before.
+_FORMER = {
+    "variant": "a",
+    "mean_over": "batch",
+    "unbiased_bounds": None,
+    "pointwise_negative_slope": None,
+    "shadow_channels": None,
+}
 _OF_A_TEACHER = {"teacher_update": "none", "update_frozen_statistics": False}
 
 
@@ -8,8 +16,9 @@ def recorded_config(method):
     """Return the configuration of a method in the form of all records.
 
     It is part of what a record is found by. The first versions wrote
-    arguments that a method or a selection has no use for and shorter names of
-    the losses. So does this: their records are found, and stand in one table
+    arguments that a method or a selection has no use for, shorter names of
+    the losses, and no arguments that came later. So does this, the last where
+    they have their defaults: their records are found, and stand in one table
     with new ones.
 
     Args:
@@ -26,7 +35,11 @@ def recorded_config(method):
 
 def _recorded(config):
     """Return the configuration of a layer or a loss, and of its parts."""
-    config = {name: _part(value) for name, value in config.items()}
+    config = {
+        name: _part(value)
+        for name, value in config.items()
+        if name not in _FORMER or value != _FORMER[name]
+    }
     # Of the two, only layers have a dtype in their configuration.
     return {**config, "trainable": True} if "dtype" in config else config
 

@@ -14,6 +14,7 @@ from keras_c2kd.experiments.record_choice import choose_records
 from keras_c2kd.experiments.record_choice import is_complete
 from keras_c2kd.experiments.results import RunFiles
 from keras_c2kd.experiments.runner import Runner
+from keras_c2kd.experiments.settings import with_former
 from keras_c2kd.train_steps import keep_compiled_programs
 
 
@@ -235,7 +236,7 @@ class Reproduction:
                 f"The networks of {name} are run on its test samples. Pass "
                 f"--data {name}=FOLDER. Received: none"
             )
-        recipe, stored = self.in_use(name), record["settings"]
+        recipe, stored = self.in_use(name), with_former(record["settings"])
         settings = dataclasses.replace(
             recipe.settings,
             **{

@@ -17,6 +17,7 @@ from keras_c2kd.experiments.recipe import baseline_run
 from keras_c2kd.experiments.recorded_config import recorded_config
 from keras_c2kd.experiments.results import PARTIAL
 from keras_c2kd.experiments.resumable import ResumableTraining
+from keras_c2kd.experiments.settings import recorded
 from keras_c2kd.methods import fuse
 from keras_c2kd.profile_steps import ProfileSteps
 
@@ -108,7 +109,7 @@ class Runner:
                 "recipe": self.recipe.name,
                 **dataclasses.asdict(run),
                 "backend": keras.backend.backend(),
-                **dataclasses.asdict(self.settings),
+                **recorded(self.settings),
                 "method_config": recorded_config(method),
                 **self.recipe.taps_of(run.method),
                 "data": self.splits(run.seed).provenance["fingerprint"],

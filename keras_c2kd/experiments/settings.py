@@ -48,6 +48,38 @@ def metadata_of(settings, name):
     return found
 
 
+# What runs did before these settings came, and records do not tell.
+_FORMER = {"learning_rate_per": "step"}
+
+
+def recorded(settings):
+    """Return settings as records hold them.
+
+    They are part of what a record is found by: a setting that came later is
+    left out where it is what all runs did before.
+
+    Args:
+        settings: Dataclass of settings.
+
+    Returns:
+        Dict of plain values.
+    """
+    return {
+        name: value
+        for name, value in dataclasses.asdict(settings).items()
+        if name not in _FORMER or value != _FORMER[name]
+    }
+
+
+def with_former(settings):
+    """Return the settings of a record with those that it leaves out.
+
+    Args:
+        settings: Dict, the `settings` of a record.
+    """
+    return {**_FORMER, **settings}
+
+
 class HelpFormatter(
     argparse.ArgumentDefaultsHelpFormatter,
     argparse.RawDescriptionHelpFormatter,

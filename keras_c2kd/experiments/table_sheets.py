@@ -1,6 +1,7 @@
 """A filled table of the paper as text, and as rows of plain values."""
 
 from keras_c2kd.experiments import paper
+from keras_c2kd.experiments.settings import with_former
 from keras_c2kd.experiments.sheets import BEST
 from keras_c2kd.experiments.sheets import SECOND
 from keras_c2kd.experiments.sheets import Entry
@@ -226,7 +227,8 @@ def describe_records(recipe, records):
     Returns:
         String.
     """
-    settings, data = records[0]["settings"], records[0]["data"]
+    settings = with_former(records[0]["settings"])
+    data = records[0]["data"]
     sizes = data["sizes"]
     seeds = sorted({record["settings"]["seed"] for record in records})
     left_out = sum(

@@ -46,7 +46,8 @@ class Targets:
         class_weights: As `weights`, of the rows of `has_class`. Defaults to
             `weights`.
         weights_where: Function from a boolean tensor of the shape of `labels`
-            to weights as `weights`, of these rows alone.
+            to weights as `weights`, of these rows alone. Defaults to that of
+            one device.
         feature_weights: Float tensor `(batch,)`, or None: `sample_weights`
             for terms on whole samples, 0 where all rows of one are ignored.
             Defaults to `sample_weights`.
@@ -77,10 +78,22 @@ class Targets:
         for name, other in (
             ("has_class", self.valid),
             ("class_weights", self.weights),
+            ("weights_where", self._weights_where),
             ("feature_weights", self.sample_weights),
         ):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, other)
+
+    def _weights_where(self, mask):
+        mask = ops.cast(mask, full_precision_dtype())
+        weights = ops.divide_no_nan(mask, ops.mean(mask))
+        if self.weights is None:
+            return weights
+        # Theirs hold the factor for the mean over all valid rows.
+        weights = weights * ops.cast(self.weights, weights.dtype)
+        if self.valid is None:
+            return weights
+        return weights * ops.mean(ops.cast(self.valid, weights.dtype))
 
     def weights_for(self, divergence):
         """Return the weights of the rows that a divergence counts.
@@ -494,8 +507,16 @@ class DistillationMethod(FinalArguments, keras.layers.Layer):
             )
             if not isinstance(selection, KendallSelection):
                 score = kendall_rank_correlation(teacher, student)
+            elif selection.variant == "b":  # Constant rows have none.
+                score = ops.where(ops.isnan(score), 0.0, score)
         weights, counted = selected, targets.weights_for(divergence)
-        if counted is not None:
+        if selection.mean_over == "selected":
+            chosen = ops.cast(selected, "bool")
+            needs_class = getattr(divergence, "takes_labels", False)
+            if needs_class and targets.has_class is not None:
+                chosen = ops.logical_and(chosen, targets.has_class)
+            weights = targets.weights_where(chosen)
+        elif counted is not None:
             weights = selected * ops.cast(counted, selected.dtype)
         return weights, {
             "selected_share": targets.mean(selected),

@@ -9,7 +9,7 @@ from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.ops import as_map
 from keras_c2kd.ops import resize_bilinear
 
-_REGRESSORS = ("resize", "convolution")
+_REGRESSORS = ("resize", "convolution", "pointwise")
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -19,8 +19,9 @@ class FitNet(DistillationMethod):
     `L = H(f_S, y) + w mean((r(F_S) - F_T)^2)`, the mean over places, channels
     and samples. The teacher is fixed.
 
-    The regressor `r` is one convolution with bias, batch normalisation and
-    ReLU, so that negative values of the teacher cannot be matched:
+    The regressor `r` is one convolution, of the first two with bias, batch
+    normalisation and ReLU, so that negative values of the teacher cannot be
+    matched:
 
     - `"resize"` brings the student's map to the teacher's size first
       (bilinear, corners kept), then 3x3: any two sizes, as maps of two
@@ -28,6 +29,11 @@ class FitNet(DistillationMethod):
     - `"convolution"` chooses by the heights: equal or larger, a kernel that
       is just large enough; twice as high, 3x3 with stride 2; half as high,
       4x4 transposed. Other sizes are refused.
+    - `"pointwise"` is a 1x1 convolution alone, without bias, normalisation
+      and activation, the common form for dense prediction. A map of another
+      size than the teacher's is resized first, as for `"resize"`. Nothing
+      bounds what it gives: a `hint_weight` of about 1 suits it, with 100 a
+      rate that suits the others may diverge.
 
     A sequence counts as a map of width 1, a vector as one of a single place.
 
@@ -36,7 +42,7 @@ class FitNet(DistillationMethod):
 
     Args:
         hint_weight: Float, `w`. Defaults to `100.0`.
-        regressor: `"resize"` or `"convolution"`.
+        regressor: `"resize"` (default), `"convolution"` or `"pointwise"`.
         **kwargs: `update_frozen_statistics`, `name` and `dtype`, see
             `DistillationMethod`.
 
@@ -73,15 +79,17 @@ class FitNet(DistillationMethod):
             for side in ("student", "teacher")
         )
         self.size = teacher[1:3]
-        options = {"kernel_size": 3}
+        options = {"use_bias": True, "negative_slope": 0.0}
         if self.regressor == "convolution":
-            options = _fitting_convolution(student, teacher)
+            options |= _fitting_convolution(student, teacher)
         else:
             student = (student[0], *self.size, student[3])
+            if self.regressor == "resize":
+                options["kernel_size"] = 3
+            else:
+                options = {"normalize": False}
         self.adaptation = ConvolutionBlock(
             teacher[3],
-            use_bias=True,
-            negative_slope=0.0,
             dtype=self.dtype_policy,
             name="student_regressor",
             **options,
@@ -92,7 +100,7 @@ class FitNet(DistillationMethod):
     def call(self, outputs, training=False):
         """Return the student's map in the teacher's form."""
         student = as_map(outputs["student"]["features"])
-        if self.regressor == "resize":
+        if self.regressor != "convolution":
             student = resize_bilinear(student, self.size)
         return {"hint": self.adaptation(student, training=training)}
 

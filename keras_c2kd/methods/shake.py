@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_c2kd.argument_checks import check_integer
 from keras_c2kd.argument_checks import check_number
 from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.layers import ConvolutionBlock
@@ -49,14 +50,28 @@ class SHAKE(DistillationMethod):
             is trained, as in C2KD's code, instead of the teacher's. Defaults
             to `False`.
         negative_slope: Float, slope of the shadow's activations below 0.
-            Defaults to `0.0` (ReLU); C2KD's code takes 0.1.
+            Defaults to `0.0` (ReLU).
+        pointwise_negative_slope: Float, slope of the activations behind the
+            1x1 convolutions (`C1`), where it is another one. Defaults to
+            `None`, `negative_slope` for all.
+        shadow_channels: Integer, channels of the shadow's last convolution.
+            Defaults to `None`, those of the third map. Others need
+            `own_classifier=True`, or to be what the teacher's classifier
+            reads.
         **kwargs: `update_frozen_statistics`, `name` and `dtype`, see
             `DistillationMethod`.
 
     Raises:
         ValueError: If the maps do not follow one another by a stride of 1 or
-            2, or the third has not the width that the teacher's classifier
-            reads.
+            2, or the shadow has not the width that the teacher's classifier
+            reads; if a slope is negative or not finite, or
+            `shadow_channels` no integer of at least 1.
+
+    The shadow head of C2KD's code: ReLU behind the 3x3 convolutions, a slope
+    of 0.1 behind the 1x1 ones (AVE and CREMA-D; VGGSound has ReLU alone), 256
+    channels, a classifier of its own, on the stem and the first two stages:
+    `SHAKE(own_classifier=True, pointwise_negative_slope=0.1,
+    shadow_channels=256)`.
 
     Reference: Li and Jin, NeurIPS 2022, Eq. 3 to 6. The authors publish no
     default for `alpha` and `beta`: 1 is our choice.
@@ -80,6 +95,8 @@ class SHAKE(DistillationMethod):
         temperature=4.0,
         own_classifier=False,
         negative_slope=0.0,
+        pointwise_negative_slope=None,
+        shadow_channels=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -94,7 +111,15 @@ class SHAKE(DistillationMethod):
         self.shadow_weight = shadow_weight
         self.temperature = temperature
         self.own_classifier = own_classifier
+        if pointwise_negative_slope is not None:
+            check_number(
+                minimum=0, pointwise_negative_slope=pointwise_negative_slope
+            )
+        if shadow_channels is not None:
+            check_integer(minimum=1, shadow_channels=shadow_channels)
         self.negative_slope = negative_slope
+        self.pointwise_negative_slope = pointwise_negative_slope
+        self.shadow_channels = shadow_channels
         self.divergence = KLDivergence(temperature)
 
     def attach(self, student, teacher):
@@ -116,28 +141,34 @@ class SHAKE(DistillationMethod):
         self.skip_2 = self._block(second[3], 1, second, second, "skip_2")
         self.fuse_2 = self._block(third[3], 3, second, third, "fuse_2")
         self.skip_3 = self._block(third[3], 1, third, third, "skip_3")
-        self.fuse_3 = self._block(third[3], 3, third, third, "fuse_3")
+        width = self.shadow_channels or third[3]
+        self.fuse_3 = self._block(width, 3, third, third, "fuse_3")
         if self.own_classifier:
             self.classifier = keras.layers.Dense(
                 num_classes, dtype=self.dtype_policy, name="shadow_classifier"
             )
-            self.classifier.build((None, third[3]))
-        elif self._classifier.width != third[3]:
+            self.classifier.build((None, width))
+        elif self._classifier.width != width:
+            received = f"teacher_features['stage_3'] with {width} channels"
+            if self.shadow_channels is not None:
+                received = f"shadow_channels={width}"
             raise ValueError(
                 "The shadow ends in the teacher's classifier, which reads "
-                f"{self._classifier.width} features. Received: "
-                f"teacher_features['stage_3'] with {third[3]} channels. Tap "
-                "the classifier's input, or use own_classifier=True."
+                f"{self._classifier.width} features. Received: {received}. "
+                "Tap the classifier's input, or use own_classifier=True."
             )
         self.built = True
 
     def _block(self, filters, kernel_size, maps, wanted, name):
+        slope = self.negative_slope
+        if kernel_size == 1 and self.pointwise_negative_slope is not None:
+            slope = self.pointwise_negative_slope
         for strides in (1, 2):
             block = ConvolutionBlock(
                 filters,
                 kernel_size,
                 strides=strides,
-                negative_slope=self.negative_slope,
+                negative_slope=slope,
                 dtype=self.dtype_policy,
                 name=f"shadow_{name}",
             )
@@ -212,6 +243,8 @@ class SHAKE(DistillationMethod):
             "temperature": self.temperature,
             "own_classifier": self.own_classifier,
             "negative_slope": self.negative_slope,
+            "pointwise_negative_slope": self.pointwise_negative_slope,
+            "shadow_channels": self.shadow_channels,
         }
 
 

@@ -32,6 +32,12 @@ class ZipfKD(DistillationMethod):
 
     Ranks count the label's class; then it is left out.
 
+    The power law of a rank is the value at one point. The authors'
+    "unbiased" law, `unbiased_bounds=(a, b)`, is the integral of `x^(-power)`
+    over the rank's own interval, the r-th of C equal ones between `a` and
+    `b`. Of votes, tied classes share the integral over the intervals of all
+    of them; of logits, each has that of the rank that they share.
+
     Reads one feature map of the student, `features` (with votes): the input
     of its classifier before the pooling.
 
@@ -43,15 +49,24 @@ class ZipfKD(DistillationMethod):
         only_correct: Whether only samples that the student classifies
             correctly are distilled; the others count as zeros. Defaults to
             `False`.
+        mean_over: With `only_correct`, what the term is a mean over:
+            `"batch"` (default) or `"selected"`, the correctly classified
+            samples, as in the authors' code. Exactly 0 if there is none.
+        unbiased_bounds: Two floats, `0 < a < b`, for the authors' "unbiased"
+            law; the default of their script is `(0.001, 1.0)`. `None`
+            (default) for the power law of the paper.
         **kwargs: `name` and `dtype`, see `DistillationMethod`.
 
     Raises:
-        ValueError: If `rank_by` is unknown, `power` is not positive, logits
+        ValueError: If `rank_by` or `mean_over` is unknown, `power` is not
+            positive, the bounds are no two growing positive numbers, logits
             are dense with votes, or the student's classifier does not fit
-            its feature map.
+            its feature map; if `mean_over="selected"` without
+            `only_correct`.
 
-    Reference: Liang et al., ECCV 2022, section 3. Votes of intermediate
-    layers through extra classifiers, an option of theirs, are not here.
+    Reference: Liang et al., ECCV 2022, section 3; the authors' options
+    `unbiased_zipf` and `--mask`. Votes of intermediate layers through extra
+    classifiers, an option of theirs, are not here.
     """
 
     needs_teacher = False
@@ -64,6 +79,8 @@ class ZipfKD(DistillationMethod):
         distillation_weight=0.1,
         rank_by="votes",
         only_correct=False,
+        mean_over="batch",
+        unbiased_bounds=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -74,10 +91,25 @@ class ZipfKD(DistillationMethod):
             )
         check_positive(power=power)
         check_weights(distillation_weight=distillation_weight)
+        if mean_over not in ("batch", "selected"):
+            raise ValueError(
+                "`mean_over` says what the term is a mean over: "
+                f'"batch" or "selected". Received: mean_over={mean_over!r}'
+            )
+        if mean_over == "selected" and not only_correct:
+            raise ValueError(
+                "Without a selection the mean is over the batch: "
+                '`mean_over="selected"` needs `only_correct=True`. Received: '
+                f"only_correct={only_correct!r}"
+            )
+        if unbiased_bounds is not None:
+            unbiased_bounds = _checked_bounds(unbiased_bounds)
         self.power = power
         self.distillation_weight = distillation_weight
         self.rank_by = rank_by
         self.only_correct = only_correct
+        self.mean_over = mean_over
+        self.unbiased_bounds = unbiased_bounds
         self.divergence = KLDivergence()
         if rank_by == "logits":
             self.student_features = ()
@@ -114,17 +146,18 @@ class ZipfKD(DistillationMethod):
         # Of two classes nothing is left that has a rank.
         zipf = ops.zeros((), dtype=logits.dtype)
         if logits.shape[-1] > 2:
-            law = -self.power * ops.log(
-                ops.cast(self._ranks(outputs["student"]), logits.dtype)
-            )
+            law = self._law(self._scores(outputs["student"]), logits.dtype)
             weights = targets.weights
             if self.only_correct:
-                correct = ops.cast(
-                    ops.cast(ops.argmax(logits, axis=-1), "int32")
-                    == targets.labels,
-                    logits.dtype,
-                )
-                weights = correct if weights is None else weights * correct
+                predicted = ops.cast(ops.argmax(logits, axis=-1), "int32")
+                correct = predicted == targets.labels
+                if self.mean_over == "selected":
+                    if targets.valid is not None:
+                        correct = ops.logical_and(correct, targets.valid)
+                    weights = targets.weights_where(correct)
+                else:
+                    correct = ops.cast(correct, logits.dtype)
+                    weights = correct if weights is None else weights * correct
             zipf = self.distillation_weight * self.diverge(
                 self.divergence,
                 exclude_target(law, targets.labels),
@@ -134,10 +167,35 @@ class ZipfKD(DistillationMethod):
             )
         return {"student_supervised": supervised, "zipf": zipf}, {}
 
-    def _ranks(self, outputs):
-        """Return the rank of each class, as `rank_by` says."""
+    def _law(self, scores, dtype):
+        """Return the logarithm of the law at each class, up to a constant."""
+        rank = ops.cast(descending_ranks(scores), dtype)
+        if self.unbiased_bounds is None:
+            return -self.power * ops.log(rank)
+        begin, end = self.unbiased_bounds
+        width = (end - begin) / scores.shape[-1]
+        tied = ops.ones_like(rank)
+        if self.rank_by == "votes":
+            # The last of their ranks counts from the other end.
+            last = 1 + scores.shape[-1] - descending_ranks(-scores)
+            tied = ops.cast(last, dtype) - rank + 1.0
+        left = begin + (rank - 1.0) * width
+        # With x = left * exp(t), the integral of x^(-power) over x is
+        # left^(1 - power) times that of exp((1 - power) t) over t.
+        growth = ops.log1p(tied * width / left)
+        exponent = 1.0 - self.power
+        if exponent == 0:
+            integral = ops.log(growth)
+        else:
+            integral = exponent * ops.log(left) + ops.log(
+                ops.expm1(exponent * growth) / exponent
+            )
+        return integral - ops.log(tied)
+
+    def _scores(self, outputs):
+        """Return what ranks the classes, as `rank_by` says."""
         if self.rank_by == "logits":
-            return descending_ranks(outputs["logits"])
+            return ops.stop_gradient(outputs["logits"])
         votes = self._classifier(ops.stop_gradient(outputs["features"]))
         chosen = ops.one_hot(
             ops.cast(ops.argmax(votes, axis=-1), "int32"),
@@ -145,9 +203,7 @@ class ZipfKD(DistillationMethod):
             dtype="int32",
         )
         places = tuple(range(1, len(chosen.shape) - 1))
-        return descending_ranks(
-            ops.sum(chosen, axis=places) if places else chosen
-        )
+        return ops.sum(chosen, axis=places) if places else chosen
 
     def get_config(self):
         """Return the constructor's arguments."""
@@ -157,4 +213,20 @@ class ZipfKD(DistillationMethod):
             "distillation_weight": self.distillation_weight,
             "rank_by": self.rank_by,
             "only_correct": self.only_correct,
+            "mean_over": self.mean_over,
+            "unbiased_bounds": self.unbiased_bounds,
         }
+
+
+def _checked_bounds(bounds):
+    """Return two growing positive numbers as a tuple, or raise."""
+    is_pair = isinstance(bounds, (tuple, list)) and len(bounds) == 2
+    for bound in bounds if is_pair else ():
+        check_positive(unbiased_bounds=bound)
+    if not is_pair or bounds[0] >= bounds[1]:
+        raise ValueError(
+            "`unbiased_bounds` are two positive numbers, the lower one first, "
+            "such as (0.001, 1.0). Received: "
+            f"unbiased_bounds={bounds!r}"
+        )
+    return tuple(bounds)

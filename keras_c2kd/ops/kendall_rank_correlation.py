@@ -17,16 +17,27 @@ from keras_c2kd.ops.precision import full_precision
 _MOST_BLOCKS = 16
 
 
-def kendall_rank_correlation(first, second):
-    """Kendall's tau-a between two sets of logits, row by row.
+_VARIANTS = ("a", "b")
 
-    `tau = 2 / (C (C - 1)) * sum_{i < j} sign(a_i - a_j) sign(b_i - b_j)`
 
-    1 means that both rows rank the classes alike, -1 that one ranks them in
-    reverse. A tie counts 0, so a constant row has correlation 0 with
-    everything. Only ranks matter: any strictly increasing function of the
-    logits (a softmax, a temperature) leaves the result unchanged. Exact, and
-    without gradient: it is constant almost everywhere.
+def kendall_rank_correlation(first, second, variant="a"):
+    """Kendall's rank correlation of two sets of logits, row by row.
+
+    With `S(a, b) = sum_{i < j} sign(a_i - a_j) sign(b_i - b_j)` over the
+    pairs of classes,
+
+    - `tau_a = S(a, b) / (C (C - 1) / 2)`: a tie counts 0, so a constant row
+      has correlation 0 with everything;
+    - `tau_b = S(a, b) / sqrt(S(a, a) S(b, b))`: divided by the pairs that are
+      no tie in `a`, and in `b`. A constant row has no other pairs, and its
+      correlation is NaN, as in SciPy: above no threshold, so that a
+      selection drops the row whatever its threshold, as the authors' code.
+
+    Without ties the two are equal. 1 means that both rows rank the classes
+    alike, -1 that one ranks them in reverse. Only ranks matter: any strictly
+    increasing function of the logits (a softmax, a temperature) leaves the
+    result unchanged. Exact, and without gradient: it is constant almost
+    everywhere.
 
     Time grows with `num_classes ** 2`; the memory added beyond the inputs is
     a small constant, for dense `(batch, height, width, num_classes)` logits
@@ -35,22 +46,24 @@ def kendall_rank_correlation(first, second):
     Args:
         first: Float tensor of shape `(..., num_classes)`.
         second: Float tensor of the same shape.
+        variant: `"a"` (default) or `"b"`.
 
     Returns:
         Float tensor of shape `(...)` with values in `[-1, 1]`; NaN for rows
-        that hold a NaN.
+        that hold a NaN, and in tau-b for constant rows.
 
     Raises:
-        ValueError: If the shapes differ or there are fewer than 2 classes.
+        ValueError: If the shapes differ, there are fewer than 2 classes, or
+            `variant` is unknown.
 
     Example:
     >>> kendall_rank_correlation([[1.0, 2.0, 3.0]], [[1.0, 3.0, 2.0]])
     [0.33333334]
 
-    Reference: Huo et al., CVPR 2024, Eq. 3. The authors' code calls
-    `scipy.stats.kendalltau`, which is tau-b: equal without ties, NaN for a
-    constant row.
+    Reference: Huo et al., CVPR 2024, Eq. 3, which is tau-a. The authors' code
+    calls `scipy.stats.kendalltau`, which is tau-b.
     """
+    check_variant(variant)
     first = ops.stop_gradient(full_precision(ops.convert_to_tensor(first)))
     second = ops.stop_gradient(full_precision(ops.convert_to_tensor(second)))
     if tuple(first.shape) != tuple(second.shape):
@@ -72,17 +85,33 @@ def kendall_rank_correlation(first, second):
     second = ops.reshape(second, (-1, num_classes))
     if rows is None and len(leading_shape) == 1:
         # A batch of unknown size: a batch of rows is small enough for once.
-        correlation = _correlation(first, second, block)
+        correlation = _correlation(first, second, block, variant)
     elif rows is not None and rows <= chunk:
-        correlation = _correlation(first, second, block)
+        correlation = _correlation(first, second, block, variant)
     else:
-        correlation = _in_chunks(first, second, block, chunk)
+        correlation = _in_chunks(first, second, block, chunk, variant)
     # Not every backend has a NaN as the sign of NaN.
     undefined = ops.logical_or(
         ops.any(ops.isnan(first), axis=-1), ops.any(ops.isnan(second), axis=-1)
     )
     correlation = ops.where(undefined, float("nan"), correlation)
     return ops.reshape(correlation, leading_shape)
+
+
+def check_variant(variant):
+    """Refuse a variant of Kendall's correlation that is not here.
+
+    Args:
+        variant: What was given.
+
+    Raises:
+        ValueError: If it is neither `"a"` nor `"b"`.
+    """
+    if variant not in _VARIANTS:
+        raise ValueError(
+            "`variant` of Kendall's correlation is one of "
+            f"{_VARIANTS}. Received: variant={variant!r}"
+        )
 
 
 def _sizes(logits):
@@ -109,9 +138,22 @@ def _row_count(logits):
     return None if None in leading else math.prod(leading)
 
 
-def _correlation(first, second, block):
+def _correlation(first, second, block, variant):
     """Kendall correlation of `(rows, classes)`, a block of classes a time."""
     first, second = ops.transpose(first), ops.transpose(second)
+    num_classes = first.shape[0]
+    concordance = _concordance(first, second, block)
+    if variant == "a":
+        return concordance / (num_classes * (num_classes - 1))
+    first_pairs = _concordance(first, first, block)
+    second_pairs = _concordance(second, second, block)
+    # Of constant rows this is 0 / 0, which is NaN as wanted.
+    ratio = ops.sqrt(first_pairs / second_pairs)
+    return ops.clip(concordance / first_pairs * ratio, -1.0, 1.0)
+
+
+def _concordance(first, second, block):
+    """Sum of the products of signs over all ordered pairs of classes."""
     num_classes = first.shape[0]
     concordance = 0.0
     for start in range(0, num_classes, block):
@@ -123,7 +165,7 @@ def _correlation(first, second, block):
         # Pairs inside the block appear in both orders, the others once.
         concordance += 2.0 * ops.sum(products, axis=0)
         concordance -= ops.sum(products[:block], axis=0)
-    return concordance / (num_classes * (num_classes - 1))
+    return concordance
 
 
 def _signs(logits, start, block):
@@ -131,7 +173,7 @@ def _signs(logits, start, block):
     return ops.sign(logits[start : start + block, None] - logits[None, start:])
 
 
-def _in_chunks(first, second, block, chunk):
+def _in_chunks(first, second, block, chunk, variant):
     """Apply `_correlation` to `chunk` rows at a time, without a copy of all."""
     num_classes = first.shape[-1]
     rows = ops.shape(first)[0]
@@ -141,7 +183,9 @@ def _in_chunks(first, second, block, chunk):
         correlations = ops.zeros((rows,), dtype=first.dtype)
         for start in range(0, rows, chunk):
             part = slice(start, start + chunk)
-            correlations[part] = _correlation(first[part], second[part], block)
+            correlations[part] = _correlation(
+                first[part], second[part], block, variant
+            )
         return correlations
     if first.shape[0] is None:
         # Of an unknown number of rows there may be less than one chunk.
@@ -161,6 +205,7 @@ def _in_chunks(first, second, block, chunk):
             ops.slice(first, start, shape),
             ops.slice(second, start, shape),
             block,
+            variant,
         )
 
     numbers = ops.arange(num_chunks, dtype="int32")

@@ -46,8 +46,8 @@ class RandomSelection(SampleSelection):
 
     Args:
         like: The `SampleSelection` whose number of kept samples is matched
-            in every batch. Defaults to `KendallSelection()`. Its threshold
-            and its `on` apply.
+            in every batch. Defaults to `KendallSelection()`. Its threshold,
+            its `on` and its `mean_over` apply.
         seed: Integer seed; the random state is saved and resumed with the
             distiller. Defaults to `0`.
         name: Name of the layer.
@@ -66,7 +66,7 @@ class RandomSelection(SampleSelection):
         like = KendallSelection() if like is None else like
         check_selection(like, "like")
         check_integer(seed=seed)
-        super().__init__(like.threshold, like.on, name, dtype)
+        super().__init__(like.threshold, like.on, name, dtype, like.mean_over)
         self.like = like
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -91,7 +91,8 @@ class RandomSelection(SampleSelection):
     def get_config(self):
         """Return the constructor's arguments."""
         config = super().get_config()
-        del config["threshold"], config["on"]
+        for name in ("threshold", "on", "mean_over"):
+            config.pop(name, None)  # Those of `like`.
         return {
             **config,
             "like": keras.saving.serialize_keras_object(self.like),

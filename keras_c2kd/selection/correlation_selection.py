@@ -6,6 +6,7 @@ from keras_c2kd.ops import cosine_similarity
 from keras_c2kd.ops import gradient_cosine
 from keras_c2kd.ops import kendall_rank_correlation
 from keras_c2kd.ops import pearson_correlation
+from keras_c2kd.ops.kendall_rank_correlation import check_variant
 from keras_c2kd.selection.sample_selection import SampleSelection
 
 
@@ -14,7 +15,8 @@ class KendallSelection(SampleSelection):
     """Keeps samples whose classes both networks rank alike (OFSD).
 
     `eta = 1` if `kendall(teacher, student) > threshold`, else 0. Constant
-    logits have correlation 0 and are dropped at the default threshold.
+    logits have tau-a 0 and are dropped at the default threshold; they have no
+    tau-b and are dropped at any.
 
     Args:
         threshold: Float in `[-1, 1]`, the paper's `omega`. Defaults to
@@ -23,13 +25,40 @@ class KendallSelection(SampleSelection):
             authors' code does; `"main"` the networks' own, as Eq. 4 says.
         name: Name of the layer.
         dtype: As for every Keras layer.
+        mean_over: `"batch"` (default) or `"selected"`, see
+            `SampleSelection`.
+        variant: `"a"` (default), the paper's Eq. 3, or `"b"`, the authors'
+            call of SciPy, which takes ties out; see
+            `keras_c2kd.ops.kendall_rank_correlation`.
+
+    Raises:
+        ValueError: As for `SampleSelection`, or if `variant` is unknown.
 
     Reference: Huo et al., CVPR 2024, Eq. 3 and 4.
     """
 
+    def __init__(
+        self,
+        threshold=0.0,
+        on="proxy",
+        name=None,
+        dtype=None,
+        mean_over="batch",
+        variant="a",
+    ):
+        super().__init__(threshold, on, name, dtype, mean_over)
+        check_variant(variant)
+        self.variant = variant
+
     def score(self, teacher_logits, student_logits, labels):
-        """Return Kendall's tau-a of each sample, shape `(...)`."""
-        return kendall_rank_correlation(teacher_logits, student_logits)
+        """Return Kendall's correlation of each sample, shape `(...)`."""
+        return kendall_rank_correlation(
+            teacher_logits, student_logits, self.variant
+        )
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "variant": self.variant}
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")

@@ -1,5 +1,7 @@
 """The contract of a sample selection: which samples may be distilled."""
 
+import inspect
+
 import keras
 from keras import ops
 
@@ -29,10 +31,18 @@ class SampleSelection(FinalArguments, keras.layers.Layer):
             only the main logits. Defaults to `"proxy"`.
         name: Name of the layer.
         dtype: As for every Keras layer.
+        mean_over: What the distilled terms are a mean over. `"batch"`
+            (default): all samples, of which those that are not selected
+            count as zeros, as in the authors' code as published; a batch of
+            which little is selected moves the networks little. `"selected"`:
+            the selected samples, as in the line that the code keeps as a
+            comment. On several devices the number of all of them counts.
+            Either is exactly 0 if none is selected.
 
     Raises:
-        ValueError: If `threshold` is no finite number, or `on` neither
-            `"proxy"` nor `"main"`.
+        ValueError: If `threshold` is no finite number, `on` neither
+            `"proxy"` nor `"main"`, or `mean_over` neither `"batch"` nor
+            `"selected"`.
 
     Call arguments:
         teacher_logits: Float tensor of shape `(..., num_classes)`.
@@ -49,7 +59,14 @@ class SampleSelection(FinalArguments, keras.layers.Layer):
     # Whether it looks at several samples at once.
     relates_samples = False
 
-    def __init__(self, threshold=0.0, on="proxy", name=None, dtype=None):
+    def __init__(
+        self,
+        threshold=0.0,
+        on="proxy",
+        name=None,
+        dtype=None,
+        mean_over="batch",
+    ):
         super().__init__(name=name, dtype=dtype, autocast=False)
         self.supports_masking = True
         if on not in ("proxy", "main"):
@@ -58,8 +75,14 @@ class SampleSelection(FinalArguments, keras.layers.Layer):
                 f"Received: on={on!r}"
             )
         check_number(threshold=threshold)
+        if mean_over not in ("batch", "selected"):
+            raise ValueError(
+                "`mean_over` says what the distilled terms are a mean over: "
+                f'"batch" or "selected". Received: mean_over={mean_over!r}'
+            )
         self.threshold = threshold
         self.on = on
+        self.mean_over = mean_over
         self.built = True
 
     def score(self, teacher_logits, student_logits, labels):
@@ -86,11 +109,16 @@ class SampleSelection(FinalArguments, keras.layers.Layer):
 
     def get_config(self):
         """Return the constructor's arguments."""
-        return {
+        config = {
             **super().get_config(),
             "threshold": self.threshold,
             "on": self.on,
         }
+        # Selections of one's own may have a constructor without it.
+        taken = inspect.signature(type(self).__init__).parameters
+        if self.mean_over != "batch" or "mean_over" in taken:
+            config["mean_over"] = self.mean_over
+        return config
 
 
 def check_selection(selection, argument="selection"):

@@ -26,6 +26,13 @@ CASES["cirkd_whole"] = lambda: CIRKD(
     contrast_regions=400,
 )
 
+# A correlation is as steep as the row is flat: the slope is one over the
+# deviation of its probabilities. With the weights of the others, one selected
+# row has three classes within 0.001, logits whose own rounding (6e-8) is
+# 1e-5 of what tells them apart, and five steps make 1.4e-5 of it in float32,
+# 2e-6 in float64. With these no row and no column is flatter than 0.012.
+SEEDS = {"c2kd_dist": 14}
+
 
 def five_steps(name):
     """Return the logs of five steps and a fingerprint of the weights."""
@@ -33,7 +40,7 @@ def five_steps(name):
         CASES[name](),
         compile={"optimizer": keras.optimizers.SGD(0.01, momentum=0.9)},
     )
-    random = np.random.default_rng(7)
+    random = np.random.default_rng(SEEDS.get(name, 7))
     # The same numbers on every backend, in the range of usual weights.
     distiller.set_weights(
         [

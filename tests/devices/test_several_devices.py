@@ -18,7 +18,8 @@ KERAS_REDUCES = Version(keras.__version__).release >= (3, 16)
 # Processes of torch.distributed, replicas of a strategy, devices of a mesh.
 DEVICES = {"torch": 2, "tensorflow": 2, "jax": 4}
 # Each takes another way: rows alone, rows related, a part of the teacher
-# frozen, state and random draws, gradients that are modified, ignored labels.
+# frozen, state and random draws, gradients that are modified, ignored labels,
+# a mean over the rows that are selected on all devices.
 # All methods of the contract are compared by `python -m tests.devices.compare`.
 CASES = (
     "c2kd",
@@ -30,6 +31,8 @@ CASES = (
     "ogm_ge",
     "c2kd_ignored",
     "c2kd_unlabeled",
+    "c2kd_selected_ignored",
+    "c2kd_selected_unlabeled",
     "dkd_unlabeled",
     "cirkd_whole_unlabeled",
     "pseudo_labels_unlabeled",

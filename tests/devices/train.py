@@ -37,6 +37,7 @@ CASES = {
     ),
     "dlb": lambda: DLB(batch_size=BATCH_SIZE),
     "c2kd_ignored": C2KD,
+    "c2kd_selected_ignored": contract_cases["c2kd_selected"],
     "c2kd_own_statistics": C2KD,
     # As several hosts need it on JAX.
     "c2kd_even": C2KD,
@@ -77,7 +78,7 @@ def train(name):
     keras.utils.set_random_seed(0)
     loss = keras.losses.SparseCategoricalCrossentropy(
         from_logits=True,
-        ignore_class=3 if name == "c2kd_ignored" else None,
+        ignore_class=3 if "_ignored" in name else None,
     )
     unlabeled = {}
     if name.endswith(UNLABELED):

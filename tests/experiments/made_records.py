@@ -1,11 +1,11 @@
 """Records of runs that never were."""
 
-import dataclasses
 import json
 
 from keras_c2kd.experiments import METHOD_ROWS
 from keras_c2kd.experiments import RunFiles
 from keras_c2kd.experiments.method_rows import method_row
+from keras_c2kd.experiments.settings import recorded
 
 
 def made_record(recipe, method, student, seed, score, **changes):
@@ -35,7 +35,7 @@ def made_record(recipe, method, student, seed, score, **changes):
         "teacher_network": networks[teacher] if row.has_teacher else None,
         "seed": seed,
         "backend": "jax",
-        **dataclasses.asdict(recipe.settings),
+        **recorded(recipe.settings),
         "method_config": {"name": method, "selection": {"seed": seed}},
         "data": f"data{seed if recipe.data_depend_on_seed else ''}",
         **changes,

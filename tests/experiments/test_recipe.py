@@ -1,5 +1,7 @@
 import dataclasses
 
+import keras
+import numpy as np
 import pytest
 
 from keras_c2kd.experiments import BASELINE
@@ -8,6 +10,8 @@ from keras_c2kd.experiments import Recipe
 from keras_c2kd.experiments import RunContext
 from keras_c2kd.experiments import Training
 from keras_c2kd.experiments import plan_runs
+from keras_c2kd.experiments.settings import recorded
+from keras_c2kd.experiments.settings import with_former
 
 CONTEXT = RunContext(
     student="visual",
@@ -72,6 +76,62 @@ def test_the_settings_are_those_of_the_paper():
     assert (settings.learning_rate, settings.momentum) == (1e-2, 0.9)
     assert settings.power == 0.9 and settings.protocol == "last"
     assert recipe().seeds == 3
+
+
+def by_the_authors(epoch, epochs):
+    """The rate of an epoch, as `adjust_lr` of C2KD's code computes it."""
+    return 1e-4 + (1e-2 - 1e-4) * (1 - epoch / epochs) ** 0.9
+
+
+def test_the_learning_rate_of_an_epoch():
+    """Once an epoch, as in the authors' code, or after every step."""
+    settings = Training(epochs=4, learning_rate_per="epoch")
+    schedule = settings.schedule(steps=12)
+    copy = keras.optimizers.schedules.deserialize(
+        keras.optimizers.schedules.serialize(schedule)
+    )
+    for step in range(12):
+        expected = by_the_authors(step // 3, 4)
+        for one in (schedule, copy):
+            assert float(one(step)) == pytest.approx(expected, rel=1e-5)
+    every_step = Training(epochs=4).schedule(steps=12)
+    for step in range(13):
+        expected = by_the_authors(step, 12)
+        assert float(every_step(step)) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="'step', 'epoch'.*'batch'"):
+        Training(learning_rate_per="batch").schedule(12)
+
+
+def test_steps_have_the_rate_of_their_epoch():
+    """The weights that one network ends with, in two epochs of two steps."""
+    settings = Training(
+        epochs=2, momentum=0.0, learning_rate_per="epoch", learning_rate=0.5
+    )
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    network.set_weights([np.zeros((1, 1)), np.zeros(1)])
+    network.compile(keras.optimizers.SGD(settings.schedule(4)), Slope())
+    network.fit(np.ones((4, 1)), np.ones(4), 2, 2, verbose=0)
+    rates = [0.5, 0.5, *[1e-4 + (0.5 - 1e-4) * 0.5**0.9] * 2]
+    bias = network.get_weights()[1][0]
+    assert bias == pytest.approx(-sum(rates), rel=1e-5)
+
+
+class Slope(keras.losses.Loss):
+    """A loss with gradient 1."""
+
+    def call(self, y_true, y_pred):
+        return y_pred[:, 0]
+
+
+@pytest.mark.backend_free
+def test_records_tell_the_rates_of_epochs_alone():
+    """Those of earlier versions have no such setting, and are found."""
+    former = recorded(Training())
+    assert "learning_rate_per" not in former
+    per_epoch = recorded(Training(learning_rate_per="epoch"))
+    assert per_epoch == {**former, "learning_rate_per": "epoch"}
+    assert Training(**with_former(former)) == Training()
+    assert with_former(per_epoch) == per_epoch
 
 
 def test_networks_that_others_start_from_come_first():

@@ -46,6 +46,10 @@ def test_all_seeds_of_the_wanted_cells():
             "batch_size=64, protocol=last: 2 runs",
             "batch_size=8, protocol=best_validation: 1 run",
         ]),
+        # Records of earlier versions do not tell that it was each step.
+        ({"learning_rate_per": "epoch"}, [
+            "learning_rate_per=epoch: 1 run", "learning_rate_per=step: 2 runs",
+        ]),
         ({"data": "fewer clips"}, ["data=data: 2 runs"]),
         # A setting that only some have.
         ({"new": 1}, ["new=1: 1 run", "new=None: 2 runs"]),
@@ -59,6 +63,11 @@ def test_unlike_settings_are_listed_and_can_be_chosen(change, listed):
         assert f"\n  {line}" in str(error.value)
     assert "epochs=9" in str(error.value) or "epochs" not in change
     assert choose(records, change) == records[2:]
+
+
+def test_what_records_leave_out_can_be_chosen():
+    records = [record(), record(seed=1, learning_rate_per="epoch")]
+    assert choose(records, {"learning_rate_per": "step"}) == records[:1]
 
 
 def test_a_setting_that_no_record_has_leaves_none():

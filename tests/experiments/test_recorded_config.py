@@ -9,10 +9,20 @@ import pytest
 from keras_c2kd.experiments.method_rows import RunContext
 from keras_c2kd.experiments.method_rows import method_row
 from keras_c2kd.experiments.recorded_config import recorded_config
+from keras_c2kd.experiments.settings import recorded
+from tests.recipes.loading import load_recipe
 
 pytestmark = pytest.mark.backend_free
 
 RESULTS = pathlib.Path(__file__).parents[2] / "recipes" / "results"
+
+
+@pytest.mark.parametrize("recipe", ["av_digits", "rgbd_scenes"])
+def test_settings_are_recorded_as_ever(recipe):
+    path = next((RESULTS / recipe).glob("c2kd-*-seed0-*.json"))
+    stored = json.loads(path.read_text())["settings"]
+    settings = recorded(load_recipe(recipe).RECIPE.settings)
+    assert settings == {name: stored.get(name) for name in settings}
 
 
 @pytest.mark.parametrize("recipe", ["av_digits", "rgbd_scenes"])

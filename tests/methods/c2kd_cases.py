@@ -70,6 +70,14 @@ CASES = {
     "main": Case(
         lambda: C2KD(selection=KendallSelection(on="main")), on="main"
     ),
+    "tau_b": Case(
+        lambda: C2KD(selection=KendallSelection(variant="b")),
+        score=references.kendall_b,
+    ),
+    "selected": Case(
+        lambda: C2KD(selection=KendallSelection(mean_over="selected")),
+        {"over_selected": True},
+    ),
     "everyone": Case(lambda: C2KD(selection=SelectAll()), score=everyone),
     "cosine": Case(
         lambda: C2KD(selection=CosineSelection()), score=references.cosine

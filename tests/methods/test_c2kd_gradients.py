@@ -27,6 +27,7 @@ PROXIES = {
 WHO_LEARNS = {
     "default": SUPERVISED | TEACHER_SUPERVISED | PROXIES,
     "main": SUPERVISED | TEACHER_SUPERVISED | PROXIES,
+    "selected": SUPERVISED | TEACHER_SUPERVISED | PROXIES,
     "everyone": SUPERVISED | TEACHER_SUPERVISED | PROXIES,
     "zeroed": SUPERVISED | TEACHER_SUPERVISED | PROXIES,
     "all_classes": SUPERVISED | TEACHER_SUPERVISED | PROXIES,
@@ -72,7 +73,7 @@ def test_equal_finite_differences_with_the_targets_held(double_precision, name):
             )
 
 
-@pytest.mark.parametrize("name", ["default", "one_way"])
+@pytest.mark.parametrize("name", ["default", "one_way", "selected"])
 def test_dense_with_ignored_pixels_and_weights(double_precision, name):
     case, heads = CASES[name], random_heads(2, 1, 3, 4)
     labels = random_labels(2, 1, 3, num_classes=4)

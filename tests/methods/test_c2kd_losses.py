@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from keras_c2kd import C2KD
+from keras_c2kd.losses import DISTLoss
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.selection import KendallSelection
 from keras_c2kd.selection import RandomSelection
@@ -69,7 +70,9 @@ def test_equals_the_reference(case):
     )
 
 
-@pytest.mark.parametrize("name", ["default", "zeroed", "cosine", "one_way"])
+@pytest.mark.parametrize(
+    "name", ["default", "zeroed", "cosine", "one_way", "selected", "tau_b"]
+)
 def test_dense_with_ignored_pixels_and_weights(name):
     case, shape = CASES[name], (3, 4, 5)
     heads, labels = (
@@ -157,11 +160,57 @@ def test_samples_that_are_not_selected_count_as_zeros():
     )
 
 
-@pytest.mark.parametrize("name", ["default", "zeroed", "no_proxies", "plain"])
+def test_the_mean_over_the_selected_by_hand():
+    """One of three samples is selected: it counts whole, or as a third."""
+    heads = {
+        "teacher_proxy": np.log([[1 / 2, 1 / 8, 3 / 8]] * 3),
+        "student_proxy": np.log(
+            [
+                [1 / 8, 3 / 8, 1 / 2],
+                [3 / 8, 1 / 4, 3 / 8],
+                [3 / 8, 1 / 2, 1 / 8],
+            ]
+        ),
+    }
+    heads |= {name: np.zeros((3, 3)) for name in ("student", "teacher")}
+    # Without class 0: (1/4, 3/4) and (2/5, 3/5), both ways.
+    expected = (2 / 5 - 1 / 4) * (np.log(8 / 5) - np.log(4 / 5))
+    for mean_over, factor in (("selected", 1.0), ("batch", 1 / 3)):
+        method = C2KD(selection=KendallSelection(mean_over=mean_over))
+        losses, diagnostics = terms_of(method, heads, np.zeros(3, "int32"))
+        np.testing.assert_allclose(
+            losses["cross_modal"], factor * expected, rtol=1e-5
+        )
+        np.testing.assert_allclose(
+            diagnostics["selected_share"], 1 / 3, rtol=1e-6
+        )
+
+
+def test_relations_of_the_selected_are_not_diluted():
+    """DIST of the selected samples alone, whatever their number."""
+    heads, labels = random_heads(12, 5), random_labels(12, num_classes=5)
+    chosen = CASES["default"].selected(heads)
+    assert 2 < chosen.sum() < 12
+    alone = {name: logits[chosen] for name, logits in heads.items()}
+    expected, _ = terms_of(
+        C2KD(DISTLoss(), selection=SelectAll()), alone, labels[chosen]
+    )
+    selection = KendallSelection(mean_over="selected")
+    losses, _ = terms_of(C2KD(DISTLoss(), selection), heads, labels)
+    np.testing.assert_allclose(
+        losses["cross_modal"], expected["cross_modal"], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["default", "zeroed", "no_proxies", "plain", "selected"]
+)
 def test_nothing_selected(name):
     case = CASES[name]
     method, heads = case.create(), random_heads(12, 5)
-    method.selection = KendallSelection(threshold=1.0, on=case.on)
+    method.selection = KendallSelection(
+        threshold=1.0, on=case.on, mean_over=method.selection.mean_over
+    )
     labels = random_labels(12, num_classes=5)
     losses, diagnostics = terms_of(method, heads, labels)
     assert losses["cross_modal"] == 0.0
@@ -208,7 +257,7 @@ def test_constant_and_identical_logits(case, scale):
     assert diagnostics["kendall"] == float(scale > 0.0)
 
 
-@pytest.mark.parametrize("name", ["default", "zeroed", "one_way"])
+@pytest.mark.parametrize("name", ["default", "zeroed", "one_way", "selected"])
 def test_everything_ignored(name):
     heads, labels = random_heads(3, 4, 5, 6), np.zeros((3, 4, 5), "int32")
     nothing = np.zeros((3, 4, 5), bool)

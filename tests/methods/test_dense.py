@@ -46,17 +46,29 @@ on_logits = {
     "dml": DML,
     "c2kd_no_proxies": lambda: C2KD(proxies=False),
     "c2kd": C2KD,
+    "c2kd_selected": lambda: C2KD(
+        selection=KendallSelection(mean_over="selected", variant="b")
+    ),
     "c2kd_dist": lambda: C2KD(divergence=losses.DISTLoss()),
     "c2kd_nkd": lambda: C2KD(divergence=losses.NKDLoss()),
 }
 with_taps = {
     "fitnet": FitNet,
+    "fitnet_pointwise": lambda: FitNet(1.0, regressor="pointwise"),
     "review_kd": lambda: ReviewKD(levels=2),
     "rkd": RKD,
     "cirkd": lambda: CIRKD(pixel_memory=20, region_memory=5),
     "shake": lambda: SHAKE(own_classifier=True),
+    "shake_c2kd": lambda: SHAKE(
+        own_classifier=True, pointwise_negative_slope=0.1, shadow_channels=5
+    ),
     "shake_classifier": SHAKE,
-    "zipf_kd": lambda: ZipfKD(rank_by="logits"),
+    "zipf_kd": lambda: ZipfKD(
+        rank_by="logits",
+        only_correct=True,
+        mean_over="selected",
+        unbiased_bounds=(0.001, 1.0),
+    ),
 }
 cases = {**on_logits, **with_taps}
 

@@ -60,7 +60,7 @@ def floored(maps, size):
 def hint_by_hand(method, student, teacher):
     """What FitNet's regressor makes of the student's features."""
     student, teacher = as_map(student), as_map(teacher)
-    if method.regressor == "resize":
+    if method.regressor != "convolution":
         student = corners_kept(student, teacher.shape[1:3])
     return block_by_hand(method.adaptation, student)
 
@@ -163,7 +163,25 @@ HINTS = {
     "larger": ("convolution", (5, 6, 3), (4, 3, 4)),
     "halved": ("convolution", (6, 4, 3), (3, 2, 4)),
     "doubled": ("convolution", (3, 2, 3), (6, 4, 4)),
+    "pointwise": ("pointwise", (3, 2, 3), (3, 2, 4)),
+    "pointwise_grown": ("pointwise", (2, 2, 3), (3, 5, 4)),
+    "pointwise_vectors": ("pointwise", (3,), (4,)),
 }
+
+
+def test_a_pointwise_regressor_by_hand():
+    """A matrix at each place: no bias, no normalisation, no activation."""
+    method = FitNet(regressor="pointwise")
+    features = [np.ones((2, 1, 2, 2)), np.zeros((2, 1, 2, 1))]
+    built(method, features[:1], features[1:])
+    assert len(method.weights) == 1
+    method.weights[0].assign([[[[2.0], [-5.0]]]])
+    features[0][0, 0, 1] = [1.0, 0.0]
+    heads, losses = evaluate(lambda *x: run(method, x), *features)
+    np.testing.assert_array_equal(
+        heads["hint"][..., 0], [[[-3.0, 2.0]], [[-3.0, -3.0]]]
+    )
+    assert losses["hint"] == 100.0 * (9 + 4 + 9 + 9) / 4
 
 
 @pytest.mark.parametrize(
@@ -175,7 +193,9 @@ def test_hints(regressor, student, teacher):
     weights = np.linspace(0.0, 2.0, 5).astype("float32")
     hint, target = hint_by_hand(method, *arrays), as_map(arrays[1])
     assert hint.shape == target.shape
-    assert (hint == 0.0).any() and (hint > 0.0).any()  # ReLU comes last.
+    # ReLU comes last, or nothing.
+    assert (hint > 0.0).any()
+    assert (hint == 0.0).any() == (regressor != "pointwise")
     heads, losses = evaluate(lambda *x: run(method, x, weights), *arrays)
     np.testing.assert_allclose(heads["hint"], hint, atol=1e-4)
     rows = ((hint - target) ** 2).mean(axis=(1, 2, 3))

@@ -9,9 +9,12 @@ from keras_c2kd.methods import ZipfKD
 from keras_c2kd.methods.distillation_method import Targets
 from tests import references
 from tests.evaluate import evaluate
+from tests.gradients import gradients
 from tests.references import random_labels
 from tests.references import random_logits
 from tests.toys import toy_distiller
+
+pytest_plugins = ["tests.double_precision"]
 
 
 def terms_of(method, student, labels, weights=None, heads=None, **features):
@@ -38,20 +41,37 @@ def terms_of(method, student, labels, weights=None, heads=None, **features):
     return evaluate(function, labels, *arrays)
 
 
-def zipf(student, labels, scores, power=1.0):
+def unbiased_law(own, power, bounds, shared):
+    """Integrals of x^(-power), from the antiderivative, over equal parts."""
+    ends = np.linspace(*bounds, len(own) + 1)
+    areas = np.log(ends) if power == 1.0 else ends ** (1 - power) / (1 - power)
+    areas = np.diff(areas)
+    law = np.empty(len(own))
+    for index, score in enumerate(own):
+        above, tied = np.sum(own > score), np.sum(own == score)
+        law[index] = areas[above : above + (tied if shared else 1)].mean()
+    return law
+
+
+def zipf(student, labels, scores, power=1.0, bounds=None, shared=False):
     """Row by row, with ranks counted by hand."""
     rows = []
     for logits, label, own in zip(student, labels, scores):
         rank = np.asarray([1 + sum(own > score) for score in own])
-        q = np.delete(rank.astype(float) ** -power, label)
+        law = rank.astype(float) ** -power
+        if bounds is not None:
+            law = unbiased_law(own, power, bounds, shared)
+        q = np.delete(law, label)
         q /= q.sum()
         log_p = references.log_softmax(np.delete(logits, label))
         rows.append(np.sum(q * (np.log(q) - log_p)))
     return np.asarray(rows)
 
 
-def test_zipf_by_votes_of_the_places():
-    distiller = toy_distiller(ZipfKD(), compiled=False)
+@pytest.mark.parametrize("bounds", [None, (0.001, 1.0)])
+def test_zipf_by_votes_of_the_places(bounds):
+    method = ZipfKD(unbiased_bounds=bounds)
+    distiller = toy_distiller(method, compiled=False)
     kernel, bias = distiller.student.get_layer("logits").get_weights()
     features, student = random_logits(6, 4, 3, 12), random_logits(6, 4, seed=1)
     labels = random_labels(6, num_classes=4)
@@ -59,22 +79,86 @@ def test_zipf_by_votes_of_the_places():
     votes = np.stack([np.bincount(row, minlength=4) for row in chosen])
     assert any(len(set(row)) < 4 for row in votes)  # There are ties.
     terms = terms_of(distiller.method, student, labels, features=features)
-    expected = 0.1 * zipf(student, labels, votes).mean()
+    expected = zipf(student, labels, votes, 1.0, bounds, shared=True)
+    expected = 0.1 * expected.mean()
     np.testing.assert_allclose(terms["zipf"], expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("only_correct", [False, True])
-def test_zipf_by_logits(only_correct):
+def test_the_unbiased_law_by_hand():
+    """Three classes between 1 and 4: log 2, log 3/2 and log 4/3."""
+    student, labels = np.asarray([[3.0, 1.0, 2.0]]), np.asarray([0])
+    method = ZipfKD(1.0, 1.0, rank_by="logits", unbiased_bounds=(1.0, 4.0))
+    q = np.log([4 / 3, 3 / 2]) / np.log(2)
+    log_p = np.asarray([0.0, 1.0]) - np.log(1.0 + np.e)
+    np.testing.assert_allclose(
+        terms_of(method, student, labels)["zipf"],
+        np.sum(q * (np.log(q) - log_p)),
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.0, 1e4])
+@pytest.mark.parametrize("power", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("votes", [False, True])
+def test_the_unbiased_law_at_its_ends(power, votes, scale):
+    """Many classes, ties, logits of any size."""
+    student = np.round(random_logits(4, 300, scale=scale))
+    labels = random_labels(4, num_classes=300)
+    bounds = (0.001, 1.0)
+    method = ZipfKD(power, rank_by="logits", unbiased_bounds=bounds)
+    if votes:
+        method = ZipfKD(power, unbiased_bounds=bounds)
+        method._scores = lambda outputs: outputs["logits"]
+    expected = zipf(student, labels, student, power, bounds, votes)
+    found = terms_of(method, student, labels)["zipf"]
+    np.testing.assert_allclose(found, 0.1 * expected.mean(), 1e-4, 1e-6)
+
+
+@pytest.mark.parametrize("bounds", [None, (0.01, 1.0)])
+@pytest.mark.parametrize("mean_over", [None, "batch", "selected"])
+def test_zipf_by_logits(mean_over, bounds):
     student, labels = random_logits(9, 5), random_labels(9, num_classes=5)
     weights = np.linspace(0.5, 2.0, 9)
-    method = ZipfKD(power=2.0, rank_by="logits", only_correct=only_correct)
+    method = ZipfKD(
+        power=2.0,
+        rank_by="logits",
+        only_correct=mean_over is not None,
+        mean_over=mean_over or "batch",
+        unbiased_bounds=bounds,
+    )
     terms = terms_of(method, student, labels, weights)
-    rows = weights * zipf(student, labels, student, 2.0)
-    if only_correct:
+    rows = weights * zipf(student, labels, student, 2.0, bounds)
+    expected = rows.mean()
+    if mean_over is not None:
         correct = student.argmax(-1) == labels
         assert 0 < correct.sum() < 9
-        rows = rows * correct
-    np.testing.assert_allclose(terms["zipf"], 0.1 * rows.mean(), rtol=1e-4)
+        number = 9 if mean_over == "batch" else correct.sum()
+        expected = (rows * correct).sum() / number
+    np.testing.assert_allclose(terms["zipf"], 0.1 * expected, rtol=1e-4)
+    if mean_over is not None:  # Where nothing is correct, nothing is left.
+        wrong = student.argmin(-1).astype("int32")
+        assert terms_of(method, student, wrong, weights)["zipf"] == 0.0
+
+
+def test_the_target_of_zipf_is_constant(double_precision):
+    student, labels = random_logits(3, 4), random_labels(3, num_classes=4)
+    method = ZipfKD(2.0, rank_by="logits", unbiased_bounds=(0.001, 1.0))
+
+    def term(logits):
+        targets = Targets(labels, None, None, keras.ops.mean)
+        outputs = {"student": {"logits": logits}}
+        return method.compute_losses(outputs, targets)[0]["zipf"]
+
+    def by_hand(logits):
+        law = (student, 2.0, (0.001, 1.0))
+        return 0.1 * zipf(logits, labels, *law).mean()
+
+    np.testing.assert_allclose(
+        gradients(term, student)[0],
+        references.numerical_gradient(by_hand, student),
+        1e-5,
+        1e-9,
+    )
 
 
 def uskd(student, weak, labels, weights, log_score):
@@ -135,6 +219,13 @@ def test_bad_arguments():
         ZipfKD(rank_by="places")
     with pytest.raises(ValueError, match="power=0"):
         ZipfKD(power=0.0)
+    with pytest.raises(ValueError, match="mean_over='correct'"):
+        ZipfKD(only_correct=True, mean_over="correct")
+    with pytest.raises(ValueError, match="needs `only_correct=True`"):
+        ZipfKD(mean_over="selected")
+    for wrong in ((1.0, 0.1), (0.0, 1.0), (0.1,), 0.1, (0.1, np.inf), "ab"):
+        with pytest.raises(ValueError, match="`unbiased_bounds`"):
+            ZipfKD(unbiased_bounds=wrong)
     with pytest.raises(ValueError, match="label_smoothing=2"):
         USKD(label_smoothing=2)
     with pytest.raises(ValueError, match="which has 12 channels.*8\\)"):

@@ -184,12 +184,21 @@ MAPS = {
 
 
 @pytest.mark.parametrize("shapes", MAPS.values(), ids=MAPS)
-@pytest.mark.parametrize("slope", [0.0, 0.1])
-def test_the_shadow(shapes, slope):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"negative_slope": 0.0},
+        {"negative_slope": 0.1},
+        # C2KD's code: ReLU and a slope behind the 1x1 convolutions alone.
+        {"pointwise_negative_slope": 0.1, "shadow_channels": 6},
+    ],
+    ids=str,
+)
+def test_the_shadow(shapes, options):
     maps = [
         random_logits(4, *shape, seed=seed) for seed, shape in enumerate(shapes)
     ]
-    method = SHAKE(own_classifier=True, negative_slope=slope)
+    method = SHAKE(own_classifier=True, **options)
     moved_weights(build(method, maps))
 
     def call(*tensors):
@@ -199,12 +208,21 @@ def test_the_shadow(shapes, slope):
             return method.call({"teacher": teacher}, training=True)["shadow"]
 
     found = evaluate(call, *maps)
+    slope = options.get("negative_slope", 0.0)
+    for name in ("fuse_1", "fuse_2", "fuse_3"):
+        assert getattr(method, name).negative_slope == slope
+    slope = options.get("pointwise_negative_slope", slope)
+    for name in ("skip_2", "skip_3"):
+        assert getattr(method, name).negative_slope == slope
+    channels = options.get("shadow_channels", 5)
+    assert method.fuse_3.filters == channels
     first, second, third = (x[:, :, None] if x.ndim == 3 else x for x in maps)
     x = block_by_hand(method.fuse_1, first)
     x = x + block_by_hand(method.skip_2, second)
     x = block_by_hand(method.fuse_2, x) + block_by_hand(method.skip_3, third)
     x = block_by_hand(method.fuse_3, x).mean(axis=(1, 2))
     kernel, bias = method.classifier.get_weights()
+    assert kernel.shape == (channels, 4)
     np.testing.assert_allclose(found, x @ kernel + bias, atol=2e-4)
 
 
@@ -225,6 +243,17 @@ def test_maps_that_do_not_follow_one_another():
         build(SHAKE(own_classifier=True), maps)
     with pytest.raises(ValueError, match="is fixed.*'all'"):
         SHAKE(teacher_update="all")
+    for wrong in (0, 2.0, True):
+        with pytest.raises(ValueError, match="`shadow_channels` must be an"):
+            SHAKE(own_classifier=True, shadow_channels=wrong)
+    for wrong in (-0.1, float("nan"), "0.1"):
+        with pytest.raises(ValueError, match="`pointwise_negative_slope`"):
+            SHAKE(pointwise_negative_slope=wrong)
+    with pytest.raises(ValueError, match="12 features.*shadow_channels=7"):
+        toy_distiller(SHAKE(shadow_channels=7))
+    # Its width is another one, and with these channels it fits.
+    taps = dict.fromkeys(SHAKE.teacher_features, "relu_0")
+    toy_distiller(SHAKE(shadow_channels=12), teacher_features=taps)
     with pytest.raises(ValueError, match="stage_3.*8 channels"):
         toy_distiller(
             SHAKE(),

@@ -1,3 +1,4 @@
+import functools
 import importlib
 import types
 
@@ -14,12 +15,27 @@ from tests.gradients import gradients
 from tests.references import random_logits
 
 
-def kendall(first, second):
+def kendall(first, second, variant="a", **kwargs):
     return evaluate(
-        kendall_rank_correlation,
+        functools.partial(kendall_rank_correlation, variant=variant),
         np.asarray(first, "float32"),
         np.asarray(second, "float32"),
+        **kwargs,
     )
+
+
+def by_scipy(first, second):
+    """The authors' call, row by row."""
+    rows = (x.reshape(-1, x.shape[-1]) for x in (first, second))
+    taus = [scipy.stats.kendalltau(*pair).statistic for pair in zip(*rows)]
+    return np.reshape(taus, first.shape[:-1])
+
+
+def some_constant(*shape, seed):
+    """Ties, and rows without any two classes apart."""
+    logits = np.round(random_logits(*shape, seed=seed)) / 4.0
+    constant = np.random.default_rng(seed).random((*shape[:-1], 1)) < 0.3
+    return np.where(constant, logits[..., :1], logits)
 
 
 def rounded_logits(*shape, seed):
@@ -68,6 +84,62 @@ def test_equals_the_reference(shape, create):
     np.testing.assert_allclose(
         correlation, references.kendall(first, second), atol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([1, 2, 3], [1, 3, 2], 1 / 3),
+        # Two of three pairs count on the one side, all on the other.
+        ([1, 1, 2], [1, 2, 3], 2 / np.sqrt(6)),
+        ([1, 1, 2], [6, 6, 5], -1.0),
+        ([1, 1, 2, 2], [1, 2, 1, 2], 0.0),
+        ([0, 1], [1, 1], np.nan),
+        ([7, 7, 7], [7, 7, 7], np.nan),
+    ],
+)
+def test_tau_b_by_hand(first, second, expected):
+    np.testing.assert_allclose(
+        kendall([first], [second], "b"), [expected], 1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(40, 2), (30, 17), (3, 90), (2, 3, 4, 6), (0, 3)],
+)
+@pytest.mark.parametrize(
+    "create", [random_logits, rounded_logits, some_constant]
+)
+def test_tau_b_equals_scipy(shape, create):
+    first, second = create(*shape, seed=1), create(*shape, seed=2)
+    found = kendall(first, second, "b")
+    np.testing.assert_allclose(found, by_scipy(first, second), atol=1e-6)
+    np.testing.assert_allclose(
+        found, references.kendall_b(first, second), atol=1e-6
+    )
+    swapped, negated = kendall(second, first, "b"), kendall(first, -second, "b")
+    np.testing.assert_allclose(swapped, found, atol=1e-6)
+    np.testing.assert_array_equal(negated, -found)
+    defined = found[~np.isnan(found)]
+    assert (np.abs(defined) <= 1.0).all()
+    if create is random_logits:
+        np.testing.assert_allclose(found, kendall(first, second), atol=2e-7)
+
+
+@pytest.mark.parametrize("shape", [(9, 5), (2, 40, 20, 40)])
+def test_tau_b_compiled_with_unknown_batch_size(shape):
+    first, second = (some_constant(*shape, seed=seed) for seed in (1, 2))
+    found = kendall(first, second, "b", unknown_batch_size=True)
+    np.testing.assert_allclose(
+        found, references.kendall_b(first, second), atol=1e-6
+    )
+
+
+@pytest.mark.backend_free
+def test_rejects_an_unknown_variant():
+    with pytest.raises(ValueError, match=r"\('a', 'b'\).*variant='c'"):
+        kendall_rank_correlation(np.zeros((2, 3)), np.zeros((2, 3)), "c")
 
 
 @pytest.mark.parametrize("shape", [(11, 1100), (2003, 40), (2, 27, 41, 40)])
@@ -131,6 +203,7 @@ def test_is_computed_in_full_precision(dtype):
 def test_has_no_gradient(shape):
     def function(first, second):
         correlation = kendall_rank_correlation(first, second)
+        correlation += kendall_rank_correlation(first, second, "b")
         return keras.ops.sum(correlation) + 0.0 * keras.ops.sum(first)
 
     for gradient in gradients(

@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -20,6 +22,10 @@ scored = pytest.mark.parametrize(
     ("create", "reference"),
     [
         (KendallSelection, lambda t, s, y: references.kendall(t, s)),
+        (
+            functools.partial(KendallSelection, variant="b"),
+            lambda t, s, y: references.kendall_b(t, s),
+        ),
         (CosineSelection, lambda t, s, y: references.cosine(t, s)),
         (PearsonSelection, lambda t, s, y: references.pearson(t, s)),
         (
@@ -85,6 +91,34 @@ def test_the_threshold_itself_is_not_selected(create):
     assert (selected, score) == (0.0, 1.0)
     selected, score = select(KendallSelection(-1.0), ranks, -ranks, [0])
     assert (selected, score) == (0.0, -1.0)
+
+
+def test_constant_logits_have_no_tau_b():
+    """They are above no threshold, as with the authors' call of SciPy."""
+    teacher = np.asarray([[1.0, 1.0, 1.0], [1.0, 1.0, 2.0], [1.0, 1.0, 2.0]])
+    student = np.asarray([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [2.0, 2.0, 2.0]])
+    labels = np.zeros(3, "int32")
+    for variant, kept in (("a", [1, 1, 1]), ("b", [0, 1, 0])):
+        selection = KendallSelection(-0.5, variant=variant)
+        selected, score = select(selection, teacher, student, labels)
+        np.testing.assert_array_equal(selected, kept)
+        expected = references.kendall_b if variant == "b" else None
+        if expected:
+            np.testing.assert_allclose(score, expected(teacher, student), 1e-6)
+
+
+@keras.saving.register_keras_serializable("tests")
+class ScoreOfLabels(SampleSelection):
+    """A selection of one's own, with a constructor of its own."""
+
+    def __init__(self, half, name=None, dtype=None):
+        super().__init__(2 * half, name=name, dtype=dtype)
+        self.half = half
+
+    def get_config(self):
+        config = super().get_config()
+        del config["threshold"], config["on"]
+        return {**config, "half": self.half}
 
 
 @every
@@ -242,9 +276,29 @@ def test_serializes(create):
     assert copy.name == "chosen"
 
 
-def test_on_must_be_known():
-    with pytest.raises(ValueError, match='"proxy" or "main".*teacher'):
-        KendallSelection(on="teacher")
+def test_arguments_must_be_known():
+    for argument, message in (
+        ("on", '"proxy" or "main".*teacher'),
+        ("mean_over", '"batch" or "selected".*teacher'),
+        ("variant", "'a', 'b'.*teacher"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            KendallSelection(**{argument: "teacher"})
+
+
+@pytest.mark.backend_free
+def test_the_mean_is_saved():
+    selection = KendallSelection(mean_over="selected", variant="b")
+    for one in (selection, RandomSelection(selection)):
+        copy = keras.layers.deserialize(keras.layers.serialize(one))
+        assert copy.get_config() == one.get_config()
+        assert copy.mean_over == "selected"
+    assert copy.like.variant == "b"
+    # Those of one's own may have a constructor without it.
+    own = ScoreOfLabels(0.5)
+    assert keras.layers.deserialize(keras.layers.serialize(own)).threshold == 1
+    with pytest.raises(TypeError, match="mean_over"):
+        SelectAll(mean_over="selected")
 
 
 def test_a_selection_of_ones_own_needs_a_score():
