@@ -78,6 +78,7 @@ def test_the_same_seed_gives_the_same_result(trial):
     assert after["history"] == before["history"]
 
 
+@pytest.mark.one_backend
 def test_generated_rooms_with_methods_of_table_4(tmp_path, capsys):
     """One epoch: that everything fits together, and where the blind are."""
     recipe = load_recipe("rgbd_scenes").RECIPE

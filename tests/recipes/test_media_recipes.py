@@ -163,6 +163,7 @@ def test_a_preset_is_the_text_network(tmp_path):
     assert network.get_layer("pool").output.shape == (None, 8)
 
 
+@pytest.mark.one_backend
 def test_a_network_of_the_paper_reads_what_the_readers_give(tmp_path):
     """One epoch, beside the small network of the other modality."""
     data = tmp_path / "VGGSound"

@@ -10,6 +10,8 @@ from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
 from keras_c2kd.models.image_backbones import RESNET_PIXELS
 from tests.recipes.loading import load_recipe
 
+pytestmark = pytest.mark.one_backend
+
 
 @pytest.fixture(scope="module")
 def mobile_weights(tmp_path_factory):
