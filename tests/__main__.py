@@ -10,10 +10,10 @@ A test marked `backend_free` reads files, arrays, records, texts or pictures
 that NumPy, SciPy or Matplotlib made: whatever the backend, it runs the same
 code. Such tests run on PyTorch alone, where the others are fastest. Most are
 marked by the module; `every_backend` marks the exceptions there, which train or
-look at the backend. One marked `one_backend` trains on its way to what it tests
-(the paper's tables, figures and study, made of records; how a recipe's parts fit
-together): it runs there too, as each recipe and each network is trained on every
-backend elsewhere. What is not marked runs on every backend.
+look at the backend. One marked `one_backend` trains on its way to what it
+tests (the paper's tables, figures and study, made of records; how a recipe's
+parts fit together): it runs there too, as each recipe and each network is
+trained on every backend elsewhere. What is not marked runs on every backend.
 """
 
 import os
