@@ -17,8 +17,10 @@ from keras.src.trainers.compile_utils import CompileMetrics
 from keras.src.trainers.trainer import Trainer
 from keras.src.utils.naming import get_object_name
 
-# Minor versions: where what is private changes without a word.
-TESTED_KERAS = ("3.15", "3.16")
+# Minor versions: where what is private changes without a word. 3.16 has not
+# seen all tests yet: the training, the methods and the losses on PyTorch and
+# JAX only.
+TESTED_KERAS = ("3.15",)
 
 
 def check_version():
