@@ -8,13 +8,13 @@ from keras_c2kd import methods
 from keras_c2kd import models
 from keras_c2kd import ops
 from keras_c2kd import selection
-from keras_c2kd.cross_modal_distiller import CrossModalDistiller
-from keras_c2kd.devices import distribute
+from keras_c2kd.backend.distribution import distribute
+from keras_c2kd.backend.keras_internals import check_version
+from keras_c2kd.distiller.callbacks import ProfileSteps
+from keras_c2kd.distiller.cross_modal_distiller import CrossModalDistiller
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import KnowledgeDistillation
 from keras_c2kd.methods import Supervised
-from keras_c2kd.profile_steps import ProfileSteps
-from keras_c2kd.train_steps.keras_internals import check_version
 from keras_c2kd.version import __version__
 
 __all__ = [

@@ -97,7 +97,7 @@ RECIPE = Recipe(
         "audio": image_networks(),
     },
     data_folder="vggsound.csv and <youtube_id>_<start>.mp4 anywhere below",
-    largest_share=0.4,
+    max_missing_fraction=0.4,
     smoke={
         "epochs": 12,
         "batch_size": 8,

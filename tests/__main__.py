@@ -25,7 +25,7 @@ BACKENDS = ("tensorflow", "torch", "jax")
 # These start processes of their own, on all backends.
 COMPARISONS = "tests/cross_backend"
 ENGINES = "tests/engines"
-DEVICES = "tests/devices"
+DEVICES = "tests/backend/distribution"
 # These need an environment of their own.
 OTHERS = "tests/tensorflow_io"
 APART = (COMPARISONS, ENGINES, DEVICES, OTHERS)

@@ -24,7 +24,7 @@ class FeatureComparison:
     Draws are the same every time.
 
     Args:
-        taps: Dict from the side to its `FeatureTaps`.
+        taps: Dict from the side to its `FeatureExtractor`.
 
     Attributes:
         stages: Dict from the side to the names of the compared features.

@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 
-from keras_c2kd.atomic_files import write_atomically
-from keras_c2kd.extras import import_extra
+from keras_c2kd.utils.atomic_files import write_atomically
+from keras_c2kd.utils.optional_imports import import_optional
 
 # Told apart by lightness and marker as well as by hue, for grey prints.
 STYLES = (
@@ -111,7 +111,11 @@ def plot_comparison(comparisons, path, metric="accuracy"):
     students = list(dict.fromkeys(map(_student_of, comparisons)))
     height = max(2.4, 0.6 + 0.25 * len({row.method for row in comparisons}))
     figure, panels = new_figure(
-        len(students), rows=2, width=4.8, height=height, share_rows=True
+        len(students),
+        rows=2,
+        width=4.8,
+        height=height,
+        gather_global_batch=True,
     )
     styles = _assign_styles(row.method for row in comparisons)
     methods = list(styles)
@@ -229,12 +233,14 @@ def _mean_over_runs(runs, key):
 
 def figure_class():
     """Return matplotlib's `Figure`, which leaves pyplot's state alone."""
-    return import_extra(
+    return import_optional(
         "matplotlib.figure", "experiments", "Drawing a figure"
     ).Figure
 
 
-def new_figure(columns, rows=1, width=4.0, height=3.0, share_rows=False):
+def new_figure(
+    columns, rows=1, width=4.0, height=3.0, gather_global_batch=False
+):
     """Return a figure and its panels."""
     figure = figure_class()(
         figsize=(width * columns, height * rows), layout="constrained"

@@ -6,7 +6,7 @@ from keras_c2kd.analysis.figures import as_png
 from keras_c2kd.analysis.figures import figure_class
 
 # Black and vermilion differ in lightness too, for grey prints.
-_SIDES = {
+_ROLES = {
     "teacher": {"color": "#303030", "marker": "o", "markersize": 9},
     "student": {"color": "#d55e00", "marker": "s", "markersize": 5},
 }
@@ -76,7 +76,7 @@ def _draw_scores(panel, measures):
             np.arange(2) + offset,
             values,
             width,
-            color=_SIDES[side]["color"],
+            color=_ROLES[side]["color"],
         )
         panel.errorbar(
             offset,
@@ -159,7 +159,7 @@ def _draw_classes(panel, classes):
         label="both: same prediction",
     )
     # The student's marker fits into the teacher's where they coincide.
-    for side, style in _SIDES.items():
+    for side, style in _ROLES.items():
         panel.plot(
             [100 * getattr(row, f"{side}_accuracy") for row in drawn],
             heights,

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 from keras_c2kd.analysis.labelled_rows import SIDES
-from keras_c2kd.extras import import_extra
 from keras_c2kd.ops import kendall_rank_correlation
+from keras_c2kd.utils.optional_imports import import_optional
 
 # Up to so many classes, few correlations are possible: the bins are wide.
 _MOST_CLASSES_OF_WIDE_BINS = 20
@@ -401,7 +401,7 @@ def _sign_test(wins, losses):
 
 
 def _scipy_stats():
-    return import_extra("scipy.stats", "experiments", "An interval")
+    return import_optional("scipy.stats", "experiments", "An interval")
 
 
 def _kappa(rows):

@@ -16,7 +16,7 @@ from keras_c2kd.analysis.gap_measures import GapMeasures
 from keras_c2kd.analysis.gap_rules import CAVEAT
 from keras_c2kd.analysis.gap_rules import DIRECTION_RULES
 from keras_c2kd.analysis.gap_rules import GapRules
-from keras_c2kd.atomic_files import write_atomically
+from keras_c2kd.utils.atomic_files import write_atomically
 from keras_c2kd.version import __version__
 
 # More rows are in the JSON and on the page; the text has the most telling.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_c2kd.network_checks import check_logits
+from keras_c2kd.networks.network_checks import check_logits
 
 SIDES = ("teacher", "student")
 

@@ -7,9 +7,9 @@ from keras_c2kd.analysis.gap_rules import GapRules
 from keras_c2kd.analysis.gap_rules import conclude
 from keras_c2kd.analysis.labelled_rows import LabelledRows
 from keras_c2kd.analysis.paired_outputs import run_pair
-from keras_c2kd.feature_taps import FeatureTaps
-from keras_c2kd.modalities import modality_keys
-from keras_c2kd.network_checks import check_activation
+from keras_c2kd.networks.feature_extractor import FeatureExtractor
+from keras_c2kd.networks.modalities import modality_keys
+from keras_c2kd.networks.network_checks import check_activation
 
 
 def modality_gap(
@@ -144,11 +144,11 @@ def modality_gap(
 
 
 def _taps(network, features, side, notes):
-    """Return the `FeatureTaps` for what the user wrote."""
+    """Return the `FeatureExtractor` for what the user wrote."""
     if features is None:
-        bare = FeatureTaps(network, {}, side)
+        bare = FeatureExtractor(network, {}, side)
         try:
-            return FeatureTaps(network, {"classifier input": None}, side)
+            return FeatureExtractor(network, {"classifier input": None}, side)
         except ValueError as error:
             notes.append(f"No CKA: {error}")
             return bare
@@ -165,7 +165,7 @@ def _taps(network, features, side, notes):
             f"{side}_features with that name. Give the tap another one: "
             "{'scores': 'logits'}."
         )
-    return FeatureTaps(network, features, side)
+    return FeatureExtractor(network, features, side)
 
 
 def _notes(outputs, measures, rules):

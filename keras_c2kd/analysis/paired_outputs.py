@@ -9,10 +9,10 @@ import numpy as np
 from keras_c2kd.analysis.feature_comparison import FeatureComparison
 from keras_c2kd.analysis.labelled_rows import SIDES
 from keras_c2kd.data import EpochDataset
-from keras_c2kd.data_checks import BatchRules
-from keras_c2kd.feature_taps import graph_input
-from keras_c2kd.modalities import modality_input
-from keras_c2kd.modalities import modality_keys
+from keras_c2kd.distiller.batch_spec import BatchSpec
+from keras_c2kd.networks.graph import graph_input
+from keras_c2kd.networks.modalities import modality_input
+from keras_c2kd.networks.modalities import modality_keys
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ def run_pair(networks, taps, modalities, data, rows, batch_size, verbose):
 
     Args:
         networks: Dict from the side to a `keras.Model`.
-        taps: Dict from the side to its `FeatureTaps`.
+        taps: Dict from the side to its `FeatureExtractor`.
         modalities: Dict from the side to a key, a tuple of keys, or None to
             infer it from the first batch.
         data: See `modality_gap`.
@@ -266,5 +266,5 @@ class _Pair(keras.Model):
     def outputs(self, inputs, where):
         """Check a batch, and return the outputs by side in numpy."""
         inputs = {key: inputs[key] for key in self.keys if key in inputs}
-        BatchRules(self.keys, num_classes=None).check(inputs, where=where)
+        BatchSpec(self.keys, num_classes=None).check(inputs, where=where)
         return self.predict_on_batch(inputs)

@@ -9,7 +9,7 @@ import pathlib
 
 import numpy as np
 
-from keras_c2kd.atomic_files import write_atomically
+from keras_c2kd.utils.atomic_files import write_atomically
 
 # Bytes of a file's beginning, middle and end.
 _SAMPLED = 1 << 12

@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from keras_c2kd.extras import import_extra
+from keras_c2kd.utils.optional_imports import import_optional
 
 NUM_CLASSES = 10
 AUDIO_FRAMES = 32
@@ -161,7 +161,7 @@ def _check_arguments(sizes, image_size):
 
 
 def _import_reader(module):
-    return import_extra(module, "demo", "Reading the digits")
+    return import_optional(module, "demo", "Reading the digits")
 
 
 # The sources never change, so a process reads them once.

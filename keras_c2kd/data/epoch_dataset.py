@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_c2kd.data.read_ahead import ReadAhead
-from keras_c2kd.data_shares import rows_of
+from keras_c2kd.utils.array_batches import rows_of
 
 # Nobody holds it for longer than it takes to look what is read ahead.
 _LOOKING = threading.Lock()
@@ -107,11 +107,12 @@ class EpochDataset(keras.utils.PyDataset):
         """Return a short string that other samples would not have."""
         raise NotImplementedError
 
-    def prepare(self, largest_share=0.01, verbose=1):
+    def prepare(self, max_missing_fraction=0.01, verbose=1):
         """Read what is slow to read; return what had to be left out.
 
         Args:
-            largest_share: Float, share of the samples that may be left out.
+            max_missing_fraction: Float, of the samples that may be left
+                out.
             verbose: `1` (default) for a progress bar, `0` for silence.
 
         Returns:

@@ -14,7 +14,7 @@ from keras_c2kd.data.promised_bytes import missing_bytes
 from keras_c2kd.data.promised_bytes import mp3_samples
 from keras_c2kd.data.promised_bytes import wave_coding
 from keras_c2kd.data.promised_bytes import with_known_sizes
-from keras_c2kd.extras import import_extra
+from keras_c2kd.utils.optional_imports import import_optional
 
 _LFS = b"version https://git-lfs"
 # A video that is whole by its bytes is damaged if it is shorter than it says
@@ -584,4 +584,4 @@ def reader_module(name):
     Raises:
         ImportError: If it is not installed.
     """
-    return import_extra(name, "data", "Reading the data set")
+    return import_optional(name, "data", "Reading the data set")

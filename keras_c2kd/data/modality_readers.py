@@ -10,20 +10,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_c2kd.argument_checks import check_integer
-from keras_c2kd.argument_checks import check_number
-from keras_c2kd.argument_checks import check_positive
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.media import read_audio
 from keras_c2kd.data.media import read_frames
 from keras_c2kd.data.media import read_image
 from keras_c2kd.data.paired_dataset import Source
 from keras_c2kd.data.spectrogram import LogSpectrogram
+from keras_c2kd.utils.argument_checks import check_integer
+from keras_c2kd.utils.argument_checks import check_number
+from keras_c2kd.utils.argument_checks import check_positive
 
 # Mean and deviation of ImageNet's pixels, red, green, blue, of 0 to 1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-IMAGENET_PIXELS = (IMAGENET_MEAN, IMAGENET_DEVIATION)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_PIXELS = (IMAGENET_MEAN, IMAGENET_STD)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +128,7 @@ class FrameReader:
     mirror: bool = True
     first_frames: bool = False
     mean: tuple = IMAGENET_MEAN
-    deviation: tuple = IMAGENET_DEVIATION
+    deviation: tuple = IMAGENET_STD
     crop_area: tuple | None = (0.08, 1.0)
     crop_ratio: tuple = (3 / 4, 4 / 3)
     crop_draws: int = 10

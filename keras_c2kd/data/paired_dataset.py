@@ -13,11 +13,11 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from keras_c2kd.argument_checks import check_integer
-from keras_c2kd.argument_checks import check_number
 from keras_c2kd.data.array_cache import ArrayCache
 from keras_c2kd.data.epoch_dataset import EpochDataset
 from keras_c2kd.data.media import MediaError
+from keras_c2kd.utils.argument_checks import check_integer
+from keras_c2kd.utils.argument_checks import check_number
 
 # Behind a modality's name: the key of its second view.
 SECOND_VIEW = "_second_view"
@@ -214,14 +214,15 @@ class PairedDataset(EpochDataset):
             ],
         )
 
-    def prepare(self, largest_share=0.01, verbose=1):
+    def prepare(self, max_missing_fraction=0.01, verbose=1):
         """Read every file once, and leave out the samples that cannot be.
 
         With a cache, what was read is kept, and a call that is interrupted
         goes on where it stopped.
 
         Args:
-            largest_share: Float, share of the samples that may be left out.
+            max_missing_fraction: Float, of the samples that may be left
+                out.
                 Defaults to `0.01`.
             verbose: `1` (default) for a progress bar, `0` for silence.
 
@@ -242,7 +243,7 @@ class PairedDataset(EpochDataset):
                 failures.append(failure)
                 progress.update(number + 1)
         left_out = [failure for failure in failures if failure]
-        check_left_out(left_out, total, largest_share)
+        check_left_out(left_out, total, max_missing_fraction)
         self.samples = [
             sample
             for sample, failure in zip(self.samples, failures)
@@ -288,27 +289,28 @@ class PairedDataset(EpochDataset):
         )
 
 
-def check_left_out(left_out, total, largest_share):
+def check_left_out(left_out, total, max_missing_fraction):
     """Raise if more samples than a share cannot be used.
 
     Args:
         left_out: List of dicts with `name` and `reason`.
         total: Integer, number of samples that there should be.
-        largest_share: Float, share of them that may be left out.
+        max_missing_fraction: Float, share of them that may be left out.
 
     Raises:
         ValueError: If there are more.
     """
-    if len(left_out) > largest_share * total:
+    if len(left_out) > max_missing_fraction * total:
         first = left_out[0]
         reason = " ".join(
             first[key] for key in ("modality", "reason") if key in first
         )
         raise ValueError(
-            f"At most {largest_share:.1%} of the samples may be left out. "
+            f"At most {max_missing_fraction:.1%} of the samples may be left "
+            "out. "
             f"Received: {len(left_out)} of {total} that cannot be read, "
             f"such as {first['name']!r}: {reason}. Mend the files, or raise "
-            "`largest_share`."
+            "`max_missing_fraction`."
         )
 
 

@@ -32,7 +32,7 @@ class PairedSplits:
     test: EpochDataset
     provenance: dict
 
-    def prepare(self, largest_share=0.01, verbose=1):
+    def prepare(self, max_missing_fraction=0.01, verbose=1):
         """Read every file once, and leave out the samples that cannot be.
 
         What is left out is added to the provenance (`unreadable`, each with
@@ -40,7 +40,7 @@ class PairedSplits:
         left, by which runs on the same samples are known.
 
         Args:
-            largest_share: Float, share of the samples that may be missing or
+            max_missing_fraction: Float, of the samples that may be missing or
                 unreadable. Defaults to `0.01`.
             verbose: `1` (default) for progress bars, `0` for silence.
 
@@ -51,7 +51,7 @@ class PairedSplits:
         missing = self.provenance["missing"]
         listed = sum(sizes.values()) + len(missing)
         # Before hours are spent on decoding.
-        check_left_out(missing, listed, largest_share)
+        check_left_out(missing, listed, max_missing_fraction)
         for part in PARTS:
             dataset = getattr(self, part)
             if verbose:
@@ -62,7 +62,7 @@ class PairedSplits:
             ]
             sizes[part] = dataset.size
         unusable = missing + self.provenance["unreadable"]
-        check_left_out(unusable, listed, largest_share)
+        check_left_out(unusable, listed, max_missing_fraction)
         for part, size in sizes.items():
             if not size:
                 raise ValueError(

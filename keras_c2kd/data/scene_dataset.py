@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 
-from keras_c2kd.argument_checks import check_number
-from keras_c2kd.argument_checks import check_positive
 from keras_c2kd.data.media import MediaError
-from keras_c2kd.data.modality_readers import IMAGENET_DEVIATION
 from keras_c2kd.data.modality_readers import IMAGENET_MEAN
+from keras_c2kd.data.modality_readers import IMAGENET_STD
 from keras_c2kd.data.paired_dataset import PairedDataset
+from keras_c2kd.utils.argument_checks import check_number
+from keras_c2kd.utils.argument_checks import check_positive
 
 # Label of the pixels that no loss and no metric counts, for
 # `keras.losses.SparseCategoricalCrossentropy(ignore_class=IGNORED)` and
@@ -225,7 +225,7 @@ class ColourReader(SceneReader):
     """
 
     mean: tuple = IMAGENET_MEAN
-    deviation: tuple = IMAGENET_DEVIATION
+    deviation: tuple = IMAGENET_STD
 
     def view(self, array, random=None):
         """Return the normalised pixels; `random` is there in training."""

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_c2kd.argument_checks import check_number
+from keras_c2kd.utils.argument_checks import check_number
 
 KINDS = ("magnitude", "density")
 

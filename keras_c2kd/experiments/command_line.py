@@ -8,7 +8,8 @@ import sys
 
 import keras
 
-from keras_c2kd import devices
+from keras_c2kd.backend import distribution
+from keras_c2kd.backend import enable_compilation_cache
 from keras_c2kd.experiments.grid import train_all
 from keras_c2kd.experiments.grid import train_in_processes
 from keras_c2kd.experiments.grid import train_on_ray
@@ -23,7 +24,6 @@ from keras_c2kd.experiments.runner import Runner
 from keras_c2kd.experiments.settings import HelpFormatter
 from keras_c2kd.experiments.settings import metadata_of
 from keras_c2kd.experiments.sheets import one_line
-from keras_c2kd.train_steps import keep_compiled_programs
 
 
 def run_recipe(recipe, description, arguments=None):
@@ -41,7 +41,7 @@ def run_recipe(recipe, description, arguments=None):
     options = parse(recipe, description, words)
     together = contextlib.nullcontext()
     if _trains_together(options) and not _starts_processes(options):
-        together = devices.distribute(options.devices)
+        together = distribution.distribute(options.devices)
     with together:
         return _run(options, words)
 
@@ -49,8 +49,8 @@ def run_recipe(recipe, description, arguments=None):
 def _run(options, words):
     """Do what the options say, in one of perhaps several processes."""
     recipe = options.recipe
-    keep_compiled_programs()
-    is_first = devices.is_first_process()
+    enable_compilation_cache()
+    is_first = distribution.is_first_process()
     files = RunFiles(options.out)
     if not options.prepare:
         # Not after hours of decoding and training.
@@ -61,7 +61,7 @@ def _run(options, words):
         files,
         data=options.data,
         cache=options.cache,
-        largest_share=options.largest_share,
+        max_missing_fraction=options.max_missing_fraction,
         workers=options.workers,
         resume=options.resume,
         verbose=options.verbose if is_first else 0,
@@ -93,13 +93,13 @@ def _run(options, words):
 
 def _trains_together(options):
     """Return whether several devices train each run."""
-    return devices.is_asked_for() or (options.devices or 1) > 1
+    return distribution.is_requested() or (options.devices or 1) > 1
 
 
 def _starts_processes(options):
     """Return whether PyTorch's processes are still to be started."""
     is_torch = keras.backend.backend() == "torch"
-    is_started = devices.is_asked_for()
+    is_started = distribution.is_requested()
     return is_torch and _trains_together(options) and not is_started
 
 
@@ -273,12 +273,12 @@ def _add_folders(parser, recipe):
         parser.add_argument(
             "--largest-share",
             type=float,
-            default=recipe.largest_share,
+            default=recipe.max_missing_fraction,
             help="share of the samples that may be missing or unreadable",
         )
     else:
         parser.set_defaults(
-            data=None, cache=None, prepare=False, largest_share=0.0
+            data=None, cache=None, prepare=False, max_missing_fraction=0.0
         )
     parser.add_argument(
         "--workers", type=int, default=1, help="threads that read batches"

@@ -12,7 +12,7 @@ from keras_c2kd.experiments.tables import Summary
 from keras_c2kd.experiments.tables import format_difference
 from keras_c2kd.experiments.tables import format_score
 from keras_c2kd.experiments.tables import summarize
-from keras_c2kd.extras import import_extra
+from keras_c2kd.utils.optional_imports import import_optional
 
 # Two methods that are compared with each other, too, if both were run.
 _PAIR = ("c2kd", "kd")
@@ -179,7 +179,7 @@ def _check_seeds(differences, expected):
 
 def _standing(summaries):
     """Say which differences are not chance, at 5% false discoveries."""
-    stats = import_extra("scipy.stats", "experiments", "The correction")
+    stats = import_optional("scipy.stats", "experiments", "The correction")
     corrected = stats.false_discovery_control(
         [_probability(summary, stats) for summary in summaries]
     )

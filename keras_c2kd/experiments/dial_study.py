@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 import keras
 
+from keras_c2kd.backend import enable_compilation_cache
 from keras_c2kd.experiments.command_line import parse
 from keras_c2kd.experiments.command_line import show_data
 from keras_c2kd.experiments.dial_report import report_study
@@ -29,7 +30,6 @@ from keras_c2kd.experiments.results import environment
 from keras_c2kd.experiments.results import write_atomically
 from keras_c2kd.experiments.runner import Runner
 from keras_c2kd.experiments.settings import recorded
-from keras_c2kd.train_steps import keep_compiled_programs
 
 # Networks this small gain nothing from more threads than processes.
 _ONE_THREAD = {
@@ -318,7 +318,7 @@ def _train(cells, processes):
 def _finished(cells, processes):
     """Yield the rows of each cell as soon as it is done."""
     if processes == 1:
-        keep_compiled_programs()
+        enable_compilation_cache()
         yield from map(train_cell, cells)
         return
     # Read when the libraries are imported: by the new processes, not here.
@@ -342,7 +342,7 @@ def _finished(cells, processes):
 
 
 def _begin_process():
-    keep_compiled_programs()
+    enable_compilation_cache()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -12,8 +12,8 @@ import time
 
 import keras
 
-from keras_c2kd import devices
-from keras_c2kd.extras import import_extra
+from keras_c2kd.backend import distribution
+from keras_c2kd.utils.optional_imports import import_optional
 
 # How often a process that died is started again.
 RETRIES = 3
@@ -60,7 +60,7 @@ def _train_if_free(runner, run, progress):
     """Train a run unless another process does, or it cannot begin yet."""
     with runner.files.claim(*runner.identify(run)) as is_mine:
         if not is_mine:
-            if runner.resume and devices.processes()[1] == 1:
+            if runner.resume and distribution.processes()[1] == 1:
                 return None
             raise ValueError(
                 "Another process is training in this folder. Received: "
@@ -92,7 +92,7 @@ class Progress:
         self.done = 0
         self.seconds = []
         self.start = time.monotonic()
-        if devices.is_first_process():
+        if distribution.is_first_process():
             print(
                 f"{total} runs of {runner.settings.epochs} epochs on "
                 f"{keras.backend.backend()}, results in "
@@ -121,7 +121,7 @@ class Progress:
         )
 
     def _print(self, number, text):
-        if not devices.is_first_process():
+        if not distribution.is_first_process():
             return
         print(f"[{number:3d}/{self.total}] {text}", flush=True)
 
@@ -231,7 +231,7 @@ def train_on_ray(script, arguments, runner, plan, gpus_per_run=0.0):
         ImportError: If Ray is not installed (extra `ray`).
         RuntimeError: If a run failed, with what it raised.
     """
-    ray = import_extra("ray", "ray", "--engine ray")
+    ray = import_optional("ray", "ray", "--engine ray")
     backend = keras.backend.backend()
     ray.init(
         ignore_reinit_error=True,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_c2kd import devices
 from keras_c2kd.analysis import MeanIoU
 from keras_c2kd.analysis.target_probability import mean_target_probability
+from keras_c2kd.backend import distribution
 from keras_c2kd.data.scene_dataset import IGNORED
 from keras_c2kd.experiments.method_rows import BASELINE
 from keras_c2kd.experiments.method_rows import METHOD_ROWS
@@ -154,7 +154,7 @@ class DenseTraining(Training):
         metric = _mean_iou(len(classes))
         for index in range(len(dataset)):
             inputs, labels = dataset[index]
-            logits = devices.predict_on_batch(network, inputs[modality])
+            logits = distribution.predict_on_batch(network, inputs[modality])
             metric.update_state(labels, logits)
         counts = keras.ops.convert_to_numpy(metric.total_cm)
         hits = np.diag(counts)
@@ -202,7 +202,7 @@ class Recipe:
         data_folder: What the user's folder must hold, for the help text;
             None (default) if the data come with the package.
         data_depend_on_seed: Whether each seed has data of its own.
-        largest_share: Float, share of the samples that may be missing or
+        max_missing_fraction: Float, share of the samples that may be missing or
             unreadable. Defaults to `0.01`.
         smoke: Dict of the settings of a trial.
         smoke_networks: Dict from the modality to the default network of a
@@ -232,7 +232,7 @@ class Recipe:
     seeds: int = 3
     data_folder: str | None = None
     data_depend_on_seed: bool = False
-    largest_share: float = 0.01
+    max_missing_fraction: float = 0.01
     smoke: dict = dataclasses.field(default_factory=dict)
     smoke_networks: dict = dataclasses.field(default_factory=dict)
     taps: dict = dataclasses.field(default_factory=dict)

@@ -8,6 +8,7 @@ import sys
 
 import keras
 
+from keras_c2kd.backend import enable_compilation_cache
 from keras_c2kd.experiments.grid import train_all
 from keras_c2kd.experiments.recipe import plan_runs
 from keras_c2kd.experiments.record_choice import choose_records
@@ -15,7 +16,6 @@ from keras_c2kd.experiments.record_choice import is_complete
 from keras_c2kd.experiments.results import RunFiles
 from keras_c2kd.experiments.runner import Runner
 from keras_c2kd.experiments.settings import with_former
-from keras_c2kd.train_steps import keep_compiled_programs
 
 
 class Reproduction:
@@ -37,7 +37,7 @@ class Reproduction:
             recipe's to train, and for all that are found.
         data: Dict from a recipe to the user's folder.
         cache: Path of the folder with a folder of prepared arrays a recipe.
-        largest_share: Float, or None (default) for the recipe's.
+        max_missing_fraction: Float, or None (default) for the recipe's.
         verbose: As in Keras' `fit`. Defaults to `0`.
 
     Raises:
@@ -55,7 +55,7 @@ class Reproduction:
         seeds=None,
         data=None,
         cache="cache",
-        largest_share=None,
+        max_missing_fraction=None,
         verbose=0,
     ):
         self.folder = pathlib.Path(folder)
@@ -67,7 +67,7 @@ class Reproduction:
         self.seeds = seeds
         self.data = data or {}
         self.cache = pathlib.Path(cache)
-        self.largest_share = largest_share
+        self.max_missing_fraction = max_missing_fraction
         self.verbose = verbose
         self.recipe = functools.cache(self._recipe)
         # A runner reads its data once.
@@ -177,7 +177,7 @@ class Reproduction:
         """
         recipe = self.in_use(name)
         if self.run and self.can_train(name):
-            keep_compiled_programs()
+            enable_compilation_cache()
             RunFiles(self.results / name).check_writable()
             plan = list(dict.fromkeys(plan))
             # Teachers first, as they are in a plan of one call.
@@ -206,14 +206,16 @@ class Reproduction:
 
     def _new_runner(self, name, settings):
         recipe = self.in_use(name)
-        share = self.largest_share
+        share = self.max_missing_fraction
         return Runner(
             recipe,
             settings,
             RunFiles(self.results / name),
             data=self.data.get(name),
             cache=self.cache / name,
-            largest_share=recipe.largest_share if share is None else share,
+            max_missing_fraction=recipe.max_missing_fraction
+            if share is None
+            else share,
             verbose=self.verbose,
         )
 

@@ -98,7 +98,7 @@ def reproduction_of(folder, options):
         seeds=options.seeds,
         data=dict(options.data),
         cache=options.cache,
-        largest_share=options.largest_share,
+        max_missing_fraction=options.max_missing_fraction,
         verbose=options.verbose,
     )
 

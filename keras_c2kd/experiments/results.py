@@ -16,12 +16,12 @@ import warnings
 
 import keras
 
-from keras_c2kd import devices
-from keras_c2kd.atomic_files import check_writable
-from keras_c2kd.atomic_files import disk_errors
-from keras_c2kd.atomic_files import move_durably
-from keras_c2kd.atomic_files import write_atomically
-from keras_c2kd.extras import import_extra
+from keras_c2kd.backend import distribution
+from keras_c2kd.utils.atomic_files import check_writable
+from keras_c2kd.utils.atomic_files import disk_errors
+from keras_c2kd.utils.atomic_files import move_durably
+from keras_c2kd.utils.atomic_files import write_atomically
+from keras_c2kd.utils.optional_imports import import_optional
 from keras_c2kd.version import __version__
 
 # Ending of the folder with the state of an interrupted run.
@@ -143,10 +143,10 @@ class RunFiles:
         }
         text = json.dumps(record, indent=1)
         # Nobody reads the state any more.
-        devices.wait_for_all()
-        if devices.is_first_process():
+        distribution.barrier()
+        if distribution.is_first_process():
             self._write(name, settings, text, network)
-        devices.wait_for_all()
+        distribution.barrier()
         return json.loads(text)
 
     def _write(self, name, settings, text, network):
@@ -185,10 +185,10 @@ class RunFiles:
         Raises:
             ImportError: If filelock is not installed (extra `experiments`).
         """
-        filelock = import_extra(
+        filelock = import_optional(
             "filelock", "experiments", "Sharing a result folder"
         )
-        if not devices.is_first_process():
+        if not distribution.is_first_process():
             yield True  # The first process holds it for all.
             return
         folder = self.directory / ".locks"
@@ -279,7 +279,7 @@ def environment():
     return {
         "backend": backend,
         **versions,
-        "devices": devices.in_use(),
+        "devices": distribution.num_devices(),
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",

@@ -10,11 +10,11 @@ import time
 import keras
 import numpy as np
 
-from keras_c2kd import devices
-from keras_c2kd.atomic_files import disk_errors
-from keras_c2kd.atomic_files import reserve
-from keras_c2kd.atomic_files import sync
+from keras_c2kd.backend import distribution
 from keras_c2kd.experiments.results import write_atomically
+from keras_c2kd.utils.atomic_files import disk_errors
+from keras_c2kd.utils.atomic_files import reserve
+from keras_c2kd.utils.atomic_files import sync
 
 
 class ResumableTraining(keras.callbacks.Callback):
@@ -100,19 +100,19 @@ class ResumableTraining(keras.callbacks.Callback):
 
     def finish(self):
         """Give the distiller the weights that count, after training."""
-        devices.wait_for_all()
+        distribution.barrier()
         if self.monitor is not None:
             self._load(self._files["best"])
 
     def remove(self):
         """Remove the state: the result is stored."""
-        devices.wait_for_all()
-        if devices.is_first_process():
+        distribution.barrier()
+        if distribution.is_first_process():
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _keep(self):
         """Write the state, and remove what it does not name."""
-        if not devices.is_first_process():
+        if not distribution.is_first_process():
             return
         self._files = {**self._files, "last": self._save("last")}
         state = {
@@ -130,7 +130,7 @@ class ResumableTraining(keras.callbacks.Callback):
     def _save(self, what):
         """Write the weights of this epoch; return the file's name."""
         name = f"{what}_{self.epoch}.weights.h5"
-        if not devices.is_first_process():
+        if not distribution.is_first_process():
             return name
         variables = [
             *self.distiller.variables,

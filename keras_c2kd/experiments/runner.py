@@ -7,10 +7,11 @@ import time
 
 import keras
 
-from keras_c2kd import devices
 from keras_c2kd.analysis import RankDistortion
-from keras_c2kd.cross_modal_distiller import CrossModalDistiller
+from keras_c2kd.backend import distribution
 from keras_c2kd.data.epoch_dataset import FollowEpochs
+from keras_c2kd.distiller.callbacks import ProfileSteps
+from keras_c2kd.distiller.cross_modal_distiller import CrossModalDistiller
 from keras_c2kd.experiments.method_rows import RunContext
 from keras_c2kd.experiments.method_rows import method_row
 from keras_c2kd.experiments.recipe import baseline_run
@@ -19,7 +20,6 @@ from keras_c2kd.experiments.results import PARTIAL
 from keras_c2kd.experiments.resumable import ResumableTraining
 from keras_c2kd.experiments.settings import recorded
 from keras_c2kd.methods import fuse
-from keras_c2kd.profile_steps import ProfileSteps
 
 
 class Runner:
@@ -31,7 +31,7 @@ class Runner:
         files: `RunFiles`.
         data: The user's folder, as `recipe.load` takes it.
         cache: Folder of prepared arrays, as `recipe.load` takes it.
-        largest_share: Float, share of the samples that may be missing or
+        max_missing_fraction: Float, share of the samples that may be missing or
             unreadable. Defaults to `0.01`.
         workers: Integer, threads that read batches. Defaults to `1`.
         resume: Whether finished runs are kept and interrupted ones go on.
@@ -49,7 +49,7 @@ class Runner:
         files,
         data=None,
         cache=None,
-        largest_share=0.01,
+        max_missing_fraction=0.01,
         workers=1,
         resume=True,
         verbose=0,
@@ -70,9 +70,11 @@ class Runner:
             splits = recipe.load(settings, seed, data, cache)
             # Of several processes the first one fills the cache.
             for turn in (True, False):
-                if devices.is_first_process() == turn:
-                    splits.prepare(largest_share, verbose=int(bool(verbose)))
-                devices.wait_for_all()
+                if distribution.is_first_process() == turn:
+                    splits.prepare(
+                        max_missing_fraction, verbose=int(bool(verbose))
+                    )
+                distribution.barrier()
             return splits
 
         self._load = load
@@ -101,7 +103,7 @@ class Runner:
             return self._identities[run]
         # Layers number their names; a clear session makes them the same in
         # every process, so that a resumed run finds its file.
-        devices.clear_session()
+        distribution.clear_session()
         method = self.method(run)
         found = self._identities[run] = (
             run.name,
@@ -148,7 +150,7 @@ class Runner:
         """
         start = time.monotonic()
         # What earlier runs left in memory.
-        devices.clear_session()
+        distribution.clear_session()
         name, identity = self.identify(run)
         splits = self.splits(run.seed)
         distiller, scores = self._distiller(run, splits)
@@ -180,7 +182,7 @@ class Runner:
             ranked = splits.train.select(seen)
             ranked = ranked.evaluation(self.recipe.ranked_pairs)
             callbacks.append(RankDistortion(ranked))
-        if self.profile is not None and devices.is_first_process():
+        if self.profile is not None and distribution.is_first_process():
             callbacks.append(ProfileSteps(self.profile / run.name))
         if state.epoch < self.settings.epochs:
             distiller.fit(

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 
 from keras_c2kd.analysis import plot_segmentation
-from keras_c2kd.data.modality_readers import IMAGENET_DEVIATION
 from keras_c2kd.data.modality_readers import IMAGENET_MEAN
+from keras_c2kd.data.modality_readers import IMAGENET_STD
 from keras_c2kd.experiments.method_rows import BASELINE
 from keras_c2kd.experiments.results import write_atomically
 from keras_c2kd.experiments.sheets import markdown_text
@@ -41,7 +41,7 @@ def illustrate_segmentation(runner, records, directory):
     inputs, labels = data.test.batch(scenes)
     seed = records[0]["settings"]["seed"]
     columns = {
-        "colour": inputs["rgb"] * IMAGENET_DEVIATION + IMAGENET_MEAN,
+        "colour": inputs["rgb"] * IMAGENET_STD + IMAGENET_MEAN,
         "depth": inputs["depth"][..., 0],
         "truth": labels,
     }

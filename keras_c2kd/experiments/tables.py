@@ -4,7 +4,7 @@ import dataclasses
 import math
 import statistics
 
-from keras_c2kd.extras import import_extra
+from keras_c2kd.utils.optional_imports import import_optional
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ def summarize(values, confidence=0.95):
 
 
 def _student_quantile(probability, degrees):
-    stats = import_extra("scipy.stats", "experiments", "An interval")
+    stats = import_optional("scipy.stats", "experiments", "An interval")
     return float(stats.t.ppf(probability, degrees))
 
 

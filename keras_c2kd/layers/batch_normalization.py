@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from keras_c2kd.train_steps.keras_internals import BatchNormalizationByMoments
-from keras_c2kd.train_steps.keras_internals import reduction_axes
+from keras_c2kd.backend.keras_internals import BatchNormalizationByMoments
+from keras_c2kd.backend.keras_internals import reduction_axes
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")

@@ -8,7 +8,7 @@ _CONDITIONS = ("first", "second")
 
 @keras.saving.register_keras_serializable("keras_c2kd")
 class ConcatFusion(keras.layers.Layer):
-    """One dense layer on both vectors, side by side.
+    """One dense layer on both vectors, role by side.
 
     `logits = [x; y] W + b = x W_x + y W_y + b`.
 

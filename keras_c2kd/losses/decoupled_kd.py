@@ -3,14 +3,14 @@
 import keras
 from keras import ops
 
-from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.losses.kl_divergence import KLDivergence
 from keras_c2kd.losses.labelled import split_labels
 from keras_c2kd.ops import exclude_target
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import kl_divergence
 from keras_c2kd.ops import target_log_probabilities
-from keras_c2kd.ops.check_shapes import check_same_shape
+from keras_c2kd.ops.numerics import check_same_shape
+from keras_c2kd.utils.argument_checks import check_weights
 
 
 @keras.saving.register_keras_serializable("keras_c2kd.losses")

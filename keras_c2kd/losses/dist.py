@@ -3,11 +3,11 @@
 import keras
 from keras import ops
 
-from keras_c2kd.argument_checks import check_positive
-from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.losses.relational_loss import RelationalLoss
 from keras_c2kd.losses.relational_loss import weighted_mean
 from keras_c2kd.ops import pearson_correlation
+from keras_c2kd.utils.argument_checks import check_positive
+from keras_c2kd.utils.argument_checks import check_weights
 
 
 @keras.saving.register_keras_serializable("keras_c2kd.losses")

@@ -6,7 +6,7 @@ from keras import ops
 from keras_c2kd.ops import adaptive_average_pool
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
-from keras_c2kd.ops.check_shapes import check_same_shape
+from keras_c2kd.ops.numerics import check_same_shape
 
 
 @keras.saving.register_keras_serializable("keras_c2kd.losses")

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from keras_c2kd.argument_checks import check_positive
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.ops import kl_divergence
+from keras_c2kd.utils.argument_checks import check_positive
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")

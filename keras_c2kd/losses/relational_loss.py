@@ -6,7 +6,7 @@ from keras import ops
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.ops import safe_divide
-from keras_c2kd.ops.check_shapes import check_same_shape
+from keras_c2kd.ops.numerics import check_same_shape
 
 
 class RelationalLoss(keras.losses.Loss):
@@ -35,7 +35,7 @@ class RelationalLoss(keras.losses.Loss):
         sample_weight: Optional non-negative weights of the rows.
     """
 
-    relates_samples = True
+    needs_global_batch = True
 
     def __init__(self, reduction="sum_over_batch_size", name=None, dtype=None):
         if reduction not in ("sum_over_batch_size", "mean"):

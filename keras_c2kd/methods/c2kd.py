@@ -3,8 +3,6 @@
 import keras
 from keras import ops
 
-from keras_c2kd.argument_checks import check_number
-from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.layers import ProxyHead
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
@@ -13,6 +11,8 @@ from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import zero_target
 from keras_c2kd.selection import KendallSelection
 from keras_c2kd.selection.sample_selection import check_selection
+from keras_c2kd.utils.argument_checks import check_number
+from keras_c2kd.utils.argument_checks import check_weights
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -93,8 +93,8 @@ class C2KD(DistillationMethod):
             apart; if `bidirectional=False` and the teacher is to be trained;
             if a weight is negative or not finite.
 
-    Logged besides the terms: `selected_share`, the share of selected samples,
-    and `kendall`, the mean Kendall correlation of the scored logits.
+    Logged besides the terms: `selected_fraction`, of the samples, and
+    `kendall`, the mean Kendall correlation of the scored logits.
 
     Reference: Huo et al., CVPR 2024, section 3.2, Eq. 4 to 6, Table 5. Eq. 4
     scores the main logits, the authors' code the proxies'; both are here
@@ -111,7 +111,7 @@ class C2KD(DistillationMethod):
         "student_proxy",
         "cross_modal",
     )
-    diagnostic_names = ("selected_share", "kendall")
+    diagnostic_names = ("selected_fraction", "kendall")
 
     def __init__(
         self,
@@ -188,24 +188,24 @@ class C2KD(DistillationMethod):
         """Create the two proxy heads."""
         if self.proxies:
             self.student_proxy, self.teacher_proxy = (
-                self._build_proxy(side, outputs_shape[side])
-                for side in ("student", "teacher")
+                self._build_proxy(role, outputs_shape[role])
+                for role in ("student", "teacher")
             )
         self.built = True
 
-    def _build_proxy(self, side, shapes):
-        size = self.dense_size(shapes["logits"], side)
+    def _build_proxy(self, role, shapes):
+        size = self.dense_size(shapes["logits"], role)
         proxy = ProxyHead(
             shapes["logits"][-1],
             size,
             negative_slope=self.proxy_negative_slope,
             dtype=self.dtype_policy,
-            name=f"{side}_proxy",
+            name=f"{role}_proxy",
         )
         try:
             proxy.build(shapes["features"])
         except ValueError as error:
-            raise ValueError(f"{side}_features: {error}") from None
+            raise ValueError(f"{role}_features: {error}") from None
         return proxy
 
     def call(self, outputs, training=False):
@@ -213,8 +213,8 @@ class C2KD(DistillationMethod):
         if not self.proxies:
             return {}
         return {
-            f"{side}_proxy": proxy(outputs[side]["features"], training=training)
-            for side, proxy in (
+            f"{role}_proxy": proxy(outputs[role]["features"], training=training)
+            for role, proxy in (
                 ("student", self.student_proxy),
                 ("teacher", self.teacher_proxy),
             )

@@ -4,8 +4,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_c2kd.argument_checks import check_integer
-from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.layers import ConvolutionBlock
 from keras_c2kd.losses import CrossImageRelation
 from keras_c2kd.losses import KLDivergence
@@ -18,6 +16,8 @@ from keras_c2kd.ops import resize_bilinear
 from keras_c2kd.ops import resize_nearest
 from keras_c2kd.ops import safe_divide
 from keras_c2kd.ops import unit_vectors
+from keras_c2kd.utils.argument_checks import check_integer
+from keras_c2kd.utils.argument_checks import check_weights
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -78,7 +78,7 @@ class CIRKD(DistillationMethod):
     fixes_teacher = True
     student_features = ("features",)
     teacher_features = ("features",)
-    relates_samples = True
+    needs_global_batch = True
     loss_names = (
         "student_supervised",
         "distillation",
@@ -140,8 +140,8 @@ class CIRKD(DistillationMethod):
     def build(self, outputs_shape):
         """Create the projection and the memories."""
         student, teacher = (
-            self.static_map_shape(outputs_shape, side, "features")
-            for side in ("student", "teacher")
+            self.static_map_shape(outputs_shape, role, "features")
+            for role in ("student", "teacher")
         )
         self.num_classes = outputs_shape["student"]["logits"][-1]
         self.size, width = teacher[1:3], teacher[3]

@@ -2,9 +2,9 @@
 
 import keras
 
-from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.utils.argument_checks import check_weights
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")

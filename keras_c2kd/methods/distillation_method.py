@@ -7,16 +7,16 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_c2kd.argument_checks import check_integer
-from keras_c2kd.final_arguments import FinalArguments
-from keras_c2kd.final_arguments import argument_names
+from keras_c2kd.backend import named_scope
+from keras_c2kd.backend.keras_internals import layers_within
+from keras_c2kd.backend.keras_internals import mask_of
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.ops import kendall_rank_correlation
 from keras_c2kd.ops import map_shape
 from keras_c2kd.selection import KendallSelection
-from keras_c2kd.train_steps import named_scope
-from keras_c2kd.train_steps.keras_internals import layers_within
-from keras_c2kd.train_steps.keras_internals import mask_of
+from keras_c2kd.utils.argument_checks import check_integer
+from keras_c2kd.utils.final_arguments import FinalArguments
+from keras_c2kd.utils.final_arguments import argument_names
 
 TEACHER_UPDATES = ("all", "top", "none")
 _OPTIONS = ("teacher_update", "update_frozen_statistics", "warmup_steps")
@@ -36,7 +36,7 @@ class Targets:
             all rows is the weighted mean over the rows that count.
         valid: Boolean tensor of the shape of `labels`, or None if no row is
             ignored.
-        valid_share: Scalar, the share of valid rows in the batch; on several
+        valid_fraction: Scalar, the share of valid rows in the batch; on several
             devices in that of all of them. None for `valid`'s own.
         labeled: Boolean tensor of the shape of `labels`, or None if every
             valid row has a label. Unlabelled rows are valid.
@@ -67,7 +67,7 @@ class Targets:
     sample_weights: Any = None
     given_labels: Any = None
     loss: Callable | None = None
-    valid_share: Any = None
+    valid_fraction: Any = None
     labeled: Any = None
     has_class: Any = None
     class_weights: Any = None
@@ -126,8 +126,8 @@ class Targets:
             return ops.mean(values)
         valid = ops.cast(self.valid, values.dtype)
         share = ops.mean(valid)
-        if self.valid_share is not None:
-            share = ops.cast(self.valid_share, values.dtype)
+        if self.valid_fraction is not None:
+            share = ops.cast(self.valid_fraction, values.dtype)
         return ops.divide_no_nan(ops.mean(values * valid), share)
 
 
@@ -152,9 +152,9 @@ class DistillationMethod(FinalArguments, keras.layers.Layer):
             tuple has the default tap of `CrossModalDistiller`; several names
             have none, the user must give them.
         teacher_features: The same for the teacher.
-        least_batch_size: The smallest batch that the method can learn from;
+        min_batch_size: The smallest batch that the method can learn from;
             smaller ones are refused before training (but may come last).
-        relates_samples: Whether a sample's loss depends on the other samples
+        needs_global_batch: Whether a sample's loss depends on the other samples
             of its batch, so that it must be computed on the whole batch where
             several devices hold parts of it. By default that is asked of the
             method's losses and selections.
@@ -194,7 +194,7 @@ class DistillationMethod(FinalArguments, keras.layers.Layer):
     teacher_features = ()
     loss_names = ("student_supervised",)
     diagnostic_names = ()
-    least_batch_size = 1
+    min_batch_size = 1
     fixes_teacher = False
     warms_up = False
 
@@ -257,11 +257,11 @@ class DistillationMethod(FinalArguments, keras.layers.Layer):
         return name in _OPTIONS or super().is_final(name)
 
     @property
-    def relates_samples(self):
+    def needs_global_batch(self):
         """Whether the loss of a sample depends on the rest of its batch."""
         layers = layers_within(self, recursive=False)
         parts = [*vars(self).values(), *layers]
-        return any(getattr(part, "relates_samples", False) for part in parts)
+        return any(getattr(part, "needs_global_batch", False) for part in parts)
 
     def attach(self, student, teacher):
         """Look at the networks before `build`; nothing to do by default.
@@ -415,12 +415,12 @@ class DistillationMethod(FinalArguments, keras.layers.Layer):
         mean = _RowValues(name="row_values")
         return mean(ops.zeros_like(values), values, weights)
 
-    def static_map_shape(self, outputs_shape, side, name):
+    def static_map_shape(self, outputs_shape, role, name):
         """Return the shape of a tapped map, its size known.
 
         Args:
             outputs_shape: As `build` receives it.
-            side: `"student"` or `"teacher"`.
+            role: `"student"` or `"teacher"`.
             name: The feature's name.
 
         Returns:
@@ -430,25 +430,25 @@ class DistillationMethod(FinalArguments, keras.layers.Layer):
             ValueError: If it is no map or a size is not known.
         """
         try:
-            shape = map_shape(outputs_shape[side][name])
+            shape = map_shape(outputs_shape[role][name])
         except ValueError as error:
-            raise ValueError(f"{side}_features[{name!r}]: {error}") from None
+            raise ValueError(f"{role}_features[{name!r}]: {error}") from None
         if None in shape[1:]:
             raise ValueError(
                 f"{type(self).__name__} needs feature maps of a known size. "
-                f"Received: {side}_features[{name!r}] of shape "
-                f"{outputs_shape[side][name]}. Give the {side} an Input with "
+                f"Received: {role}_features[{name!r}] of shape "
+                f"{outputs_shape[role][name]}. Give the {role} an Input with "
                 "all sizes."
             )
         return shape
 
-    def dense_size(self, logits_shape, side):
+    def dense_size(self, logits_shape, role):
         """Return the height and width of dense logits, their size known.
 
         Args:
             logits_shape: Tuple `(batch, num_classes)` or
                 `(batch, height, width, num_classes)`.
-            side: `"student"` or `"teacher"`.
+            role: `"student"` or `"teacher"`.
 
         Returns:
             `(height, width)`, or `None` for one row of logits a sample.
@@ -462,8 +462,8 @@ class DistillationMethod(FinalArguments, keras.layers.Layer):
             raise ValueError(
                 f"The heads of {type(self).__name__} give logits (batch, "
                 "classes) or (batch, height, width, classes) of a known "
-                f"size. Received: {side} logits of shape "
-                f"{tuple(logits_shape)}. Give the {side} an Input with all "
+                f"size. Received: {role} logits of shape "
+                f"{tuple(logits_shape)}. Give the {role} an Input with all "
                 "sizes."
             )
         return tuple(logits_shape[1:3])
@@ -499,7 +499,7 @@ class DistillationMethod(FinalArguments, keras.layers.Layer):
 
         Returns:
             The weight of each row, selection and sample weight in one, shape
-            `(...)`; and the diagnostics `selected_share` and `kendall`.
+            `(...)`; and the diagnostics `selected_fraction` and `kendall`.
         """
         with named_scope("selection"):
             selected, score = selection(
@@ -519,7 +519,7 @@ class DistillationMethod(FinalArguments, keras.layers.Layer):
         elif counted is not None:
             weights = selected * ops.cast(counted, selected.dtype)
         return weights, {
-            "selected_share": targets.mean(selected),
+            "selected_fraction": targets.mean(selected),
             "kendall": targets.mean(score),
         }
 

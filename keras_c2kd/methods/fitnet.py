@@ -2,12 +2,12 @@
 
 import keras
 
-from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.layers import ConvolutionBlock
 from keras_c2kd.losses import FeatureMeanSquaredError
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.ops import as_map
 from keras_c2kd.ops import resize_bilinear
+from keras_c2kd.utils.argument_checks import check_weights
 
 _REGRESSORS = ("resize", "convolution", "pointwise")
 
@@ -75,8 +75,8 @@ class FitNet(DistillationMethod):
     def build(self, outputs_shape):
         """Create the regressor."""
         student, teacher = (
-            self.static_map_shape(outputs_shape, side, "features")
-            for side in ("student", "teacher")
+            self.static_map_shape(outputs_shape, role, "features")
+            for role in ("student", "teacher")
         )
         self.size = teacher[1:3]
         options = {"use_bias": True, "negative_slope": 0.0}

@@ -5,15 +5,15 @@ import types
 import keras
 from keras import ops
 
-from keras_c2kd.argument_checks import check_integer
-from keras_c2kd.argument_checks import check_number
-from keras_c2kd.final_arguments import FinalArguments
+from keras_c2kd.backend.keras_internals import layers_within
 from keras_c2kd.layers import ConcatFusion
 from keras_c2kd.ops import full_precision
-from keras_c2kd.train_steps.keras_internals import layers_within
+from keras_c2kd.utils.argument_checks import check_integer
+from keras_c2kd.utils.argument_checks import check_number
+from keras_c2kd.utils.final_arguments import FinalArguments
 
 _LEAST_SUM = 1e-30
-_LEAST_DEVIATION = 1e-8
+_MIN_STD = 1e-8
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -58,7 +58,7 @@ class OGM(FinalArguments, keras.layers.Layer):
 
     taps = {"first_vector": "first_vector", "second_vector": "second_vector"}
 
-    relates_samples = True
+    needs_global_batch = True
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ class OGM(FinalArguments, keras.layers.Layer):
         noise = keras.random.normal(
             gradient.shape, dtype=gradient.dtype, seed=self.generator
         )
-        return noise * (ops.sqrt(variance) + _LEAST_DEVIATION)
+        return noise * (ops.sqrt(variance) + _MIN_STD)
 
     def get_config(self):
         """Return the constructor's arguments."""

@@ -3,15 +3,15 @@
 import keras
 from keras import ops
 
-from keras_c2kd import devices
-from keras_c2kd.argument_checks import check_integer
-from keras_c2kd.argument_checks import check_weights
-from keras_c2kd.feature_taps import graph_input
+from keras_c2kd.backend import distribution
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.networks.graph import graph_input
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.ops import safe_divide
+from keras_c2kd.utils.argument_checks import check_integer
+from keras_c2kd.utils.argument_checks import check_weights
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -56,7 +56,7 @@ class DLB(DistillationMethod):
     """
 
     needs_teacher = False
-    relates_samples = True
+    needs_global_batch = True
     loss_names = ("student_supervised", "distillation")
 
     def __init__(
@@ -147,13 +147,14 @@ class DLB(DistillationMethod):
                 )
             second = inputs[self.second_view]
         student_input, second = map(self._as_built, (student_input, second))
-        if self.batch_size % devices.number():
+        if self.batch_size % distribution.num_replicas():
             raise ValueError(
                 "DLB gives each device an equal part of the last batch: its "
                 "`batch_size` must be a multiple of their number. Received: "
-                f"batch_size={self.batch_size} for {devices.number()} devices"
+                f"batch_size={self.batch_size} for "
+                f"{distribution.num_replicas()} devices"
             )
-        rows = self.batch_size // devices.number()
+        rows = self.batch_size // distribution.num_replicas()
         leaves = [
             ops.cast(leaf, memory.dtype)
             for leaf, memory in zip(
@@ -164,7 +165,7 @@ class DLB(DistillationMethod):
         last = [
             ops.where(
                 exists,
-                devices.own_rows(ops.convert_to_tensor(memory)),
+                distribution.own_shard(ops.convert_to_tensor(memory)),
                 self._filled(leaf, rows),
             )
             for memory, leaf in zip(self.last_inputs, leaves)

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_c2kd.feature_taps import classifier_of
+from keras_c2kd.networks.graph import classifier_of
 from keras_c2kd.ops import full_precision
 
 

@@ -2,10 +2,10 @@
 
 import keras
 
-from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.selection import SelectAll
 from keras_c2kd.selection.sample_selection import check_selection
+from keras_c2kd.utils.argument_checks import check_weights
 
 
 class LogitDistillation(DistillationMethod):
@@ -35,10 +35,10 @@ class LogitDistillation(DistillationMethod):
         ValueError: If `selection` is no `SampleSelection`, or a weight is
             negative, not finite, or both are 0.
 
-    Logged besides the terms: `selected_share` and `kendall`.
+    Logged besides the terms: `selected_fraction` and `kendall`.
     """
 
-    diagnostic_names = ("selected_share", "kendall")
+    diagnostic_names = ("selected_fraction", "kendall")
     warms_up = True
 
     def __init__(

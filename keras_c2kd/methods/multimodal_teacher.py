@@ -3,11 +3,11 @@
 import keras
 
 from keras_c2kd import losses
-from keras_c2kd.feature_taps import classifier_and_input
-from keras_c2kd.feature_taps import graph_ends
 from keras_c2kd.layers import ConcatFusion
-from keras_c2kd.loss_checks import compares_numbers
+from keras_c2kd.losses.kinds import compares_numbers
 from keras_c2kd.methods.logit_distillation import LogitDistillation
+from keras_c2kd.networks.graph import classifier_and_input
+from keras_c2kd.networks.graph import graph_ends
 from keras_c2kd.selection import SelectAll
 
 
@@ -56,8 +56,8 @@ def fuse(
     networks = {"first": first, "second": second}
     keys = {"first": first_modality, "second": second_modality}
     inputs, vectors, counts = {}, [], []
-    for side, network in networks.items():
-        classifier, vector = classifier_and_input(network, side)
+    for role, network in networks.items():
+        classifier, vector = classifier_and_input(network, role)
         if len(vector.shape) != 2:
             raise ValueError(
                 "A fusion joins feature vectors. Received: the classifier of "
@@ -65,11 +65,11 @@ def fuse(
                 "the classifier."
             )
         counts.append(classifier.kernel.shape[-1])
-        inputs[keys[side]] = _new_input(network, keys[side])
+        inputs[keys[role]] = _new_input(network, keys[role])
         own = graph_ends(network)[0]
-        encoder = keras.Model(own, vector, name=f"{side}_encoder")
-        mark = keras.layers.Identity(name=f"{side}_vector")
-        vectors.append(mark(encoder(inputs[keys[side]])))
+        encoder = keras.Model(own, vector, name=f"{role}_encoder")
+        mark = keras.layers.Identity(name=f"{role}_vector")
+        vectors.append(mark(encoder(inputs[keys[role]])))
     if len(set(counts)) > 1:
         raise ValueError(
             "Both networks must have equally many classes. Received: "

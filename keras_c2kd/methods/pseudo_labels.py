@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
-from keras_c2kd.argument_checks import check_number
-from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.ops import full_precision
+from keras_c2kd.utils.argument_checks import check_number
+from keras_c2kd.utils.argument_checks import check_weights
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")

@@ -2,11 +2,11 @@
 
 import keras
 
-from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.losses import RelationalAngle
 from keras_c2kd.losses import RelationalDistance
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.ops import global_average_pool
+from keras_c2kd.utils.argument_checks import check_weights
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -42,7 +42,7 @@ class RKD(DistillationMethod):
     needs_logits = False
     student_features = ("features",)
     teacher_features = ("features",)
-    relates_samples = True
+    needs_global_batch = True
 
     def __init__(self, distance_weight=25.0, angle_weight=50.0, **kwargs):
         super().__init__(**kwargs)
@@ -57,7 +57,7 @@ class RKD(DistillationMethod):
             )
         self.distance_weight = distance_weight
         self.angle_weight = angle_weight
-        self.least_batch_size = 3 if angle_weight else 2
+        self.min_batch_size = 3 if angle_weight else 2
         self._relations = {}
         if distance_weight:
             loss = RelationalDistance()
@@ -70,8 +70,8 @@ class RKD(DistillationMethod):
     def compute_losses(self, outputs, targets):
         """Return the supervised term and the relations' terms."""
         student, teacher = (
-            global_average_pool(outputs[side]["features"])
-            for side in ("student", "teacher")
+            global_average_pool(outputs[role]["features"])
+            for role in ("student", "teacher")
         )
         logits = outputs["student"]["logits"]
         losses = {"student_supervised": targets.supervised_loss(logits)}

@@ -3,13 +3,13 @@
 import keras
 from keras import ops
 
-from keras_c2kd.argument_checks import check_integer
-from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.layers import ConvolutionBlock
 from keras_c2kd.losses import HierarchicalContextLoss
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.ops import as_map
 from keras_c2kd.ops import resize_nearest
+from keras_c2kd.utils.argument_checks import check_integer
+from keras_c2kd.utils.argument_checks import check_weights
 
 _MOST_CHANNELS = 512
 
@@ -81,19 +81,19 @@ class ReviewKD(DistillationMethod):
     def build(self, outputs_shape):
         """Create one fusion a level."""
         names = self.student_features
-        for side in ("student", "teacher"):
+        for role in ("student", "teacher"):
             for name in names[:-1]:
-                shape = outputs_shape[side][name]
+                shape = outputs_shape[role][name]
                 if len(shape) < 3:
                     raise ValueError(
                         "ReviewKD compares feature maps; only its last level "
-                        f"may be a vector. Received: {side}_features[{name!r}]"
+                        f"may be a vector. Received: {role}_features[{name!r}]"
                         f" of shape {tuple(shape)}. Tap layers with places, "
                         "or use a method on logits or embeddings."
                     )
         students, teachers = (
-            [self.static_map_shape(outputs_shape, side, name) for name in names]
-            for side in ("student", "teacher")
+            [self.static_map_shape(outputs_shape, role, name) for name in names]
+            for role in ("student", "teacher")
         )
         width = self.width or min(_MOST_CHANNELS, students[-1][3])
         self.student_sizes = [shape[1:3] for shape in students]

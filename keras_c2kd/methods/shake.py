@@ -3,9 +3,6 @@
 import keras
 from keras import ops
 
-from keras_c2kd.argument_checks import check_integer
-from keras_c2kd.argument_checks import check_number
-from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.layers import ConvolutionBlock
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
@@ -13,6 +10,9 @@ from keras_c2kd.methods.linear_classifier import LinearClassifier
 from keras_c2kd.ops import as_map
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import global_average_pool
+from keras_c2kd.utils.argument_checks import check_integer
+from keras_c2kd.utils.argument_checks import check_number
+from keras_c2kd.utils.argument_checks import check_weights
 
 _SCALE = 3.1415
 _EPSILON = 1e-7

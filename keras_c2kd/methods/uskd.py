@@ -3,8 +3,6 @@
 import keras
 from keras import ops
 
-from keras_c2kd.argument_checks import check_number
-from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.ops import descending_ranks
 from keras_c2kd.ops import exclude_target
@@ -12,6 +10,8 @@ from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import global_average_pool
 from keras_c2kd.ops import safe_divide
 from keras_c2kd.ops import target_log_probabilities
+from keras_c2kd.utils.argument_checks import check_number
+from keras_c2kd.utils.argument_checks import check_weights
 
 _LEAST_REST = 1e-6
 
@@ -56,7 +56,7 @@ class USKD(DistillationMethod):
 
     needs_teacher = False
     student_features = ("features",)
-    relates_samples = True
+    needs_global_batch = True
     loss_names = ("student_supervised", "target", "non_target", "weak")
 
     def __init__(

@@ -3,14 +3,14 @@
 import keras
 from keras import ops
 
-from keras_c2kd.argument_checks import check_positive
-from keras_c2kd.argument_checks import check_weights
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.methods.linear_classifier import LinearClassifier
 from keras_c2kd.ops import descending_ranks
 from keras_c2kd.ops import exclude_target
 from keras_c2kd.ops import full_precision
+from keras_c2kd.utils.argument_checks import check_positive
+from keras_c2kd.utils.argument_checks import check_weights
 
 _RANKINGS = ("votes", "logits")
 

@@ -1,6 +1,6 @@
 """KerasHub, imported when it is needed."""
 
-from keras_c2kd.extras import import_extra
+from keras_c2kd.utils.optional_imports import import_optional
 
 
 def keras_hub():
@@ -9,4 +9,4 @@ def keras_hub():
     Raises:
         ImportError: If it is not installed.
     """
-    return import_extra("keras_hub", "hub", "Building this network")
+    return import_optional("keras_hub", "hub", "Building this network")

@@ -15,9 +15,9 @@ from keras_c2kd.ops.kl_divergence import kl_divergence
 from keras_c2kd.ops.linear_cka import cka_ratio
 from keras_c2kd.ops.linear_cka import hsic_terms
 from keras_c2kd.ops.linear_cka import linear_cka
-from keras_c2kd.ops.precision import full_precision
-from keras_c2kd.ops.precision import full_precision_dtype
-from keras_c2kd.ops.safe_divide import safe_divide
+from keras_c2kd.ops.numerics import full_precision
+from keras_c2kd.ops.numerics import full_precision_dtype
+from keras_c2kd.ops.numerics import safe_divide
 from keras_c2kd.ops.similarity import centred
 from keras_c2kd.ops.similarity import cosine_similarity
 from keras_c2kd.ops.similarity import gradient_cosine

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_c2kd.ops.check_shapes import check_same_shape
+from keras_c2kd.ops.numerics import check_same_shape
 
 
 def exclude_target(logits, labels):

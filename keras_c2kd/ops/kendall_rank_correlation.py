@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_c2kd.ops.precision import full_precision
+from keras_c2kd.ops.numerics import full_precision
 
 # The pairwise comparisons are made for a block of classes and a chunk of
 # rows at a time. At most 16 blocks are unrolled, which bounds the compile

@@ -2,8 +2,8 @@
 
 from keras import ops
 
-from keras_c2kd.ops.check_shapes import check_same_shape
-from keras_c2kd.ops.precision import full_precision
+from keras_c2kd.ops.numerics import check_same_shape
+from keras_c2kd.ops.numerics import full_precision
 
 
 def kl_divergence(target_logits, learner_logits, temperature=1.0):

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_c2kd.ops.precision import full_precision
+from keras_c2kd.ops.numerics import full_precision
 from keras_c2kd.ops.similarity import centred
 
 

@@ -2,9 +2,9 @@
 
 from keras import ops
 
-from keras_c2kd.ops.check_shapes import check_same_shape
-from keras_c2kd.ops.precision import full_precision
-from keras_c2kd.ops.safe_divide import safe_divide
+from keras_c2kd.ops.numerics import check_same_shape
+from keras_c2kd.ops.numerics import full_precision
+from keras_c2kd.ops.numerics import safe_divide
 
 _EPSILON = 1e-8
 _SMALLEST_NORM = 1e-12

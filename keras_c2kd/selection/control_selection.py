@@ -3,11 +3,11 @@
 import keras
 from keras import ops
 
-from keras_c2kd.argument_checks import check_integer
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.selection.correlation_selection import KendallSelection
 from keras_c2kd.selection.sample_selection import SampleSelection
 from keras_c2kd.selection.sample_selection import check_selection
+from keras_c2kd.utils.argument_checks import check_integer
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -60,7 +60,7 @@ class RandomSelection(SampleSelection):
     Reference: Huo et al., CVPR 2024, Table 2 ("+Random").
     """
 
-    relates_samples = True
+    needs_global_batch = True
 
     def __init__(self, like=None, seed=0, name=None, dtype=None):
         like = KendallSelection() if like is None else like

@@ -5,11 +5,11 @@ import inspect
 import keras
 from keras import ops
 
-from keras_c2kd.argument_checks import check_number
-from keras_c2kd.check_instance import check_instance
-from keras_c2kd.final_arguments import FinalArguments
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
+from keras_c2kd.utils.argument_checks import check_instance
+from keras_c2kd.utils.argument_checks import check_number
+from keras_c2kd.utils.final_arguments import FinalArguments
 
 
 class SampleSelection(FinalArguments, keras.layers.Layer):
@@ -57,7 +57,7 @@ class SampleSelection(FinalArguments, keras.layers.Layer):
     """
 
     # Whether it looks at several samples at once.
-    relates_samples = False
+    needs_global_batch = False
 
     def __init__(
         self,

@@ -18,12 +18,12 @@ from keras_c2kd.ops import linear_cka
 from tests.analysis.gap_cases import gap_of
 from tests.analysis.gap_cases import identity_network
 from tests.analysis.gap_cases import random_logits
-from tests.toys import FORMS
-from tests.toys import assert_same_weights
-from tests.toys import in_form
-from tests.toys import numpy_weights
-from tests.toys import toy_data
-from tests.toys import toy_network
+from tests.helpers.toys import FORMS
+from tests.helpers.toys import assert_same_weights
+from tests.helpers.toys import in_form
+from tests.helpers.toys import numpy_weights
+from tests.helpers.toys import toy_data
+from tests.helpers.toys import toy_network
 
 SAMPLES, CLASSES = 47, 4
 

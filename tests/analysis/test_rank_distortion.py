@@ -5,8 +5,8 @@ import pytest
 from keras_c2kd import KnowledgeDistillation
 from keras_c2kd.analysis import RankDistortion
 from keras_c2kd.data import PairedArrays
-from tests.toys import toy_data
-from tests.toys import toy_distiller
+from tests.helpers.toys import toy_data
+from tests.helpers.toys import toy_distiller
 
 
 def by_hand(first, second):

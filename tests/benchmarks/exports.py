@@ -24,10 +24,10 @@ import numpy as np
 
 from keras_c2kd import CrossModalDistiller
 from keras_c2kd import models
-from keras_c2kd.deployment import export_network
-from keras_c2kd.deployment import load_exported
-from keras_c2kd.deployment import random_inputs
-from keras_c2kd.deployment import relative_difference
+from keras_c2kd.export import export_network
+from keras_c2kd.export import load_exported
+from keras_c2kd.export import random_inputs
+from keras_c2kd.export import relative_difference
 from keras_c2kd.methods import Supervised
 
 BACKENDS = ("tensorflow", "torch", "jax")

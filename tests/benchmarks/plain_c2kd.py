@@ -191,7 +191,7 @@ class PlainPair(nn.Module):
         sum(terms.values()).backward()
         self.optimizer.step()
         logged = {name: term.item() for name, term in terms.items()}
-        for side in ("student", "teacher"):
-            hits = logits[side].argmax(-1) == labels
-            logged[f"{side}_accuracy"] = hits.float().mean().item()
+        for role in ("student", "teacher"):
+            hits = logits[role].argmax(-1) == labels
+            logged[f"{role}_accuracy"] = hits.float().mean().item()
         return logged

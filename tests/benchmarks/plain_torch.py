@@ -78,7 +78,7 @@ class Settings:
 
     @property
     def shapes(self):
-        """The shape of each side's input."""
+        """The shape of each role's input."""
         return {"student": self.image, "teacher": self.spectrogram}
 
 
@@ -102,8 +102,8 @@ class Ours:
         keras.utils.set_random_seed(0)
         keras.config.set_dtype_policy("mixed_bfloat16" if half else "float32")
         networks = {
-            side: network(settings, shape, num_classes, side)
-            for side, shape in settings.shapes.items()
+            role: network(settings, shape, num_classes, role)
+            for role, shape in settings.shapes.items()
         }
         tap = f"stage_{settings.tapped}"
         self.distiller = CrossModalDistiller(
@@ -158,14 +158,14 @@ class Plain:
     def __init__(self, settings, num_classes, half=False, ours=None):
         torch.manual_seed(0)
         networks = {
-            side: PlainResNet(
+            role: PlainResNet(
                 shape[-1],
                 num_classes,
                 settings.widths,
                 settings.blocks,
                 settings.tapped,
             )
-            for side, shape in settings.shapes.items()
+            for role, shape in settings.shapes.items()
         }
         width = settings.widths[settings.tapped - 1] if settings.tapped else 64
         self.pair = PlainPair(
@@ -176,7 +176,7 @@ class Plain:
 
     def step(self, inputs, labels):
         """Train on one batch; return what was logged."""
-        logs = self.pair.step(*(inputs[side] for side in SIDES), labels)
+        logs = self.pair.step(*(inputs[role] for role in SIDES), labels)
         wait_for_torch()
         return logs
 
@@ -189,12 +189,12 @@ def wait_for_torch():
 
 def copy_weights(distiller, pair):
     """Give the plain pair the weights of the distiller."""
-    for side in SIDES:
+    for role in SIDES:
         layers = {
             layer.name: layer
-            for layer in getattr(distiller, side)._flatten_layers()
+            for layer in getattr(distiller, role)._flatten_layers()
         }
-        network = getattr(pair, side)
+        network = getattr(pair, role)
         _copy(layers["conv1_conv"], network.stem[0])
         _copy(layers["conv1_bn"], network.stem[1])
         for stack, stage in enumerate(network.stages):
@@ -206,8 +206,8 @@ def copy_weights(distiller, pair):
                         _copy(layers[f"{name}_{number}_conv"], part[0])
                         _copy(layers[f"{name}_{number}_bn"], part[1])
         _copy(layers["logits"], network.classifier)
-        ours = getattr(distiller.method, f"{side}_proxy")
-        plain = getattr(pair, f"{side}_proxy")
+        ours = getattr(distiller.method, f"{role}_proxy")
+        plain = getattr(pair, f"{role}_proxy")
         _copy(ours.adaptation, plain.adaptation[0])
         _copy(ours.normalization, plain.adaptation[1])
         _copy(ours.classifier, plain.classifier)
@@ -237,12 +237,12 @@ def batch(settings, num_classes):
     random = np.random.default_rng(0)
     size = settings.batch_size
     inputs = {
-        side: random.standard_normal((size, *shape), dtype="float32")
-        for side, shape in settings.shapes.items()
+        role: random.standard_normal((size, *shape), dtype="float32")
+        for role, shape in settings.shapes.items()
     }
     plain_inputs = {
-        side: np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-        for side, images in inputs.items()
+        role: np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        for role, images in inputs.items()
     }
     return inputs, plain_inputs, random.integers(0, num_classes, size)
 
@@ -368,9 +368,9 @@ def compiled(distiller, logits, labels):
         )
 
     def loss(logits):
-        outputs = {side: {"logits": logits[side]} for side in SIDES}
+        outputs = {role: {"logits": logits[role]} for role in SIDES}
         outputs["heads"] = {
-            f"{side}_proxy": logits[f"{side}_proxy"] for side in SIDES
+            f"{role}_proxy": logits[f"{role}_proxy"] for role in SIDES
         }
         return distiller.compute_loss(y=labels, y_pred=outputs)
 

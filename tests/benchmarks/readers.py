@@ -99,7 +99,7 @@ def measure_reading(name, case, settings):
     with tempfile.TemporaryDirectory() as cache:
         fresh = PairedDataset(case.samples, case.readers, training=True)
         cached = PairedDataset(case.samples, case.readers, cache, training=True)
-        cached.prepare(largest_share=0.0, verbose=0)
+        cached.prepare(max_missing_fraction=0.0, verbose=0)
         extraction = {}
         if case.extract is not None:
             case.extract()
@@ -247,8 +247,8 @@ def plain_image(path, random, size=224):
     """Open, crop at random, resize, mirror, normalise."""
     image = Image.open(path).convert("RGB")
     width, height = image.size
-    side = random.uniform(0.3, 1.0)
-    w, h = int(width * side), int(height * side)
+    role = random.uniform(0.3, 1.0)
+    w, h = int(width * role), int(height * role)
     left, upper = (
         random.integers(width - w + 1),
         random.integers(height - h + 1),

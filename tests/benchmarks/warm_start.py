@@ -4,7 +4,7 @@ The pair of ResNet-18 size of `joint_step.py`, with `C2KD()`. Two fresh
 processes build it and train one step: the first start fills an empty folder
 with what it compiles, the second start finds it there.
 
-- JAX: `keep_compiled_programs`, which every recipe calls.
+- JAX: `enable_compilation_cache`, which every recipe calls.
 - TensorFlow with `jit_compile=True`: XLA's own folder, which must be named in
   the environment before TensorFlow is loaded
   (`TF_XLA_FLAGS=--tf_xla_persistent_cache_directory=FOLDER`). Graphs are traced
@@ -35,7 +35,7 @@ from measure import Figure
 from measure import arguments
 from measure import report
 
-from keras_c2kd.train_steps import keep_compiled_programs
+from keras_c2kd.backend import enable_compilation_cache
 
 FIRST, SECOND = "first start", "second start"
 
@@ -45,7 +45,7 @@ def first_step(folder, smoke):
     settings = SMOKE if smoke else Settings()
     inputs, labels = batch(settings)
     # First: JAX asks where to keep programs when it compiles one.
-    keep_compiled_programs(folder)
+    enable_compilation_cache(folder)
     # All backends load what they need on their first use.
     keras.ops.zeros(1) + 1
     clocks = (time.process_time, time.perf_counter)

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 
 from keras_c2kd.methods import CIRKD
-from tests.method_contract import contract_cases
-from tests.toys import numpy_weights
-from tests.toys import toy_data
-from tests.toys import toy_distiller
+from tests.helpers.method_contract import contract_cases
+from tests.helpers.toys import numpy_weights
+from tests.helpers.toys import toy_data
+from tests.helpers.toys import toy_distiller
 
 # Random draws differ from backend to backend, and noise does.
 CASES = {

@@ -12,7 +12,7 @@ import pytest
 
 from keras_c2kd import CrossModalDistiller
 from keras_c2kd import models
-from keras_c2kd.deployment import random_inputs
+from keras_c2kd.export import random_inputs
 from keras_c2kd.methods import Supervised
 from tests import environment
 from tests.recipes.loading import load_recipe

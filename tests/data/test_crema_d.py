@@ -230,7 +230,7 @@ def test_files_that_cannot_be_read_are_listed(root, tmp_path):
     found = []
     for part in (data.train, data.validation, data.test):
         before = len(part.samples)
-        left_out = part.prepare(largest_share=1.0, verbose=0)
+        left_out = part.prepare(max_missing_fraction=1.0, verbose=0)
         assert len(part.samples) == before - len(left_out)
         found += [(x["name"], x["modality"], x["reason"]) for x in left_out]
     assert [x[:2] for x in sorted(found)] == [

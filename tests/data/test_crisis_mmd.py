@@ -133,7 +133,7 @@ def test_a_damaged_image_is_listed(root, tmp_path):
     data = load(copy)
     path = data.train.samples[3].sources["image"].path
     path.write_bytes(path.read_bytes()[:100])
-    left_out = data.train.prepare(largest_share=0.1, verbose=0)
+    left_out = data.train.prepare(max_missing_fraction=0.1, verbose=0)
     assert [(x["modality"], x["reason"][:10]) for x in left_out] == [
         ("image", "is damaged")
     ]

@@ -168,7 +168,7 @@ def test_a_file_that_may_not_be_read_is_left_out(tmp_path, monkeypatch):
 
     monkeypatch.setattr("builtins.open", refuse)
     monkeypatch.setattr("io.open", refuse)
-    (left_out,) = data.prepare(largest_share=0.5, verbose=0)
+    (left_out,) = data.prepare(max_missing_fraction=0.5, verbose=0)
     assert left_out["reason"] == "cannot be opened (Permission denied)"
     with pytest.raises(MediaError, match="cannot be opened"):
         AUDIO.prepare(Source(closed))

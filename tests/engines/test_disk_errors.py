@@ -13,19 +13,19 @@ import resource
 import numpy as np
 import pytest
 
-from keras_c2kd.atomic_files import write_atomically
 from keras_c2kd.data import ArrayCache
 from keras_c2kd.experiments import ResumableTraining
 from keras_c2kd.experiments import RunFiles
 from keras_c2kd.experiments import run_recipe
 from keras_c2kd.methods import C2KD
+from keras_c2kd.utils.atomic_files import write_atomically
+from tests.helpers.toys import VISUAL
+from tests.helpers.toys import assert_same_weights
+from tests.helpers.toys import toy_data
+from tests.helpers.toys import toy_distiller
+from tests.helpers.toys import toy_network
 from tests.recipes.loading import load_recipe
 from tests.soaks.killed_training import words
-from tests.toys import VISUAL
-from tests.toys import assert_same_weights
-from tests.toys import toy_data
-from tests.toys import toy_distiller
-from tests.toys import toy_network
 
 SETTINGS = {"seed": 0}
 ADVICE = "Free space or name another folder"

@@ -9,12 +9,12 @@ from keras_c2kd.data import FollowEpochs
 from keras_c2kd.data import PairedArrays
 from keras_c2kd.experiments import ResumableTraining
 from keras_c2kd.methods import C2KD
-from tests.toys import AUDIO
-from tests.toys import VISUAL
-from tests.toys import assert_same_weights
-from tests.toys import toy_data
-from tests.toys import toy_distiller
-from tests.toys import toy_network
+from tests.helpers.toys import AUDIO
+from tests.helpers.toys import VISUAL
+from tests.helpers.toys import assert_same_weights
+from tests.helpers.toys import toy_data
+from tests.helpers.toys import toy_distiller
+from tests.helpers.toys import toy_network
 
 EPOCHS = 4
 

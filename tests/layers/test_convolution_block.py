@@ -5,12 +5,12 @@ import pytest
 from keras_c2kd.layers import ConcatFusion
 from keras_c2kd.layers import ConvolutionBlock
 from keras_c2kd.layers import FiLMFusion
-from tests.evaluate import evaluate
-from tests.references import random_logits
+from tests.helpers.evaluate import evaluate
+from tests.helpers.references import random_logits
 
 
 def convolution(maps, kernel, bias, strides, padding):
-    """Cross-correlation with zeros on both sides of each direction."""
+    """Cross-correlation with zeros on both roles of each direction."""
     pads = [(0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)]
     maps = np.pad(maps, pads)
     height, width = kernel.shape[:2]

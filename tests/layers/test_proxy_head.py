@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from keras_c2kd.layers import ProxyHead
-from tests.evaluate import evaluate
-from tests.gradients import gradients
+from tests.helpers.evaluate import evaluate
+from tests.helpers.gradients import gradients
 
 to_numpy = keras.ops.convert_to_numpy
 

@@ -4,13 +4,13 @@ import pytest
 
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.losses import NonTargetKLDivergence
-from tests import references
-from tests.evaluate import evaluate
-from tests.gradients import gradients
-from tests.references import random_labels
-from tests.references import random_logits
+from tests.helpers import references
+from tests.helpers.evaluate import evaluate
+from tests.helpers.gradients import gradients
+from tests.helpers.references import random_labels
+from tests.helpers.references import random_logits
 
-pytest_plugins = ["tests.double_precision"]
+pytest_plugins = ["tests.helpers.double_precision"]
 
 
 def divergence(loss, target, learner, weights=None):

@@ -8,12 +8,12 @@ from keras_c2kd.losses import CrossImageRelation
 from keras_c2kd.losses import DISTLoss
 from keras_c2kd.losses import RelationalAngle
 from keras_c2kd.losses import RelationalDistance
-from tests import references
-from tests.evaluate import evaluate
-from tests.gradients import gradients
-from tests.references import random_logits
+from tests.helpers import references
+from tests.helpers.evaluate import evaluate
+from tests.helpers.gradients import gradients
+from tests.helpers.references import random_logits
 
-pytest_plugins = ["tests.double_precision"]
+pytest_plugins = ["tests.helpers.double_precision"]
 
 
 def dist(target, learner, temperature=1.0):
@@ -119,7 +119,7 @@ def test_by_hand():
     expected = 1 - (1 + references.pearson(rows[0][1], rows[1][1])) / 2
     np.testing.assert_allclose(inter, expected, atol=1e-5)
     # A line of three points: distances 1, 1, 2 (mean 4/3) against a
-    # triangle with equal sides (mean 1).
+    # triangle with equal roles (mean 1).
     line = np.asarray([[0.0, 0], [1, 0], [2, 0]])
     triangle = np.asarray([[0.0, 0], [1, 0], [0.5, np.sqrt(0.75)]])
     expected = 2 * (2 * 0.25**2 / 2 + 0.5**2 / 2) / 9

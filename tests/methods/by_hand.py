@@ -4,9 +4,9 @@ import keras
 import numpy as np
 
 from keras_c2kd.methods.distillation_method import Targets
-from tests.evaluate import evaluate
-from tests.gradients import gradients
-from tests.references import random_logits
+from tests.helpers.evaluate import evaluate
+from tests.helpers.gradients import gradients
+from tests.helpers.references import random_logits
 
 HEADS = ("student", "teacher", "student_proxy", "teacher_proxy")
 

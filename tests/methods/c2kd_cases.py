@@ -9,7 +9,7 @@ from keras_c2kd import C2KD
 from keras_c2kd.selection import CosineSelection
 from keras_c2kd.selection import KendallSelection
 from keras_c2kd.selection import SelectAll
-from tests import references
+from tests.helpers import references
 
 
 @dataclasses.dataclass(frozen=True)

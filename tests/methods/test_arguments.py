@@ -9,11 +9,11 @@ from keras_c2kd import CrossModalDistiller
 from keras_c2kd import losses
 from keras_c2kd import methods
 from keras_c2kd import selection as selections
-from keras_c2kd.final_arguments import argument_names
-from tests.toys import VISUAL
-from tests.toys import toy_data
-from tests.toys import toy_distiller
-from tests.toys import toy_network
+from keras_c2kd.utils.final_arguments import argument_names
+from tests.helpers.toys import VISUAL
+from tests.helpers.toys import toy_data
+from tests.helpers.toys import toy_distiller
+from tests.helpers.toys import toy_network
 
 CIRKD = {
     "pixel_memory": 24,

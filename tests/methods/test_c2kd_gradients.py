@@ -5,17 +5,17 @@ import pytest
 from keras_c2kd import C2KD
 from keras_c2kd.selection import KendallSelection
 from keras_c2kd.selection import SelectAll
-from tests import references
+from tests.helpers import references
+from tests.helpers.references import random_labels
+from tests.helpers.references import random_logits
 from tests.methods.by_hand import HEADS
 from tests.methods.by_hand import equal_heads
 from tests.methods.by_hand import gradients_of
 from tests.methods.by_hand import random_heads
 from tests.methods.by_hand import valid_weights
 from tests.methods.c2kd_cases import CASES
-from tests.references import random_labels
-from tests.references import random_logits
 
-pytest_plugins = ["tests.double_precision"]
+pytest_plugins = ["tests.helpers.double_precision"]
 
 SUPERVISED = {"student_supervised": {"student"}}
 TEACHER_SUPERVISED = {"teacher_supervised": {"teacher"}}
@@ -126,12 +126,12 @@ def test_closed_forms_of_the_other_terms(double_precision):
     found = gradients_of(C2KD(), heads, labels)
     p = {name: references.softmax(logits) for name, logits in heads.items()}
     targets = references.one_hot(labels, 5)
-    for side in ("student", "teacher"):
-        proxy = f"{side}_proxy"
+    for role in ("student", "teacher"):
+        proxy = f"{role}_proxy"
         for term, head, expected in (
-            (f"{side}_supervised", side, p[side] - targets),
-            (proxy, side, p[side] - p[proxy]),
-            (proxy, proxy, p[proxy] - p[side]),
+            (f"{role}_supervised", role, p[role] - targets),
+            (proxy, role, p[role] - p[proxy]),
+            (proxy, proxy, p[proxy] - p[role]),
         ):
             np.testing.assert_allclose(
                 found[term][head], expected / 6, atol=1e-12

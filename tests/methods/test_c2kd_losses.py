@@ -7,14 +7,14 @@ from keras_c2kd.losses import KLDivergence
 from keras_c2kd.selection import KendallSelection
 from keras_c2kd.selection import RandomSelection
 from keras_c2kd.selection import SelectAll
-from tests import references
+from tests.helpers import references
+from tests.helpers.references import random_labels
+from tests.helpers.references import random_logits
 from tests.methods.by_hand import equal_heads
 from tests.methods.by_hand import random_heads
 from tests.methods.by_hand import terms_of
 from tests.methods.by_hand import valid_weights
 from tests.methods.c2kd_cases import CASES
-from tests.references import random_labels
-from tests.references import random_logits
 
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
@@ -48,7 +48,7 @@ def test_by_hand():
     assert_same_terms(losses, expected, 1e-5)
     # Two of three pairs of classes are ranked in reverse, one is a tie.
     np.testing.assert_allclose(diagnostics["kendall"], -2 / 3, rtol=1e-6)
-    assert diagnostics["selected_share"] == 1.0
+    assert diagnostics["selected_fraction"] == 1.0
 
 
 @every_case
@@ -61,7 +61,7 @@ def test_equals_the_reference(case):
     assert all(value.dtype == "float32" for value in losses.values())
     assert_same_terms(losses, case.terms(heads, labels))
     np.testing.assert_allclose(
-        diagnostics["selected_share"], case.selected(heads).mean(), rtol=1e-6
+        diagnostics["selected_fraction"], case.selected(heads).mean(), rtol=1e-6
     )
     np.testing.assert_allclose(
         diagnostics["kendall"],
@@ -90,7 +90,7 @@ def test_dense_with_ignored_pixels_and_weights(name):
     # What is ignored leaves no trace; figures are means of what is not.
     selected = case.selected(heads)
     np.testing.assert_allclose(
-        diagnostics["selected_share"], selected[valid].mean(), rtol=1e-5
+        diagnostics["selected_fraction"], selected[valid].mean(), rtol=1e-5
     )
     kendall = references.kendall(*case.scored(heads))
     np.testing.assert_allclose(
@@ -123,9 +123,9 @@ def test_swapping_the_networks_swaps_the_terms():
     losses, _ = terms_of(C2KD(), heads, labels)
 
     def swapped(name):
-        side, _, rest = name.partition("_")
-        side = {"student": "teacher", "teacher": "student"}.get(side, side)
-        return f"{side}_{rest}".rstrip("_")
+        role, _, rest = name.partition("_")
+        role = {"student": "teacher", "teacher": "student"}.get(role, role)
+        return f"{role}_{rest}".rstrip("_")
 
     heads = {swapped(name): logits for name, logits in heads.items()}
     exchanged, _ = terms_of(C2KD(), heads, labels)
@@ -150,11 +150,11 @@ def test_samples_that_are_not_selected_count_as_zeros():
     heads, labels = random_heads(12, 5), random_labels(12, num_classes=5)
     heads["teacher_proxy"] = heads["student_proxy"] ** 3
     all_selected, diagnostics = terms_of(C2KD(), heads, labels)
-    assert diagnostics["selected_share"] == 1.0
+    assert diagnostics["selected_fraction"] == 1.0
     heads = {name: np.tile(x, (2, 1)) for name, x in heads.items()}
     heads["teacher_proxy"][12:] *= -1.0
     losses, diagnostics = terms_of(C2KD(), heads, np.tile(labels, 2))
-    assert diagnostics["selected_share"] == 0.5
+    assert diagnostics["selected_fraction"] == 0.5
     np.testing.assert_allclose(
         losses["cross_modal"], all_selected["cross_modal"] / 2.0, rtol=1e-5
     )
@@ -182,7 +182,7 @@ def test_the_mean_over_the_selected_by_hand():
             losses["cross_modal"], factor * expected, rtol=1e-5
         )
         np.testing.assert_allclose(
-            diagnostics["selected_share"], 1 / 3, rtol=1e-6
+            diagnostics["selected_fraction"], 1 / 3, rtol=1e-6
         )
 
 
@@ -214,7 +214,7 @@ def test_nothing_selected(name):
     labels = random_labels(12, num_classes=5)
     losses, diagnostics = terms_of(method, heads, labels)
     assert losses["cross_modal"] == 0.0
-    assert diagnostics["selected_share"] == 0.0
+    assert diagnostics["selected_fraction"] == 0.0
     assert_same_terms(losses, case.terms(heads, labels, selected=np.zeros(12)))
 
 
@@ -265,7 +265,7 @@ def test_everything_ignored(name):
         CASES[name].create(), heads, labels, valid_weights(nothing), nothing
     )
     assert losses == dict.fromkeys(losses, 0.0)
-    assert diagnostics == {"selected_share": 0.0, "kendall": 0.0}
+    assert diagnostics == {"selected_fraction": 0.0, "kendall": 0.0}
 
 
 @pytest.mark.parametrize("shape", [(12, 5), (2, 8, 8, 40)])

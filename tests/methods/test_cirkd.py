@@ -8,17 +8,17 @@ import pytest
 
 from keras_c2kd.methods import CIRKD
 from keras_c2kd.methods.distillation_method import Targets
-from tests import references
-from tests.evaluate import evaluate
-from tests.gradients import gradients
+from tests.helpers import references
+from tests.helpers.evaluate import evaluate
+from tests.helpers.gradients import gradients
+from tests.helpers.references import random_labels
+from tests.helpers.references import random_logits
+from tests.helpers.toys import AUDIO
+from tests.helpers.toys import VISUAL
+from tests.helpers.toys import toy_distiller
 from tests.methods.by_hand import valid_weights
-from tests.references import random_labels
-from tests.references import random_logits
-from tests.toys import AUDIO
-from tests.toys import VISUAL
-from tests.toys import toy_distiller
 
-pytest_plugins = ["tests.double_precision"]
+pytest_plugins = ["tests.helpers.double_precision"]
 
 STATE = ("pixels", "pixel_pointers", "regions", "region_pointers")
 IGNORED = 255
@@ -104,11 +104,11 @@ def build(num_classes, size, width, student_width=None, **options):
     method = CIRKD(**{**ALL, **options})
     method.build(
         {
-            side: {
+            role: {
                 "logits": (None, num_classes),
                 "features": (None, *size, channels),
             }
-            for side, channels in (
+            for role, channels in (
                 ("student", student_width or width),
                 ("teacher", width),
             )

@@ -1,8 +1,8 @@
 import pytest
 
-from tests import method_contract
-from tests.method_contract import contract_cases
-from tests.toys import toy_distiller
+from tests.helpers import method_contract
+from tests.helpers.method_contract import contract_cases
+from tests.helpers.toys import toy_distiller
 
 every_method = pytest.mark.parametrize(
     "create", contract_cases.values(), ids=contract_cases.keys()

@@ -24,13 +24,13 @@ from keras_c2kd.methods import ReviewKD
 from keras_c2kd.methods import Supervised
 from keras_c2kd.methods import ZipfKD
 from keras_c2kd.selection import KendallSelection
+from tests.helpers.references import random_labels
+from tests.helpers.toys import AUDIO as DEPTH
+from tests.helpers.toys import VISUAL as COLOUR
+from tests.helpers.toys import numpy_weights
+from tests.helpers.toys import toy_distiller
 from tests.methods.by_hand import random_heads
 from tests.methods.by_hand import terms_of
-from tests.references import random_labels
-from tests.toys import AUDIO as DEPTH
-from tests.toys import VISUAL as COLOUR
-from tests.toys import numpy_weights
-from tests.toys import toy_distiller
 
 IGNORED = 255
 SIZE = (8, 12)
@@ -112,11 +112,11 @@ def dense_distiller(method, teacher=None, **kwargs):
         "stage_3": "relu_2",
         "features": "relu_2",
     }
-    for side, names in (
+    for role, names in (
         ("student", method.student_features),
         ("teacher", method.teacher_features),
     ):
-        kwargs[f"{side}_features"] = {name: taps[name] for name in names}
+        kwargs[f"{role}_features"] = {name: taps[name] for name in names}
     if teacher is None:
         teacher = network(DEPTH, 1, seed=1)
     if not method.needs_teacher:

@@ -8,20 +8,20 @@ from keras_c2kd.methods import RKD
 from keras_c2kd.methods import FitNet
 from keras_c2kd.methods import ReviewKD
 from keras_c2kd.methods.distillation_method import Targets
-from tests import references
-from tests.evaluate import evaluate
-from tests.gradients import gradients
+from tests.helpers import references
+from tests.helpers.evaluate import evaluate
+from tests.helpers.gradients import gradients
+from tests.helpers.references import random_labels
+from tests.helpers.references import random_logits
+from tests.helpers.toys import toy_data
+from tests.helpers.toys import toy_distiller
 from tests.layers.test_convolution_block import block_by_hand
 from tests.layers.test_convolution_block import moved_weights
 from tests.losses.test_feature_losses import pooled
 from tests.losses.test_relational_losses import angle
 from tests.losses.test_relational_losses import distance
-from tests.references import random_labels
-from tests.references import random_logits
-from tests.toys import toy_data
-from tests.toys import toy_distiller
 
-pytest_plugins = ["tests.double_precision"]
+pytest_plugins = ["tests.helpers.double_precision"]
 
 
 def as_map(features):
@@ -102,14 +102,14 @@ def built(method, student, teacher):
     """Build a method for lists of features; no weight keeps its default."""
     method.build(
         {
-            side: {
+            role: {
                 "logits": (None, 4),
                 **{
                     name: (None, *features.shape[1:])
                     for name, features in zip(names, arrays)
                 },
             }
-            for side, names, arrays in (
+            for role, names, arrays in (
                 ("student", method.student_features, student),
                 ("teacher", method.teacher_features, teacher),
             )
@@ -128,8 +128,8 @@ def run(method, tensors, weights=None):
         "student": dict(zip(method.student_features, tensors[:count])),
         "teacher": dict(zip(method.teacher_features, tensors[count:])),
     }
-    for side in outputs.values():
-        side["logits"] = logits
+    for role in outputs.values():
+        role["logits"] = logits
     # What the heads' normalisation counts is thrown away.
     with keras.StatelessScope():
         outputs["heads"] = method(outputs, training=True)
@@ -245,8 +245,8 @@ def test_the_warm_up_counts_steps():
 
     def compute():
         outputs = {
-            side: {names[0]: x[0].astype("float32")}
-            for side, x in zip(("student", "teacher"), arrays)
+            role: {names[0]: x[0].astype("float32")}
+            for role, x in zip(("student", "teacher"), arrays)
         }
         outputs["student"]["logits"] = np.zeros((5, 4), "float32")
         outputs["heads"] = {names[0]: np.ones((5, 1, 1, 6), "float32")}
@@ -294,7 +294,7 @@ def test_relations():
 def test_relations_of_weight_zero_are_left_out(options, names, least):
     method = RKD(**options)
     assert set(method.loss_names) == {"student_supervised"} | names
-    assert method.least_batch_size == least
+    assert method.min_batch_size == least
     # Fewer samples have no such relation: the terms are 0, not NaN.
     arrays = random_features([(3,), (4,)], samples=1)
     _, losses = evaluate(lambda *x: run(method, x), *arrays)
@@ -358,11 +358,11 @@ def test_in_a_distiller(create):
     distiller = toy_distiller(method)
     outputs = distiller(inputs, training=True)
     arrays = {
-        side: [
-            keras.ops.convert_to_numpy(outputs[side][name])
+        role: [
+            keras.ops.convert_to_numpy(outputs[role][name])
             for name in method.student_features
         ]
-        for side in ("student", "teacher")
+        for role in ("student", "teacher")
     }
     student, teacher = arrays["student"], arrays["teacher"]
     if isinstance(method, FitNet):
@@ -434,14 +434,14 @@ def test_maps_that_do_not_fit(create, student, teacher, message):
         else ReviewKD(create)
     )
     shapes = {
-        side: {
+        role: {
             "logits": (None, 4),
             **{
                 name: (None, *shape)
                 for name, shape in zip(method.student_features, given)
             },
         }
-        for side, given in (("student", student), ("teacher", teacher))
+        for role, given in (("student", student), ("teacher", teacher))
     }
     with pytest.raises(ValueError, match=message):
         method.build(shapes)

@@ -6,10 +6,10 @@ import pytest
 
 from keras_c2kd.methods import DLB
 from keras_c2kd.methods.distillation_method import Targets
-from tests.gradients import gradients
-from tests.method_contract import contract_cases
-from tests.toys import toy_data
-from tests.toys import toy_distiller
+from tests.helpers.gradients import gradients
+from tests.helpers.method_contract import contract_cases
+from tests.helpers.toys import toy_data
+from tests.helpers.toys import toy_distiller
 
 # Networks that a term reaches; a fixed teacher is reached by none.
 REACHED = {
@@ -50,12 +50,12 @@ def test_each_term_trains_whom_it_should(create):
     if method.warmup_steps:
         method.step.assign(method.warmup_steps)
     places = [
-        (side, name)
-        for side in ("student", "teacher")
-        for name in outputs.get(side, ())
+        (role, name)
+        for role in ("student", "teacher")
+        for name in outputs.get(role, ())
     ]
     arrays = [
-        keras.ops.convert_to_numpy(outputs[side][name]) for side, name in places
+        keras.ops.convert_to_numpy(outputs[role][name]) for role, name in places
     ]
     # Networks that agree on some ranks, so that a selection is not empty.
     if ("teacher", "logits") in places:
@@ -67,10 +67,10 @@ def test_each_term_trains_whom_it_should(create):
 
     def chosen_term(choice, *tensors):
         outputs = {}
-        for (side, name), tensor in zip(places, tensors):
-            if side == "teacher" and method.teacher_update == "none":
+        for (role, name), tensor in zip(places, tensors):
+            if role == "teacher" and method.teacher_update == "none":
                 tensor = keras.ops.stop_gradient(tensor)
-            outputs.setdefault(side, {})[name] = tensor
+            outputs.setdefault(role, {})[name] = tensor
         targets = Targets(
             labels=keras.ops.convert_to_tensor(labels),
             weights=None,
@@ -92,8 +92,8 @@ def test_each_term_trains_whom_it_should(create):
     for name, choice in zip(method.loss_names, np.eye(number, dtype="float32")):
         _, *found = gradients(chosen_term, choice, *arrays)
         reached = {
-            side
-            for (side, _), gradient in zip(places, found)
+            role
+            for (role, _), gradient in zip(places, found)
             if np.abs(gradient).max() > 0
         }
         expected = REACHED[name]

@@ -6,15 +6,15 @@ import pytest
 from keras_c2kd import KnowledgeDistillation
 from keras_c2kd.selection import KendallSelection
 from keras_c2kd.selection import RandomSelection
-from tests import references
+from tests.helpers import references
+from tests.helpers.references import random_labels
+from tests.helpers.references import random_logits
 from tests.methods.by_hand import gradients_of
 from tests.methods.by_hand import random_heads
 from tests.methods.by_hand import terms_of
 from tests.methods.by_hand import valid_weights
-from tests.references import random_labels
-from tests.references import random_logits
 
-pytest_plugins = ["tests.double_precision"]
+pytest_plugins = ["tests.helpers.double_precision"]
 
 # CE + T^2 KL, without the weights of the default.
 unweighted_kd = functools.partial(
@@ -46,7 +46,7 @@ def test_by_hand():
     np.testing.assert_allclose(
         losses["student_supervised"], 0.1 * np.log(2), rtol=1e-5
     )
-    assert diagnostics == {"selected_share": 1.0, "kendall": 0.0}
+    assert diagnostics == {"selected_fraction": 1.0, "kendall": 0.0}
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
@@ -88,7 +88,7 @@ def test_selection():
     )
     assert random == diagnostics
     np.testing.assert_allclose(
-        diagnostics["selected_share"], selected.mean(), rtol=1e-6
+        diagnostics["selected_fraction"], selected.mean(), rtol=1e-6
     )
 
 
@@ -113,7 +113,7 @@ def test_ignored_pixels_and_weights():
         rtol=1e-4,
     )
     np.testing.assert_allclose(
-        diagnostics["selected_share"], selected[valid].mean(), rtol=1e-5
+        diagnostics["selected_fraction"], selected[valid].mean(), rtol=1e-5
     )
 
 

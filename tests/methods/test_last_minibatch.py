@@ -3,16 +3,16 @@ import numpy as np
 import pytest
 
 from keras_c2kd.methods import DLB
-from tests import references
-from tests.references import random_labels
-from tests.toys import FORMS
-from tests.toys import VISUAL
-from tests.toys import in_form
-from tests.toys import toy_data
-from tests.toys import toy_distiller
-from tests.toys import toy_network
+from tests.helpers import references
+from tests.helpers.references import random_labels
+from tests.helpers.toys import FORMS
+from tests.helpers.toys import VISUAL
+from tests.helpers.toys import in_form
+from tests.helpers.toys import toy_data
+from tests.helpers.toys import toy_distiller
+from tests.helpers.toys import toy_network
 
-pytest_plugins = ["tests.double_precision"]
+pytest_plugins = ["tests.helpers.double_precision"]
 
 RATE = 0.125
 CLASSES = 4

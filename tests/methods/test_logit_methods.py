@@ -12,14 +12,14 @@ from keras_c2kd.methods import NKD
 from keras_c2kd.methods import KnowledgeDistillation
 from keras_c2kd.selection import KendallSelection
 from keras_c2kd.selection import SelectAll
-from tests import references
+from tests.helpers import references
+from tests.helpers.references import random_labels
 from tests.losses.test_label_losses import rows_of_nckd
 from tests.losses.test_label_losses import rows_of_nkd
 from tests.losses.test_label_losses import rows_of_tckd
 from tests.losses.test_relational_losses import dist
 from tests.methods.by_hand import random_heads
 from tests.methods.by_hand import terms_of
-from tests.references import random_labels
 
 SHAPE = (24, 6)
 
@@ -64,7 +64,7 @@ def test_terms_with_and_without_selection(create, heads, labels):
     terms, diagnostics = terms_of(method, pair, labels)
     kept = references.kendall(pair["teacher"], pair["student"]) > 0
     assert 0 < kept.sum() < len(kept)
-    assert diagnostics["selected_share"] == pytest.approx(kept.mean())
+    assert diagnostics["selected_fraction"] == pytest.approx(kept.mean())
     # Samples that are dropped count as zeros.
     expected = kept.mean() * reference(
         method, pair["teacher"][kept], pair["student"][kept], labels[kept]

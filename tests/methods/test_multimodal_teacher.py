@@ -9,15 +9,15 @@ from keras_c2kd.methods import OGM
 from keras_c2kd.methods import MultimodalTeacher
 from keras_c2kd.methods import Supervised
 from keras_c2kd.methods import fuse
-from tests import references
-from tests.references import random_labels
-from tests.references import random_logits
-from tests.toys import AUDIO
-from tests.toys import VISUAL
-from tests.toys import assert_same_weights
-from tests.toys import toy_data
-from tests.toys import toy_distiller
-from tests.toys import toy_network
+from tests.helpers import references
+from tests.helpers.references import random_labels
+from tests.helpers.references import random_logits
+from tests.helpers.toys import AUDIO
+from tests.helpers.toys import VISUAL
+from tests.helpers.toys import assert_same_weights
+from tests.helpers.toys import toy_data
+from tests.helpers.toys import toy_distiller
+from tests.helpers.toys import toy_network
 
 
 def networks(num_classes=4):
@@ -160,8 +160,8 @@ def test_kernels_of_both_encoders_and_the_window_of_steps():
         assert found[-1] is None
         for variable, gradient in zip(variables[:-1], found):
             expected = 1.0
-            for side, factor in (("first", first), ("second", second)):
-                encoder = model.get_layer(f"{side}_encoder")
+            for role, factor in (("first", first), ("second", second)):
+                encoder = model.get_layer(f"{role}_encoder")
                 own = {id(v) for v in encoder.variables}
                 is_kernel = len(variable.shape) == 4
                 if id(variable) in own and is_kernel and step < 2:

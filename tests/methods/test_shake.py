@@ -6,16 +6,16 @@ import pytest
 
 from keras_c2kd.methods import SHAKE
 from keras_c2kd.methods.distillation_method import Targets
-from tests import references
-from tests.evaluate import evaluate
-from tests.gradients import gradients
+from tests.helpers import references
+from tests.helpers.evaluate import evaluate
+from tests.helpers.gradients import gradients
+from tests.helpers.references import random_labels
+from tests.helpers.references import random_logits
+from tests.helpers.toys import toy_distiller
 from tests.layers.test_convolution_block import block_by_hand
 from tests.layers.test_convolution_block import moved_weights
-from tests.references import random_labels
-from tests.references import random_logits
-from tests.toys import toy_distiller
 
-pytest_plugins = ["tests.double_precision"]
+pytest_plugins = ["tests.helpers.double_precision"]
 
 HEADS = ("student", "teacher", "shadow")
 

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from keras_c2kd import CrossModalDistiller
-from keras_c2kd.feature_taps import FeatureTaps
-from keras_c2kd.feature_taps import classifier_of
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import CIRKD
 from keras_c2kd.methods import SHAKE
 from keras_c2kd.models import DeepLabV3Plus
 from keras_c2kd.models import SmallSegmenter
-from tests.references import random_labels
-from tests.references import random_logits
-from tests.toys import assert_same_weights
-from tests.toys import numpy_weights
+from keras_c2kd.networks.feature_extractor import FeatureExtractor
+from keras_c2kd.networks.graph import classifier_of
+from tests.helpers.references import random_labels
+from tests.helpers.references import random_logits
+from tests.helpers.toys import assert_same_weights
+from tests.helpers.toys import numpy_weights
 
 IGNORED = 255
 every_backbone = pytest.mark.parametrize(
@@ -380,7 +380,7 @@ def test_the_default_tap_is_what_the_classifier_reads():
         model = DeepLabV3Plus(
             "mobilenet_v2", (32, 32, 1), 3, logits_stride=logits_stride
         )
-        taps = FeatureTaps(model, {"features": None})
+        taps = FeatureExtractor(model, {"features": None})
         assert taps.paths == {"features": "pre_classifier"}
         assert classifier_of(model) is model.get_layer("logits")
 

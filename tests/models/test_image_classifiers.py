@@ -10,8 +10,8 @@ from keras_c2kd.models import MobileNetV2
 from keras_c2kd.models import ResNet18
 from keras_c2kd.models import ResNet50
 from keras_c2kd.models import SmallConvNet
-from tests.references import random_logits
-from tests.toys import assert_same_weights
+from tests.helpers.references import random_logits
+from tests.helpers.toys import assert_same_weights
 
 NETWORKS = {"resnet18": ResNet18, "resnet50": ResNet50, "mobile": MobileNetV2}
 every_network = pytest.mark.parametrize(

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from keras_c2kd.ops import descending_ranks
-from tests.evaluate import evaluate
-from tests.gradients import gradients
-from tests.references import random_logits
+from tests.helpers.evaluate import evaluate
+from tests.helpers.gradients import gradients
+from tests.helpers.references import random_logits
 
 
 def ranks(scores, break_ties=False, **kwargs):

@@ -5,13 +5,13 @@ import pytest
 from keras_c2kd.ops import exclude_target
 from keras_c2kd.ops import non_target_log_softmax
 from keras_c2kd.ops import zero_target
-from tests import references
-from tests.evaluate import evaluate
-from tests.gradients import gradients
-from tests.references import random_labels
-from tests.references import random_logits
+from tests.helpers import references
+from tests.helpers.evaluate import evaluate
+from tests.helpers.gradients import gradients
+from tests.helpers.references import random_labels
+from tests.helpers.references import random_logits
 
-pytest_plugins = ["tests.double_precision"]
+pytest_plugins = ["tests.helpers.double_precision"]
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from keras_c2kd.ops import resize_bilinear
 from keras_c2kd.ops import resize_nearest
 from keras_c2kd.ops import safe_divide
 from keras_c2kd.ops import target_log_probabilities
-from tests import references
-from tests.evaluate import evaluate
-from tests.gradients import gradients
+from tests.helpers import references
+from tests.helpers.evaluate import evaluate
+from tests.helpers.gradients import gradients
+from tests.helpers.references import random_labels
+from tests.helpers.references import random_logits
 from tests.losses.test_feature_losses import pooled
-from tests.references import random_labels
-from tests.references import random_logits
 
 
 @pytest.mark.parametrize(

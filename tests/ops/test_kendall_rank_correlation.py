@@ -9,10 +9,10 @@ import pytest
 import scipy.stats
 
 from keras_c2kd.ops import kendall_rank_correlation
-from tests import references
-from tests.evaluate import evaluate
-from tests.gradients import gradients
-from tests.references import random_logits
+from tests.helpers import references
+from tests.helpers.evaluate import evaluate
+from tests.helpers.gradients import gradients
+from tests.helpers.references import random_logits
 
 
 def kendall(first, second, variant="a", **kwargs):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from keras_c2kd.ops import kl_divergence
-from tests import references
-from tests.evaluate import evaluate
-from tests.gradients import gradients
-from tests.references import random_logits
+from tests.helpers import references
+from tests.helpers.evaluate import evaluate
+from tests.helpers.gradients import gradients
+from tests.helpers.references import random_logits
 
-pytest_plugins = ["tests.double_precision"]
+pytest_plugins = ["tests.helpers.double_precision"]
 
 
 def divergence(target, learner, temperature=1.0):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_c2kd.ops import linear_cka
-from tests.evaluate import evaluate
+from tests.helpers.evaluate import evaluate
 
 
 def features(samples, seed=0):

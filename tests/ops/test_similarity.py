@@ -7,13 +7,13 @@ from keras_c2kd.ops import cosine_similarity
 from keras_c2kd.ops import gradient_cosine
 from keras_c2kd.ops import pearson_correlation
 from keras_c2kd.ops import safe_norm
-from tests import references
-from tests.evaluate import evaluate
-from tests.gradients import gradients
-from tests.references import random_labels
-from tests.references import random_logits
+from tests.helpers import references
+from tests.helpers.evaluate import evaluate
+from tests.helpers.gradients import gradients
+from tests.helpers.references import random_labels
+from tests.helpers.references import random_logits
 
-pytest_plugins = ["tests.double_precision"]
+pytest_plugins = ["tests.helpers.double_precision"]
 
 both = pytest.mark.parametrize(
     ("function", "reference"),

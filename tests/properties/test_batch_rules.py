@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from keras_c2kd.data_checks import BatchRules
+from keras_c2kd.distiller.batch_spec import BatchSpec
 
 CLASSES = 3
 DTYPES = (
@@ -40,7 +40,7 @@ class Rules:
     ignore_class: int | None
 
     def build(self):
-        return BatchRules(
+        return BatchSpec(
             required=("audio", "visual"),
             num_classes=CLASSES,
             logits_rank=4 if self.dense else 2,

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_c2kd import losses
-from tests import references
-from tests.gradients import gradients
+from tests.helpers import references
+from tests.helpers.gradients import gradients
 
 # A new shape is a new program on two of the backends.
 SHAPES = [(1, 2), (6, 3), (3, 40), (2, 3, 4), (2, 2, 3, 5)]

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from keras_c2kd import ops
 from keras_c2kd import selection
-from tests import references
-from tests.evaluate import evaluate
-from tests.gradients import gradients
+from tests.helpers import references
+from tests.helpers.evaluate import evaluate
+from tests.helpers.gradients import gradients
 from tests.properties.test_losses import MAPS
 from tests.properties.test_losses import SHAPES
 from tests.properties.test_losses import cases

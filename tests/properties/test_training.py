@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keras_c2kd import C2KD
 from keras_c2kd import CrossModalDistiller
 from keras_c2kd.losses import DISTLoss
-from tests.test_cross_modal_distiller import PairedDataset
+from tests.distiller.test_cross_modal_distiller import PairedDataset
 
 AUDIO, VISUAL, CLASSES, ROWS = "audio", "visual", 3, 6
 IGNORED = 100
@@ -49,16 +49,16 @@ CONTAINERS = {
 }
 
 
-def network(side, dense):
+def network(role, dense):
     """A layer of a dict of two inputs, or of one."""
     shape = (4, 4, 2) if dense else (2,)
     tokens = {name: keras.Input(shape, name=name) for name in ("ids", "mask")}
-    inputs = tokens if side == AUDIO else keras.Input(shape)
-    x = tokens["ids"] * tokens["mask"] if side == AUDIO else inputs
+    inputs = tokens if role == AUDIO else keras.Input(shape)
+    x = tokens["ids"] * tokens["mask"] if role == AUDIO else inputs
     x = keras.layers.Dense(8, activation="relu", name="features")(x)
     x = keras.layers.BatchNormalization(name="normalisation")(x)
     x = keras.layers.Dense(CLASSES, name="logits")(x)
-    return keras.Model(inputs, x, name=side)
+    return keras.Model(inputs, x, name=role)
 
 
 @pytest.fixture(scope="module")

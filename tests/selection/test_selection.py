@@ -12,11 +12,11 @@ from keras_c2kd.selection import PearsonSelection
 from keras_c2kd.selection import RandomSelection
 from keras_c2kd.selection import SampleSelection
 from keras_c2kd.selection import SelectAll
-from tests import references
-from tests.evaluate import evaluate
-from tests.gradients import gradients
-from tests.references import random_labels
-from tests.references import random_logits
+from tests.helpers import references
+from tests.helpers.evaluate import evaluate
+from tests.helpers.gradients import gradients
+from tests.helpers.references import random_labels
+from tests.helpers.references import random_logits
 
 scored = pytest.mark.parametrize(
     ("create", "reference"),

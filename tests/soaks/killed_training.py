@@ -39,11 +39,11 @@ import zipfile
 import h5py
 import keras
 
-from keras_c2kd.atomic_files import write_atomically
 from keras_c2kd.data import EpochDataset
 from keras_c2kd.data import load_av_digits
 from keras_c2kd.experiments import run_recipe
 from keras_c2kd.methods import Supervised
+from keras_c2kd.utils.atomic_files import write_atomically
 from tests.benchmarks.measure import describe_machine
 from tests.recipes.loading import load_recipe
 

@@ -1,0 +1,1 @@
+"""The model that trains a student and its teacher in the same step."""

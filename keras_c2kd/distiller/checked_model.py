@@ -1,0 +1,334 @@
+"""A Keras model that looks at its data before it trains on them."""
+
+import keras
+
+from keras_c2kd.backend import distribution
+from keras_c2kd.backend.distribution.sharding import shard
+from keras_c2kd.backend.keras_internals import TrainedModel
+from keras_c2kd.backend.keras_internals import is_within_fit
+from keras_c2kd.distiller.batch_spec import BatchSpec
+from keras_c2kd.distiller.callbacks import KeepVariables
+from keras_c2kd.distiller.callbacks import StopOnNonFiniteLoss
+from keras_c2kd.distiller.mapped_batches import mapped
+from keras_c2kd.distiller.passes import NoEmptyPass
+from keras_c2kd.distiller.passes import first_batch
+from keras_c2kd.distiller.passes import in_front
+from keras_c2kd.distiller.passes import never_empty
+from keras_c2kd.distiller.two_optimizers import check_learning_rates
+from keras_c2kd.utils.argument_checks import check_counts
+from keras_c2kd.utils.array_batches import split
+
+
+class CheckedModel(TrainedModel):
+    """Checks what goes into `fit` and `evaluate`, and what comes of it.
+
+    Every batch is held against the rules of the model, on the host, before it
+    is trained on; with several processes each trains on its share of it; a
+    loss or a weight that is no longer finite stops training; an epoch without
+    a batch does; and a `fit` that fails before its first step leaves the model
+    as it was.
+
+    Attributes:
+        check_data: Whether data are checked.
+        stop_on_non_finite: Whether losses and weights are.
+        loss_term_names: Names of the loss terms in the logs.
+        parts: Dict from names to the layers whose weights are checked.
+        batch_of_pass: Index of the batch that was begun last.
+    """
+
+    check_data = True
+    stop_on_non_finite = True
+    loss_term_names = ()
+    parts = {}
+    batch_of_pass = None
+
+    def batch_spec(self, training):
+        """Return the `BatchSpec` of training or of evaluation."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement `batch_spec(training)`: "
+            "what a batch is held against before it is trained on."
+        )
+
+    def preparation(self, stage):
+        """Return what is done to each batch after its checks, on the host.
+
+        Args:
+            stage: `"fit"`, `"evaluate"` or `"predict"`.
+
+        Returns:
+            Function of `(x, y, sample_weight)` to the same three, see
+            `mapped_batches.mapped`; or None.
+        """
+
+    def used_modalities(self):
+        """Return the `UsedModalities` of the model."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement `used_modalities()`: "
+            "which entries of a batch it reads."
+        )
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        **kwargs,
+    ):
+        """Train; as `keras.Model.fit`, on batches keyed by modality.
+
+        Raises:
+            ValueError: If the data break a rule, before they are trained on:
+                a missing modality, unequal sizes, labels of a wrong shape or
+                range, NaN or infinity, an empty data set; or if batches,
+                steps or learning rates are none that can be trained with, or
+                an epoch has no batch.
+            FloatingPointError: If a loss term is no longer finite, or at the
+                end of an epoch a weight; see `stop_on_non_finite`.
+        """
+        self.check_is_compiled("fit")
+        check_counts(
+            batch_size=batch_size,
+            steps_per_epoch=kwargs.get("steps_per_epoch"),
+            validation_batch_size=kwargs.get("validation_batch_size"),
+            validation_steps=kwargs.get("validation_steps"),
+        )
+        check_learning_rates(self.optimizer)
+        weights = kwargs.get("sample_weight")
+        rules = self.batch_spec(training=True)
+        class_weight = rules.class_weight(kwargs.get("class_weight"))
+        kwargs["class_weight"] = class_weight
+        size = batch_size or 32
+        if y is not None:
+            x = rules.used(x)
+            self._checked(x, y, weights, size, class_weight, training=True)
+        if distribution.processes()[1] > 1:
+            shuffle = kwargs.get("shuffle", True)
+            x = shard(x, y, weights, size, shuffle)
+            kwargs.setdefault("validation_batch_size", batch_size)
+            y = batch_size = kwargs["sample_weight"] = None
+        if y is None:
+            x = self._checked(x, class_weight=class_weight, training=True)
+        validation = kwargs.get("validation_data")
+        if isinstance(validation, (tuple, list)):
+            x_of_validation = self._checked(*validation, training=False)
+            kwargs["validation_data"] = (x_of_validation, *validation[1:])
+        elif validation is not None:
+            kwargs["validation_data"] = self._checked(
+                validation, training=False
+            )
+        x, y, batch_size = self._prepared_to_fit(x, y, batch_size, kwargs)
+        keep = KeepVariables()
+        own = [keep, NoEmptyPass()]
+        if self.stop_on_non_finite:
+            own.append(self._stop_on_non_finite(callbacks))
+        with in_front(own, callbacks, self) as callbacks:
+            try:
+                return super().fit(
+                    x=x,
+                    y=y,
+                    batch_size=batch_size,
+                    epochs=epochs,
+                    verbose=verbose,
+                    callbacks=callbacks,
+                    **kwargs,
+                )
+            except BaseException as failure:
+                keep.put_back()
+                # Keras tells callbacks when training ends, not when it fails.
+                for callback in getattr(callbacks, "callbacks", callbacks):
+                    try:
+                        getattr(callback, "on_train_failure", _nothing)()
+                    except Exception as error:
+                        name = type(callback).__name__
+                        failure.add_note(f"{name}.on_train_failure: {error!r}")
+                raise
+
+    def _stop_on_non_finite(self, callbacks):
+        """Return the callback that stops training, for a user's callbacks."""
+        given = getattr(callbacks, "callbacks", keras.tree.flatten(callbacks))
+        return StopOnNonFiniteLoss(
+            self.loss_term_names,
+            self.parts,
+            # What saves within an epoch has a number of batches there.
+            each_step=any(
+                isinstance(getattr(callback, "save_freq", None), int)
+                for callback in given
+            ),
+        )
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        *args,
+        sample_weight=None,
+        **kwargs,
+    ):
+        """Evaluate; as `keras.Model.evaluate`, with `fit`'s checks.
+
+        Raises:
+            ValueError: As `fit`, but the teacher's modality may be missing.
+        """
+        # Within `fit` all of that was done before the first epoch.
+        if is_within_fit(kwargs):
+            return super().evaluate(
+                x, y, batch_size, *args, sample_weight=sample_weight, **kwargs
+            )
+        self.check_is_compiled("evaluate")
+        check_counts(batch_size=batch_size, steps=kwargs.get("steps"))
+        x = self._checked(x, y, sample_weight)
+        function = self.preparation("evaluate")
+        if function is not None:
+            x = mapped(x, function, y, sample_weight, batch_size)
+            y = sample_weight = batch_size = None
+        keep = KeepVariables()
+        own = [keep, NoEmptyPass()]
+        with in_front(own, kwargs.pop("callbacks", None), self) as callbacks:
+            try:
+                return super().evaluate(
+                    x,
+                    y,
+                    batch_size,
+                    *args,
+                    sample_weight=sample_weight,
+                    callbacks=callbacks,
+                    **kwargs,
+                )
+            except BaseException:
+                keep.put_back()
+                raise
+
+    def predict(self, x, batch_size=None, *args, **kwargs):
+        """Return the student's logits; as `keras.Model.predict`."""
+        used = self.used_modalities()
+        rules = BatchSpec((), None, used=used, is_checked=False)
+        x, function = rules.checked(x), self.preparation("predict")
+        if function is not None:
+            x = mapped(x, function, batch_size=batch_size)
+            batch_size = None
+        return super().predict(x, batch_size, *args, **kwargs)
+
+    def train_on_batch(
+        self,
+        x,
+        y=None,
+        sample_weight=None,
+        class_weight=None,
+        return_dict=False,
+    ):
+        """Train on one batch; as `keras.Model.train_on_batch`, with checks.
+
+        Raises:
+            ValueError: As `fit`. That a loss stays finite is not checked.
+        """
+        self.check_is_compiled("train_on_batch")
+        rules = self.batch_spec(training=True)
+        x, y, sample_weight = rules.take((x, y, sample_weight))
+        class_weight = rules.class_weight(class_weight)
+        if self.check_data:
+            rules.check_class_weight(class_weight)
+        x, y, sample_weight = self._prepared("fit", x, y, sample_weight)
+        return super().train_on_batch(
+            x, y, sample_weight, class_weight, return_dict
+        )
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """Evaluate one batch; as `keras.Model.test_on_batch`, with checks.
+
+        Raises:
+            ValueError: As `evaluate`.
+        """
+        self.check_is_compiled("test_on_batch")
+        rules = self.batch_spec(training=False)
+        x, y, sample_weight = rules.take((x, y, sample_weight))
+        x, y, sample_weight = self._prepared("evaluate", x, y, sample_weight)
+        return super().test_on_batch(x, y, sample_weight, return_dict)
+
+    def predict_on_batch(self, x):
+        """Return the logits of one batch; as `predict`."""
+        x = self.used_modalities()(x)
+        return super().predict_on_batch(self._prepared("predict", x)[0])
+
+    def _prepared(self, stage, x, y=None, sample_weight=None):
+        """Prepare one batch."""
+        function = self.preparation(stage)
+        if function is None:
+            return x, y, sample_weight
+        return function(x, y, sample_weight)
+
+    def _prepared_to_fit(self, x, y, batch_size, kwargs):
+        """Prepare each batch of what `fit` received, `kwargs` included.
+
+        Returns:
+            Tuple of inputs, labels and batch size for Keras.
+        """
+        function = self.preparation("fit")
+        if function is None:
+            return x, y, batch_size
+        weights = validation = None
+        if y is not None:
+            weights = kwargs.pop("sample_weight", None)
+            share = kwargs.pop("validation_split", None)
+            if share and kwargs.get("validation_data") is None:
+                (x, y, weights), validation = split((x, y, weights), share)
+                kwargs["validation_data"] = validation
+        shuffle = kwargs.get("shuffle", True)
+        if y is not None:
+            # Samples are shuffled here, and whole batches by Keras.
+            kwargs["shuffle"] = shuffle == "batch"
+        x = mapped(x, function, y, weights, batch_size, shuffle is True)
+        validation = kwargs.get("validation_data")
+        if validation is not None:
+            if not isinstance(validation, (tuple, list)):
+                validation = (validation,)
+            size = kwargs.get("validation_batch_size") or batch_size
+            inputs, *labels = keras.utils.unpack_x_y_sample_weight(validation)
+            function = self.preparation("evaluate")
+            kwargs["validation_data"] = mapped(
+                inputs, function, *labels, batch_size=size
+            )
+        return x, None, None
+
+    def batches_to_build_by(self, iterator):
+        """Return the first batch; raise if there is none to build by."""
+        return first_batch(iterator)
+
+    def function_to_call(self, function):
+        """Return a function that raises if a pass has no first batch."""
+        return never_empty(function, self)
+
+    def _checked(
+        self,
+        x,
+        y=None,
+        sample_weight=None,
+        batch_size=None,
+        class_weight=None,
+        training=False,
+    ):
+        """Check arrays now, and wrap streams so that each batch is checked.
+
+        Returns:
+            `x` without the modalities that are not used.
+        """
+        rules = self.batch_spec(training)
+        if self.check_data:
+            rules.check_class_weight(class_weight)
+        if y is None and distribution.processes()[1] > 1:
+            rules.min_batch_size = 1  # Of a share of the batch.
+        if y is None:
+            return rules.checked(x)
+        x = rules.used(x)
+        if self.check_data:
+            size = rules.check(x, y, sample_weight)
+            if training:
+                rules.check_batch_size(min(size, batch_size))
+        return x
+
+
+def _nothing():
+    """What a callback does that has no say when training fails."""

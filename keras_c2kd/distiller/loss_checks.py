@@ -1,0 +1,55 @@
+"""Which supervised losses a method can be trained with."""
+
+import inspect
+
+from keras_c2kd.losses.kinds import compares_numbers
+from keras_c2kd.losses.kinds import compares_probabilities
+from keras_c2kd.losses.kinds import name_of_loss
+
+
+def methods_of_any_loss():
+    """Return the names of the methods that compare no classes, in words."""
+    from keras_c2kd import methods
+
+    names = [
+        name
+        for name, method in vars(methods).items()
+        if inspect.isclass(method)
+        and getattr(method, "needs_logits", None) is False
+    ]
+    return (
+        ", ".join(sorted(names))
+        + " and MultimodalTeacher(divergence=keras.losses.MeanSquaredError())"
+    )
+
+
+def check_loss(loss, method, logits_shape):
+    """Refuse a supervised loss that a method or a network cannot use.
+
+    Args:
+        loss: What `compile` received, one loss.
+        method: `DistillationMethod`.
+        logits_shape: Shape of the student's outputs, None if not known.
+
+    Raises:
+        ValueError: If the loss compares no classes and the method does, or
+            the loss compares classes and there is one.
+    """
+    if method.needs_logits and compares_numbers(loss):
+        raise ValueError(
+            f"{type(method).__name__} compares logits of classes, and the "
+            "supervised loss must do so too. Received: "
+            f"loss={name_of_loss(loss)}. Use a (sparse) categorical "
+            "cross-entropy, or one of the methods "
+            f"that train with any loss: {methods_of_any_loss()}."
+        )
+    one = logits_shape is not None and logits_shape[-1] == 1
+    numbers = compares_numbers(loss) or compares_probabilities(loss)
+    if one and not numbers and "categorical" in name_of_loss(loss).lower():
+        raise ValueError(
+            "There must be at least 2 classes, one logit each, for a "
+            f"categorical loss. Received: loss={name_of_loss(loss)} with "
+            f"outputs of shape {tuple(logits_shape)}. Use "
+            "keras.losses.BinaryCrossentropy(from_logits=True) for one logit, "
+            "or give the network two."
+        )

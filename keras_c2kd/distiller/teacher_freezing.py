@@ -1,0 +1,123 @@
+"""Which variables of the teacher are trained, without touching its flags."""
+
+import fnmatch
+
+import keras
+
+from keras_c2kd.backend.keras_internals import inner_layers
+from keras_c2kd.utils.shared_context import SharedContext
+
+
+class TeacherFreezing:
+    """The part of a teacher that is not trained.
+
+    The `trainable` flags of the user's model are left as they are: the
+    distiller leaves the frozen variables out of its own `trainable_variables`
+    and sets flags only while the teacher runs, so that frozen batch
+    normalisation behaves as Keras defines it (moving statistics, no update)
+    and backends that record gradients per variable save the work.
+
+    Args:
+        teacher: Built `keras.Model`, or None.
+        teacher_update: `"all"`, `"top"` or `"none"`.
+        top_layers: For `"top"`: names of the layers that are trained, or
+            shell-style patterns of them (`"stack3_*"`); a composite layer
+            brings all it contains. None takes the last two layers with a
+            kernel, and any normalisation behind the first of them.
+        update_statistics: Whether frozen layers run in training mode all the
+            same.
+
+    Attributes:
+        variable_ids: `id` of each variable that is frozen here.
+
+    Raises:
+        ValueError: If a pattern matches no layer with weights.
+    """
+
+    def __init__(self, teacher, teacher_update, top_layers, update_statistics):
+        self._variables, normalizations = [], []
+        if teacher is not None and teacher_update != "all":
+            trained = []
+            if teacher_update == "top":
+                trained = _top_layers(teacher, top_layers)
+            kept = {id(v) for layer in trained for v in layer.variables}
+            self._variables = [
+                variable
+                for variable in teacher.variables
+                if id(variable) not in kept
+            ]
+            normalizations = [
+                layer
+                for layer in _leaves(teacher)
+                if isinstance(layer, keras.layers.BatchNormalization)
+                and not any(id(v) in kept for v in layer.variables)
+            ]
+        # A layer's flag sets those of its variables: theirs come after it.
+        layers = [] if update_statistics else normalizations
+        self._flagged = [*layers, *self._variables]
+        self._applied = SharedContext(self._freeze, self._thaw)
+        self.variable_ids = {id(variable) for variable in self._variables}
+        self.runs_in_training_mode = update_statistics or (
+            teacher_update != "none"
+        )
+
+    def applied(self):
+        """Return a context in which the frozen part is flagged as frozen."""
+        return self._applied
+
+    def _freeze(self):
+        """Flag all that is frozen; return the flags as they were."""
+        flags = [thing.trainable for thing in self._flagged]
+        for thing in self._flagged:
+            thing.trainable = False
+        return flags
+
+    def _thaw(self, flags):
+        for thing, flag in zip(self._flagged, flags):
+            thing.trainable = flag
+
+
+def _layers_in_order(layer):
+    """Return all layers within one, those of nested models at their place.
+
+    Keras' own `_flatten_layers` turns the order of nested models round.
+    """
+    found = {}
+    for inner in inner_layers(layer):
+        found.setdefault(id(inner), inner)
+        for deeper in _layers_in_order(inner):
+            found.setdefault(id(deeper), deeper)
+    return list(found.values())
+
+
+def _leaves(model):
+    """Return the layers of a model that contain no other layers, in order."""
+    return [
+        layer for layer in _layers_in_order(model) if not inner_layers(layer)
+    ]
+
+
+def _top_layers(teacher, patterns):
+    """Return the layers that `teacher_update="top"` trains."""
+    if patterns is None:
+        weighted = [layer for layer in _leaves(teacher) if layer.weights]
+        kernels = [
+            index
+            for index, layer in enumerate(weighted)
+            if any(len(weight.shape) > 1 for weight in layer.weights)
+        ]
+        return weighted[kernels[-2] if len(kernels) > 1 else 0 :]
+    layers = [layer for layer in _layers_in_order(teacher) if layer.weights]
+    trained = []
+    for pattern in patterns:
+        matches = [
+            layer for layer in layers if fnmatch.fnmatch(layer.name, pattern)
+        ]
+        if not matches:
+            raise ValueError(
+                "Each of `teacher_top_layers` must name a layer with weights "
+                f"of the teacher. Received: {pattern!r}, which matches none. "
+                f"The last ones: {[layer.name for layer in layers[-8:]]}"
+            )
+        trained.extend(matches)
+    return trained

@@ -1,0 +1,1 @@
+"""What is asked of a user's network, student or teacher."""

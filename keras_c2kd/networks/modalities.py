@@ -1,0 +1,32 @@
+"""Finding a network's input in a batch keyed by modality."""
+
+from keras_c2kd.networks.graph import graph_input
+from keras_c2kd.networks.graph import reads_list
+
+
+def modality_keys(modality):
+    """Return the keys of a modality: one, or several for a tuple."""
+    return modality if isinstance(modality, tuple) else (modality,)
+
+
+def has_modality(inputs, modality):
+    """Whether a batch holds all that a network of the modality reads."""
+    return isinstance(inputs, dict) and set(modality_keys(modality)) <= set(
+        inputs
+    )
+
+
+def modality_input(inputs, modality, network):
+    """Return a network's input: one entry of the batch, or several.
+
+    Args:
+        inputs: Dict keyed by modality.
+        modality: A key; or a tuple of keys for a network that reads several
+            modalities, as a dict by these keys or as a list in their order.
+        network: `keras.Model` that reads them.
+    """
+    if not isinstance(modality, tuple):
+        return inputs[modality]
+    if len(modality) > 1 and reads_list(network, graph_input(network)):
+        return [inputs[key] for key in modality]
+    return {key: inputs[key] for key in modality}

@@ -1,0 +1,125 @@
+"""Refuse numbers that have no meaning where they were given."""
+
+import math
+import numbers
+from numbers import Integral
+
+
+def check_number(minimum=None, maximum=None, **given):
+    """Refuse what is no finite number within limits.
+
+    Args:
+        minimum: The least value, or None.
+        maximum: The greatest value, or None.
+        **given: The values by the names of their arguments.
+
+    Raises:
+        ValueError: If a value is no real number, NaN, infinite or outside.
+    """
+    limits = ""
+    if minimum is not None:
+        limits += f" of at least {minimum}"
+    if maximum is not None:
+        limits += f" and at most {maximum}"
+    for name, value in given.items():
+        if (
+            not _is_finite(value)
+            or (minimum is not None and value < minimum)
+            or (maximum is not None and value > maximum)
+        ):
+            _refuse(name, value, f"a finite number{limits}")
+
+
+def check_positive(**given):
+    """Refuse what is no finite number above 0, such as a temperature.
+
+    Args:
+        **given: The values by the names of their arguments.
+
+    Raises:
+        ValueError: If a value is not above 0 or not finite.
+    """
+    for name, value in given.items():
+        if not _is_finite(value) or value <= 0:
+            _refuse(name, value, "a positive, finite number")
+
+
+def check_weights(**given):
+    """Refuse weights of loss terms that are negative, NaN or infinite.
+
+    Args:
+        **given: The weights by the names of their arguments.
+
+    Raises:
+        ValueError: If a weight is no finite number of at least 0.
+    """
+    check_number(minimum=0, **given)
+
+
+def check_integer(minimum=0, why="", **given):
+    """Refuse what is no integer of at least the minimum.
+
+    Args:
+        minimum: The least value.
+        why: A sentence that says what needs it, for the error.
+        **given: The values by the names of their arguments.
+
+    Raises:
+        ValueError: If a value is no integer or too small.
+    """
+    for name, value in given.items():
+        is_integer = isinstance(value, numbers.Integral)
+        if not is_integer or isinstance(value, bool) or value < minimum:
+            rule = f"an integer of at least {minimum}"
+            _refuse(name, value, f"{rule}. {why}" if why else rule)
+
+
+def _is_finite(value):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
+
+
+def _refuse(name, value, rule):
+    rule = rule.rstrip(".")
+    raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}")
+
+
+def check_instance(value, base, argument, example):
+    """Refuse what is no instance of a class.
+
+    Args:
+        value: What was given.
+        base: The class.
+        argument: Name of the argument.
+        example: What could be given instead, in code. A subclass of `base`
+            that was given is its own example.
+
+    Raises:
+        ValueError: If `value` is no instance of `base`.
+    """
+    if isinstance(value, base):
+        return
+    if isinstance(value, type) and issubclass(value, base):
+        example = f"{value.__name__}()"
+    raise ValueError(
+        f"`{argument}` is a {base.__name__}. Received: {argument}={value!r} "
+        f"of type {type(value).__name__}. Pass an instance: "
+        f"{argument}={example}"
+    )
+
+
+def check_counts(**counts):
+    """Raise a ValueError if a number of samples or steps is not positive.
+
+    Keras takes a zero for its default. None stands for it here.
+    """
+    for name, count in counts.items():
+        if count is not None and not (
+            isinstance(count, Integral)
+            and not isinstance(count, bool)
+            and count > 0
+        ):
+            raise ValueError(
+                f"`{name}` must be a positive integer. Received: "
+                f"{name}={count!r}. Leave it out for Keras' default."
+            )

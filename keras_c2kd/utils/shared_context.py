@@ -1,0 +1,28 @@
+"""A context that several threads enter in turns."""
+
+
+class SharedContext:
+    """A context of the first who enters until the last who leaves.
+
+    TensorFlow traces the replicas of a strategy in turns: a second one is
+    inside of a context before the first one has left it.
+
+    Args:
+        enter: Function without arguments, called by the first.
+        leave: Function of what `enter` returned, called by the last.
+    """
+
+    def __init__(self, enter, leave):
+        self._enter, self._leave = enter, leave
+        self._inside = 0
+        self._state = None
+
+    def __enter__(self):
+        if not self._inside:
+            self._state = self._enter()
+        self._inside += 1
+
+    def __exit__(self, *error):
+        self._inside -= 1
+        if not self._inside:
+            self._leave(self._state)
