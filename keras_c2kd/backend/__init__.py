@@ -1,6 +1,5 @@
 """One training step a backend: forward, gradients, update, metrics."""
 
-import contextlib
 import importlib
 import math
 
@@ -19,35 +18,14 @@ def _module():
     return importlib.import_module(f"keras_c2kd.backend.{backend}")
 
 
-def train_step_of_backend():
-    """Return the `train_step` function of the backend that is in use.
+def trainer():
+    """Return the class that trains, evaluates and logs on this backend.
 
     Raises:
         ValueError: If Keras runs on another backend than TensorFlow, PyTorch
             or JAX.
     """
-    return _module().train_step
-
-
-def compiled_step(step):
-    """Return the compiled training step as the backend runs it best.
-
-    Args:
-        step: What Keras makes of `train_step`: on JAX a compiled function.
-    """
-    if keras.backend.backend() == "jax":
-        return _module().compiled_step(step)
-    return step
-
-
-def layers_of_evaluation(distiller):
-    """Return a context in which layers evaluate as the backend does it best.
-
-    In training, the backends' steps see to that themselves.
-    """
-    if keras.backend.backend() == "jax":
-        return _module().fast_layers(distiller)
-    return contextlib.nullcontext()
+    return _module().Trainer
 
 
 def trace(folder):
@@ -62,16 +40,6 @@ def trace(folder):
 def traced_step(number):
     """Return a context that marks a training step, `train`, in a trace."""
     return _module().traced_step(number)
-
-
-def named_scope(name):
-    """Return a context that names what is computed in it in a trace.
-
-    Keras' own does so on TensorFlow and JAX, and nothing on PyTorch.
-    """
-    if keras.backend.backend() == "torch":
-        return _module().named_scope(name)
-    return keras.name_scope(name)
 
 
 def enable_compilation_cache(folder=None):

@@ -9,6 +9,101 @@ import keras
 from keras_c2kd import backend
 from keras_c2kd.backend.fast_layers_jax import fast_layers
 
+named_scope = keras.name_scope
+
+
+class Trainer:
+    """JAX's part of a model that trains two networks in one step."""
+
+    named_scope = staticmethod(named_scope)
+    # A program sees the samples of all devices.
+    num_replicas = 1
+
+    def train_step(self, state, data):
+        """Update teacher, student and heads on one batch.
+
+        Returns:
+            The logs and the new state.
+        """
+        trainable, non_trainable, optimizer_state, metrics = state
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        optimizer, variables = self.optimizer, self.trainable_variables
+
+        def loss_of(trainable):
+            scope = self._scope(trainable, non_trainable, metrics)
+            with scope:
+                outputs = self.compute_outputs(x)
+                loss = self.compute_loss(x, y, outputs, sample_weight)
+            scale = zip(optimizer.variables, optimizer_state)
+            with keras.StatelessScope(list(scale)):
+                scaled_loss = optimizer.scale_loss(loss)
+            return scaled_loss, (loss, outputs, *self._state_in(scope))
+
+        with self.step_seeds.in_use():
+            with fast_layers(self):
+                gradients, after = jax.grad(loss_of, has_aux=True)(trainable)
+            loss, outputs, non_trainable, metrics = after
+            with self._scope(trainable, non_trainable, metrics) as scope:
+                gradients = self.modify_gradients(
+                    gradients, variables, outputs, y
+                )
+                logs = self.update_metrics(loss, y, outputs, sample_weight)
+            non_trainable, metrics = self._state_in(scope)
+            with named_scope("update"):
+                trainable, optimizer_state = optimizer.stateless_apply(
+                    optimizer_state, gradients, trainable
+                )
+        return logs, (trainable, non_trainable, optimizer_state, metrics)
+
+    def test_step(self, state, data):
+        """Evaluate student and teacher on one batch.
+
+        Returns:
+            The logs and the new state.
+        """
+        trainable, *_ = state
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with fast_layers(self), self._scope(*state) as scope:
+            outputs = self.compute_outputs(x, training=False)
+            loss = self.compute_loss(
+                x, y, outputs, sample_weight, training=False
+            )
+            logs = self.update_metrics(
+                loss, y, outputs, sample_weight, training=False
+            )
+        return logs, (trainable, *self._state_in(scope))
+
+    def _scope(self, trainable, non_trainable, metrics):
+        """Return a scope in which the variables have these values."""
+        return keras.StatelessScope(
+            [
+                *zip(self.trainable_variables, trainable),
+                *zip(self.non_trainable_variables, non_trainable),
+                *zip(self.metrics_variables, metrics),
+            ],
+            collect_losses=True,
+        )
+
+    def _state_in(self, scope):
+        """Return what variables that are not trained, and metrics, became."""
+        return tuple(
+            [scope.get_current_value(variable) for variable in variables]
+            for variables in (
+                self.non_trainable_variables,
+                self.metrics_variables,
+            )
+        )
+
+    def metrics_of_step(self, training):
+        """Return the metrics."""
+        return self.metrics_of_process()
+
+    def step_to_run(self, step_function):
+        """Return the training step as it is compiled best."""
+        if getattr(step_function, "__wrapped__", None) == self.train_step:
+            return compiled_step(step_function)
+        return step_function
+
 
 def enable_compilation_cache(folder=None):
     """Keep every compiled program on disk, and use what is there."""
@@ -72,46 +167,3 @@ _CPU_OPTIONS = {
         "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
     )
 }
-
-
-def train_step(distiller, state, data):
-    """Update teacher, student and heads on one batch; return logs, state."""
-    trainable, non_trainable, optimizer_state, metrics = state
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    gradients_of_loss = jax.grad(
-        distiller.compute_loss_and_updates, has_aux=True
-    )
-    with fast_layers(distiller):
-        gradients, (loss, outputs, non_trainable, metrics) = gradients_of_loss(
-            trainable,
-            non_trainable,
-            metrics,
-            x,
-            y,
-            sample_weight,
-            training=True,
-            optimizer_variables=optimizer_state,
-        )
-    variables = distiller.trainable_variables
-    fixed_variables = distiller.non_trainable_variables
-    with keras.StatelessScope(
-        [*zip(variables, trainable), *zip(fixed_variables, non_trainable)]
-    ) as scope:
-        gradients = distiller.method.modify_gradients(
-            gradients, variables, outputs, y
-        )
-    non_trainable = [
-        scope.get_current_value(variable) for variable in fixed_variables
-    ]
-    with keras.name_scope("update"):
-        trainable, optimizer_state = distiller.optimizer.stateless_apply(
-            optimizer_state, gradients, trainable
-        )
-    metrics_variables = distiller.metrics_variables
-    with keras.StatelessScope(zip(metrics_variables, metrics)) as scope:
-        distiller.track_loss(loss, outputs)
-        logs = distiller.compute_metrics(x, y, outputs, sample_weight)
-    metrics = [
-        scope.get_current_value(variable) for variable in metrics_variables
-    ]
-    return logs, (trainable, non_trainable, optimizer_state, metrics)

@@ -321,11 +321,6 @@ class TrainedModel(keras.Model):
         """The metric that is logged as `loss`."""
         return self._loss_tracker
 
-    @property
-    def losses_of_call(self):
-        """What layers have added in a stateless forward pass (JAX)."""
-        return self._losses_override
-
     def scaled_additional_loss(self, loss):
         """Return a layer's own loss as Keras adds it to others."""
         return self._aggregate_additional_loss(loss)
@@ -351,15 +346,15 @@ class TrainedModel(keras.Model):
         return Trainer.get_metrics_result(self)
 
     def metrics_of_epoch(self, logs):
-        """Return what is logged of an epoch or of an evaluation.
+        """Return the metrics of an epoch or an evaluation.
 
-        Public: `get_metrics_result`, which Keras leaves out if a step has
-        logged other names. Test: tests/backend/distribution.
+        Public: none; Keras reads the metrics themselves only if the last step
+        has logged all of them. Test: tests/backend/distribution.
 
         Args:
             logs: What the last step has logged.
         """
-        return super()._get_metrics_result_or_logs(logs)
+        return logs
 
     def batches_to_build_by(self, iterator):
         """Return Keras' iterator, of which one batch is read."""

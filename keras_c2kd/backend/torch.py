@@ -1,17 +1,83 @@
 """The training step on PyTorch."""
 
 import contextlib
-import functools
 
 import keras
 import torch
 
 from keras_c2kd import backend
-from keras_c2kd.backend.distribution import torch as torch_devices
+from keras_c2kd.backend import distribution
+from keras_c2kd.backend.distribution import torch as processes
 from keras_c2kd.backend.fast_layers_torch import fast_layers
 
 named_scope = torch.profiler.record_function
 sum_of_all = backend.sum_of_all
+
+
+class Trainer:
+    """PyTorch's part of a model that trains two networks in one step."""
+
+    named_scope = staticmethod(named_scope)
+
+    @property
+    def num_replicas(self):
+        """Number of processes that share the samples of a step."""
+        return processes.num_replicas()
+
+    def train_step(self, data):
+        """Update teacher, student and heads on one batch; return the logs."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        forward, several = self.compute_outputs, self.num_replicas > 1
+        with self.step_seeds.in_use():
+            if several:
+                # The processes agree on the variables, seeds included.
+                forward = processes.forward(self)
+            with seeded_generators(self.step_seeds):
+                # Not `zero_grad()`: Keras registers parameters by path and
+                # forgets one of two encoders whose layers have equal names.
+                for variable in self.variables:
+                    variable.value.grad = None
+                with fast_layers(self):
+                    outputs = forward(x)
+                shared, labels, weights = outputs, y, sample_weight
+                if several and self.method.needs_global_batch:
+                    shared, labels, weights = distribution.all_gather(
+                        (outputs, y, sample_weight)
+                    )
+                loss = self.compute_loss(x, labels, shared, weights)
+                self.optimizer.scale_loss(loss).backward()
+                variables = self.trainable_variables
+                with torch.no_grad():
+                    gradients = self.modify_gradients(
+                        [variable.value.grad for variable in variables],
+                        variables,
+                        shared,
+                        labels,
+                    )
+                    with named_scope("update"):
+                        self.optimizer.apply(gradients, variables)
+                    return self.update_metrics(loss, y, outputs, sample_weight)
+
+    def test_step(self, data):
+        """Evaluate student and teacher on one batch; return the logs."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        outputs = self.compute_outputs(x, training=False)
+        loss = self.compute_loss(x, y, outputs, sample_weight, training=False)
+        return self.update_metrics(
+            loss, y, outputs, sample_weight, training=False
+        )
+
+    def metrics_of_step(self, training):
+        """Return the metrics; in training those of all processes together.
+
+        In evaluation every process sees all of the data.
+        """
+        if not training or self.num_replicas == 1:
+            return self.metrics_of_process()
+        if self.reduces_metrics:
+            return self.get_metrics_result()
+        with distribution.metrics_of_all(self.metrics_variables):
+            return self.metrics_of_process()
 
 
 @contextlib.contextmanager
@@ -25,44 +91,6 @@ def trace(folder):
 def traced_step(number):
     """Mark a training step in the trace."""
     return named_scope(f"train {number}")
-
-
-def train_step(distiller, data):
-    """Update teacher, student and heads on one batch; return the logs."""
-    forward = functools.partial(distiller, training=True)
-    if torch_devices.num_replicas() > 1:
-        # The processes agree on the variables, seeds included.
-        forward = torch_devices.forward(distiller)
-    with seeded_generators(distiller.step_seeds):
-        return _train_step(distiller, forward, data)
-
-
-def _train_step(distiller, forward, data):
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    # Not `distiller.zero_grad()`: Keras registers parameters by path and
-    # forgets one of two encoders whose layers have equal names.
-    for variable in distiller.variables:
-        variable.value.grad = None
-    with fast_layers(distiller):
-        outputs = forward(x)
-    shared = distiller.gather_global_batch(outputs, y, sample_weight)
-    shared_outputs, shared_y, shared_weight = shared
-    loss = distiller.compute_loss(
-        x, shared_y, shared_outputs, shared_weight, training=True
-    )
-    distiller.optimizer.scale_loss(loss).backward()
-    variables = distiller.trainable_variables
-    with torch.no_grad():
-        gradients = distiller.method.modify_gradients(
-            [variable.value.grad for variable in variables],
-            variables,
-            shared_outputs,
-            shared_y,
-        )
-        with named_scope("update"):
-            distiller.optimizer.apply(gradients, variables)
-        distiller.track_loss(loss, outputs)
-        return distiller.compute_metrics(x, y, outputs, sample_weight)
 
 
 @contextlib.contextmanager

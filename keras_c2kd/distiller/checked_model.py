@@ -3,6 +3,7 @@
 import keras
 
 from keras_c2kd.backend import distribution
+from keras_c2kd.backend import trainer
 from keras_c2kd.backend.distribution.sharding import shard
 from keras_c2kd.backend.keras_internals import TrainedModel
 from keras_c2kd.backend.keras_internals import is_within_fit
@@ -15,57 +16,115 @@ from keras_c2kd.distiller.passes import first_batch
 from keras_c2kd.distiller.passes import in_front
 from keras_c2kd.distiller.passes import never_empty
 from keras_c2kd.distiller.two_optimizers import check_learning_rates
+from keras_c2kd.distiller.used_modalities import UsedModalities
+from keras_c2kd.losses.kinds import label_interval
+from keras_c2kd.networks.modalities import modality_keys
 from keras_c2kd.utils.argument_checks import check_counts
 from keras_c2kd.utils.array_batches import split
 
 
-class CheckedModel(TrainedModel):
+class CheckedModel(trainer(), TrainedModel):
     """Checks what goes into `fit` and `evaluate`, and what comes of it.
 
-    Every batch is held against the rules of the model, on the host, before it
-    is trained on; with several processes each trains on its share of it; a
-    loss or a weight that is no longer finite stops training; an epoch without
-    a batch does; and a `fit` that fails before its first step leaves the model
+    Every batch is held against a `BatchSpec`, on the host, before it is
+    trained on; with several processes each trains on its shard of it; a loss
+    or a weight that is no longer finite stops training; an epoch without a
+    batch does; and a `fit` that fails before its first step leaves the model
     as it was.
 
     Attributes:
-        check_data: Whether data are checked.
-        stop_on_non_finite: Whether losses and weights are.
-        loss_term_names: Names of the loss terms in the logs.
-        parts: Dict from names to the layers whose weights are checked.
         batch_of_pass: Index of the batch that was begun last.
     """
 
-    check_data = True
-    stop_on_non_finite = True
-    loss_term_names = ()
-    parts = {}
     batch_of_pass = None
 
     def batch_spec(self, training):
         """Return the `BatchSpec` of training or of evaluation."""
-        raise NotImplementedError(
-            f"{type(self).__name__} must implement `batch_spec(training)`: "
-            "what a batch is held against before it is trained on."
+        needed = dict.fromkeys(modality_keys(self.student_modality))
+        if training and self.teacher is not None:
+            needed |= dict.fromkeys(modality_keys(self.teacher_modality))
+        shape = self._pair.logits_shape
+        labels = self._label_spec
+        raw = self._preprocessing.modalities
+        sizes = () if shape is None else shape[1:-1]
+        if self.student_modality in raw:
+            sizes = (None,) * len(sizes)  # Labels may be resized with inputs.
+        needs_logits = self.method.needs_logits
+        return BatchSpec(
+            required=needed,
+            num_classes=None if shape is None else shape[-1],
+            logits_rank=None if shape is None else len(shape),
+            logits_size=sizes,
+            bare=len(needed) == 1,
+            raw=raw,
+            min_batch_size=self.method.min_batch_size if training else 1,
+            sparse=labels.sparse,
+            # What joins logits by a softmax knows one class a sample.
+            distributions=labels.distributions or needs_logits,
+            ignore_class=labels.ignore_class,
+            unlabeled_class=labels.unlabeled_class,
+            interval=label_interval(
+                self._compile_arguments.config["loss"], needs_logits
+            ),
+            # What is preprocessed tells nothing before.
+            learn=None if raw else self._learn_logits,
+            used=self.used_modalities(),
+            is_checked=self.check_data,
         )
 
+    def _learn_logits(self, inputs):
+        """Learn the logits' shape from a batch and return it."""
+        self._pair.learn(inputs)
+        self.check_unlabeled_class()
+        return self._pair.logits_shape
+
+    def check_unlabeled_class(self):
+        """Raise a ValueError if the label of no class is that of a class."""
+        shape, label = self._pair.logits_shape, self.unlabeled_class
+        if label is not None and shape and label in range(shape[-1]):
+            raise ValueError(
+                "`unlabeled_class` stands for no class. Received: "
+                f"unlabeled_class={label}, which is one of the "
+                f"{shape[-1]} classes. Choose another number, such as -1."
+            )
+
     def preparation(self, stage):
-        """Return what is done to each batch after its checks, on the host.
+        """Return what runs the preprocessors of a stage's batches, or None.
 
         Args:
             stage: `"fit"`, `"evaluate"` or `"predict"`.
 
         Returns:
             Function of `(x, y, sample_weight)` to the same three, see
-            `mapped_batches.mapped`; or None.
+            `mapped`; or None.
         """
+        return self._preprocessing.of_batches(stage == "predict")
 
     def used_modalities(self):
-        """Return the `UsedModalities` of the model."""
-        raise NotImplementedError(
-            f"{type(self).__name__} must implement `used_modalities()`: "
-            "which entries of a batch it reads."
+        """Return the `UsedModalities` of networks and method."""
+        return UsedModalities(
+            self.student_modality,
+            None if self.teacher is None else self.teacher_modality,
+            self.method.other_inputs,
+            self._warned.keys,
         )
+
+    @property
+    def loss_term_names(self):
+        """Names of the method's loss terms."""
+        return self.method.loss_names
+
+    @property
+    def parts(self):
+        """Student, teacher and heads, by name."""
+        parts = {"student": self.student, "teacher": self.teacher}
+        parts["heads"] = self.method
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def make_train_function(self, force=False):
+        """Make what `fit` calls; refuse devices that cannot be as asked."""
+        self._sync_batch_norm.check()
+        return super().make_train_function(force)
 
     def fit(
         self,

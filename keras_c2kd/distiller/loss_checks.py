@@ -2,6 +2,8 @@
 
 import inspect
 
+import keras
+
 from keras_c2kd.losses.kinds import compares_numbers
 from keras_c2kd.losses.kinds import compares_probabilities
 from keras_c2kd.losses.kinds import name_of_loss
@@ -53,3 +55,74 @@ def check_loss(loss, method, logits_shape):
             "keras.losses.BinaryCrossentropy(from_logits=True) for one logit, "
             "or give the network two."
         )
+
+
+def check_loss_weights(loss_weights, method):
+    """Refuse weights of outputs: the terms have weights of their own.
+
+    Args:
+        loss_weights: What `compile` received.
+        method: `DistillationMethod`.
+
+    Raises:
+        ValueError: If one of them is not 1.
+    """
+    if loss_weights is None:
+        return
+    if all(weight == 1 for weight in keras.tree.flatten(loss_weights)):
+        return
+    names = [n for n in method.get_config() if n.endswith("_weight")]
+    raise ValueError(
+        "`loss_weights` weigh the outputs of a network, and the student "
+        "has one: the weights of the loss terms are arguments of the "
+        f"method. Received: loss_weights={loss_weights!r}. "
+        f"{type(method).__name__} has "
+        + (f"{', '.join(names)}." if names else "none.")
+        + " `sample_weight` and the learning rate scale all terms."
+    )
+
+
+def check_returned(method, returned):
+    """Return what `compute_losses` did, if it is what the method announces.
+
+    A term of another name would be trained on and never logged.
+
+    Args:
+        method: `DistillationMethod`.
+        returned: What its `compute_losses` returned.
+
+    Returns:
+        The two dicts.
+
+    Raises:
+        ValueError: If it is not two dicts, or their names are not those of
+            `loss_names` and `diagnostic_names`.
+    """
+    name = type(method).__name__
+    is_pair = isinstance(returned, (tuple, list)) and len(returned) == 2
+    if not is_pair or not all(isinstance(part, dict) for part in returned):
+        raise ValueError(
+            f"compute_losses of {name} must return two dicts, loss terms and "
+            f"diagnostics. Received: {_kind(returned)}. Where nothing more is "
+            "logged, return the terms and an empty dict: `return losses, {}`."
+        )
+    for attribute, values in zip(("loss_names", "diagnostic_names"), returned):
+        announced = tuple(getattr(method, attribute))
+        if set(values) != set(announced):
+            raise ValueError(
+                f"compute_losses of {name} returned {sorted(values)}; "
+                f"{attribute} says {sorted(announced)}. Set in the class, or "
+                f"in its __init__: {attribute} = {tuple(values)}; or return "
+                "these names."
+            )
+    return returned
+
+
+def _kind(returned):
+    """Describe what is no pair of dicts, without the values of tensors."""
+    if isinstance(returned, dict):
+        return f"one dict with the keys {sorted(returned)}"
+    if isinstance(returned, (tuple, list)):
+        kinds = ", ".join(type(part).__name__ for part in returned)
+        return f"a {type(returned).__name__} of ({kinds})"
+    return type(returned).__name__

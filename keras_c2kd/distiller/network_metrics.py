@@ -94,6 +94,27 @@ class NetworkMetrics(UserMetrics):
         return dict(zip(self.names, values, strict=self.built))
 
 
+def metrics_of_pair(metrics, weighted_metrics, has_teacher, own_names):
+    """Return the metrics of student and teacher, each `NetworkMetrics` or None.
+
+    Args:
+        metrics: What `compile(metrics=)` received.
+        weighted_metrics: What `compile(weighted_metrics=)` received.
+        has_teacher: Whether there is a teacher.
+        own_names: Names that the distiller logs itself.
+
+    Raises:
+        ValueError: If a name in the log would stand for two figures.
+    """
+    student = teacher = None
+    if metrics or weighted_metrics:
+        student = NetworkMetrics(metrics, weighted_metrics)
+        teacher = student.of_teacher() if has_teacher else None
+    users = [m.names for m in (student, teacher) if m is not None]
+    check_names(sum(users, ()), own_names)
+    return student, teacher
+
+
 def check_names(user_names, own_names):
     """Check that each name in the log stands for one figure.
 

@@ -9,7 +9,6 @@ from numbers import Integral
 import keras
 from keras import ops
 
-from keras_c2kd.backend import distribution
 from keras_c2kd.backend.keras_internals import function_arguments
 from keras_c2kd.backend.keras_internals import mask_of
 from keras_c2kd.methods import Targets
@@ -137,6 +136,16 @@ class LabelSpec:
             return ops.max(ops.abs(labels), axis=-1) == 0
         return classes == self.unlabeled_class
 
+    def count_labeled(self, y, logits):
+        """Return how many samples or pixels of a batch have a label.
+
+        Args:
+            y: Labels as they came.
+            logits: The student's, `(batch, ..., num_classes)`.
+        """
+        labels = self.read(aligned_labels(y, logits), logits)
+        return ops.sum(ops.cast(labels.labeled, full_precision_dtype()))
+
     def read(self, y, logits):
         """Return labels, and which rows count and have a label.
 
@@ -174,7 +183,16 @@ class LabelSpec:
                 given = ops.where(unlabeled, ops.full_like(y, neutral), y)
         return Labels(classes, given, valid, labeled)
 
-    def targets(self, y, logits, sample_weight, loss, teacher_logits=None):
+    def targets(
+        self,
+        y,
+        logits,
+        sample_weight,
+        loss,
+        teacher_logits=None,
+        mean_over_replicas=None,
+        named_scope=keras.name_scope,
+    ):
         """Bring labels, weights and rows into the form that methods take.
 
         Args:
@@ -187,6 +205,9 @@ class LabelSpec:
                 row.
             teacher_logits: The teacher's logits, of the same shape, or None
                 where there is none.
+            mean_over_replicas: Function of this device's mean and its number
+                of samples to the mean of all devices; None with one device.
+            named_scope: See `Targets`.
 
         Returns:
             `Targets`.
@@ -194,17 +215,19 @@ class LabelSpec:
         y = aligned_labels(y, logits)
         labels = self.read(y, logits)
         weights = row_weights(sample_weight, logits)
-        valid = Rows.of(labels.valid)
+        count = functools.partial(Rows.of, mean_over_replicas)
+        valid = count(labels.valid)
         classes, class_rows, labeled = labels.classes, valid, valid
         if labels.labeled is not None:
-            labeled = class_rows = Rows.of(labels.labeled)
+            labeled = class_rows = count(labels.labeled)
             if teacher_logits is not None:
                 teacher_logits = ops.stop_gradient(
                     full_precision(teacher_logits)
                 )
-                classes, class_rows = self._classes_of_teacher(
+                classes, has_class = self._classes_of_teacher(
                     labels, teacher_logits
                 )
+                class_rows = count(has_class)
 
         def supervised_loss(logits):
             if labels.labeled is None:
@@ -235,8 +258,11 @@ class LabelSpec:
             labeled=labels.labeled,
             has_class=class_rows.mask,
             class_weights=class_rows.weights(weights),
-            weights_where=lambda mask: Rows.of(mask).weights(weights),
-            feature_weights=_feature_weights(labels.valid, sample_weight),
+            weights_where=lambda mask: count(mask).weights(weights),
+            feature_weights=_feature_weights(
+                labels.valid, sample_weight, count
+            ),
+            named_scope=named_scope,
         )
 
     def _classes_of_teacher(self, labels, teacher_logits):
@@ -244,14 +270,14 @@ class LabelSpec:
         guess = ops.cast(ops.argmax(teacher_logits, axis=-1), "int32")
         classes = ops.where(labels.labeled, labels.classes, guess)
         if not self.unlabeled_confidence:
-            return classes, Rows.of(labels.valid)
+            return classes, labels.valid
         sure = ops.max(ops.softmax(teacher_logits, axis=-1), axis=-1)
         has_class = ops.logical_or(
             labels.labeled, sure >= self.unlabeled_confidence
         )
         if labels.valid is not None:
             has_class = ops.logical_and(has_class, labels.valid)
-        return classes, Rows.of(has_class)
+        return classes, has_class
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,18 +314,14 @@ class Rows:
     fraction: object = None
 
     @classmethod
-    def of(cls, mask):
+    def of(cls, mean_over_replicas, mask):
         """Count the rows of a boolean mask; None stands for all."""
         if mask is None:
             return cls()
         counted = ops.cast(mask, full_precision_dtype())
         own = fraction = ops.mean(counted)
-        if distribution.num_replicas() > 1:
-            rows, _ = distribution.replica_weight(ops.shape(counted)[0])
-            fraction = (
-                distribution.all_reduce_sum(own * rows)
-                / distribution.num_replicas()
-            )
+        if mean_over_replicas is not None:
+            fraction = mean_over_replicas(own, ops.shape(counted)[0])
         return cls(mask, own, fraction)
 
     def weights(self, weights):
@@ -434,15 +456,13 @@ def _mean_of_samples(weights):
     return ops.mean(weights, axis=axes) if axes else weights
 
 
-def _feature_weights(valid, sample_weight):
+def _feature_weights(valid, sample_weight, count):
     """Return one weight a sample, 0 where all of its rows are ignored."""
     weights = _mean_of_samples(sample_weight)
     if valid is None:
         return weights
     rows = tuple(range(1, len(valid.shape)))
-    return Rows.of(ops.any(valid, axis=rows) if rows else valid).weights(
-        weights
-    )
+    return count(ops.any(valid, axis=rows) if rows else valid).weights(weights)
 
 
 def copied(weights):

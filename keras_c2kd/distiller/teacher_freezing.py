@@ -35,6 +35,7 @@ class TeacherFreezing:
     """
 
     def __init__(self, teacher, teacher_update, top_layers, update_statistics):
+        self._teacher, self._update = teacher, teacher_update
         self._variables, normalizations = [], []
         if teacher is not None and teacher_update != "all":
             trained = []
@@ -61,6 +62,31 @@ class TeacherFreezing:
             teacher_update != "none"
         )
 
+    def check_something_trains(self, student):
+        """Raise a ValueError if the student, or the teacher, never changes.
+
+        Args:
+            student: `keras.Model`.
+        """
+        if not student.trainable_variables:
+            raise ValueError(
+                "The student has no trainable variables: it would never "
+                f"change. Received: {student.name!r}. Set "
+                "`student.trainable = True`."
+            )
+        if self._teacher is None or self._update == "none":
+            return
+        if not any(
+            id(variable) not in self.variable_ids
+            for variable in self._teacher.trainable_variables
+        ):
+            raise ValueError(
+                f"teacher_update={self._update!r} trains the teacher, but none "
+                f"of these variables of {self._teacher.name!r} is trainable. "
+                "Set `teacher.trainable = True`, or use "
+                'teacher_update="none".'
+            )
+
     def applied(self):
         """Return a context in which the frozen part is flagged as frozen."""
         return self._applied
@@ -75,6 +101,48 @@ class TeacherFreezing:
     def _thaw(self, flags):
         for thing, flag in zip(self._flagged, flags):
             thing.trainable = flag
+
+
+class PartlyFrozen(keras.Model):
+    """A model whose variables that a `TeacherFreezing` freezes do not train.
+
+    The flags of the user's teacher stay as they are.
+    """
+
+    @property
+    def trainable_variables(self):
+        """Variables that the optimizer updates, without the frozen teacher."""
+        frozen = self._freezing.variable_ids
+        variables = super().trainable_variables
+        return [v for v in variables if id(v) not in frozen]
+
+    @property
+    def non_trainable_variables(self):
+        """All other variables, the frozen teacher's included."""
+        trained = {id(variable) for variable in self.trainable_variables}
+        return [v for v in self.variables if id(v) not in trained]
+
+    @property
+    def trainable_weights(self):
+        """As `trainable_variables`."""
+        frozen = self._freezing.variable_ids
+        return [v for v in super().trainable_weights if id(v) not in frozen]
+
+    @property
+    def non_trainable_weights(self):
+        """As `non_trainable_variables`, without random state."""
+        trained = {id(variable) for variable in self.trainable_variables}
+        return [v for v in self.weights if id(v) not in trained]
+
+    @property
+    def losses(self):
+        """Regularisation of what is trained."""
+        with self._freezing.applied():
+            losses = super().losses
+            if self.teacher is None or self.method.teacher_update != "none":
+                return losses
+            fixed = {id(loss) for loss in self.teacher.losses}
+        return [loss for loss in losses if id(loss) not in fixed]
 
 
 def _layers_in_order(layer):

@@ -6,7 +6,6 @@ from keras_c2kd.methods.decoupled_kd import DKD
 from keras_c2kd.methods.deep_mutual_learning import DML
 from keras_c2kd.methods.dist import DIST
 from keras_c2kd.methods.distillation_method import DistillationMethod
-from keras_c2kd.methods.distillation_method import Targets
 from keras_c2kd.methods.fitnet import FitNet
 from keras_c2kd.methods.gradient_modulation import OGM
 from keras_c2kd.methods.knowledge_distillation import KnowledgeDistillation
@@ -19,6 +18,7 @@ from keras_c2kd.methods.relational_kd import RKD
 from keras_c2kd.methods.review_kd import ReviewKD
 from keras_c2kd.methods.shake import SHAKE
 from keras_c2kd.methods.supervised import Supervised
+from keras_c2kd.methods.targets import Targets
 from keras_c2kd.methods.uskd import USKD
 from keras_c2kd.methods.zipf_kd import ZipfKD
 

@@ -5,8 +5,8 @@ import types
 import keras
 from keras import ops
 
-from keras_c2kd.backend.keras_internals import layers_within
 from keras_c2kd.layers import ConcatFusion
+from keras_c2kd.networks.graph import layers_within
 from keras_c2kd.ops import full_precision
 from keras_c2kd.utils.argument_checks import check_integer
 from keras_c2kd.utils.argument_checks import check_number

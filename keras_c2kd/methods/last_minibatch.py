@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from keras_c2kd.backend import distribution
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.networks.graph import graph_input
@@ -147,14 +146,11 @@ class DLB(DistillationMethod):
                 )
             second = inputs[self.second_view]
         student_input, second = map(self._as_built, (student_input, second))
-        if self.batch_size % distribution.num_replicas():
-            raise ValueError(
-                "DLB gives each device an equal part of the last batch: its "
-                "`batch_size` must be a multiple of their number. Received: "
-                f"batch_size={self.batch_size} for "
-                f"{distribution.num_replicas()} devices"
-            )
-        rows = self.batch_size // distribution.num_replicas()
+        own = [
+            self.own_shard(ops.convert_to_tensor(memory))
+            for memory in self.last_inputs
+        ]
+        rows = own[0].shape[0]
         leaves = [
             ops.cast(leaf, memory.dtype)
             for leaf, memory in zip(
@@ -163,12 +159,8 @@ class DLB(DistillationMethod):
         ]
         exists = ops.any(ops.convert_to_tensor(self.last_counted) > 0)
         last = [
-            ops.where(
-                exists,
-                distribution.own_shard(ops.convert_to_tensor(memory)),
-                self._filled(leaf, rows),
-            )
-            for memory, leaf in zip(self.last_inputs, leaves)
+            ops.where(exists, memory, self._filled(leaf, rows))
+            for memory, leaf in zip(own, leaves)
         ]
         both = [
             ops.concatenate([one, ops.cast(leaf, one.dtype)])

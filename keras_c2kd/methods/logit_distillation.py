@@ -40,6 +40,7 @@ class LogitDistillation(DistillationMethod):
 
     diagnostic_names = ("selected_fraction", "kendall")
     warms_up = True
+    final_names = (*DistillationMethod.final_names, "divergence")
 
     def __init__(
         self,
@@ -71,10 +72,6 @@ class LogitDistillation(DistillationMethod):
         if self.teacher_update != "none":
             names.append("teacher_supervised")
         self.loss_names = tuple(names)
-
-    def is_final(self, name):
-        """Return whether an attribute can no longer be set."""
-        return name == "divergence" or super().is_final(name)
 
     def compute_losses(self, outputs, targets):
         """Return the supervised terms and the distillation term."""

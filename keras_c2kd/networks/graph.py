@@ -6,6 +6,8 @@ import keras
 
 from keras_c2kd.backend.keras_internals import functional_call
 from keras_c2kd.backend.keras_internals import history_of
+from keras_c2kd.backend.keras_internals import layers_within as layers_within
+from keras_c2kd.backend.keras_internals import mask_of as mask_of
 from keras_c2kd.backend.keras_internals import node_of
 
 

@@ -6,7 +6,6 @@ import keras
 
 from keras_c2kd.backend.keras_internals import history_of
 from keras_c2kd.backend.keras_internals import node_of
-from keras_c2kd.distiller.loss_checks import methods_of_any_loss
 from keras_c2kd.networks.graph import graph_ends
 from keras_c2kd.networks.graph import is_graph
 from keras_c2kd.networks.graph import symbolic_output
@@ -91,7 +90,8 @@ def check_logits(shapes, needs_logits=True):
         raise ValueError(
             "There must be at least 2 classes, one logit each. Received: "
             f"{counts}. Give a binary classifier two logits; one number a "
-            f"sample or pixel can be trained by {methods_of_any_loss()}."
+            "sample or pixel can be trained by methods that compare no "
+            "classes, such as Supervised()."
         )
     sizes = {
         role: shape["logits"][1:-1]

@@ -19,8 +19,13 @@ class FinalArguments:
         if "__init__" in vars(cls):
             cls.__init__ = _then_final(cls.__init__)
 
+    # Further names that cannot be set once an object is constructed, and of
+    # an object that is, all of them.
+    final_names = ()
+    _final = frozenset()
+
     def __setattr__(self, name, value):
-        if vars(self).get("_is_constructed") and self.is_final(name):
+        if name in self._final and not self.may_change(name):
             kind = type(self).__name__
             raise AttributeError(
                 f"`{name}` of {kind} is an argument of its constructor and "
@@ -49,9 +54,9 @@ class FinalArguments:
             }
         )
 
-    def is_final(self, name):
-        """Return whether an attribute can no longer be set."""
-        return name in argument_names(type(self))
+    def may_change(self, name):
+        """Return whether a constructor's argument can be set all the same."""
+        return False
 
 
 @functools.cache
@@ -86,7 +91,8 @@ def _then_final(constructor):
         constructor(self, *args, **kwargs)
         # Constructors of bases end before those of their subclasses.
         if type(self).__init__ is construct:
-            vars(self)["_is_constructed"] = True
+            names = argument_names(type(self)).union(self.final_names)
+            vars(self)["_final"] = names
 
     # Keras reads the signature of what is called itself.
     construct.__signature__ = inspect.signature(constructor)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_c2kd.methods.distillation_method import Targets
+from keras_c2kd.methods import Targets
 from tests.helpers.evaluate import evaluate
 from tests.helpers.gradients import gradients
 from tests.helpers.references import random_logits

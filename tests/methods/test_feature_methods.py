@@ -7,7 +7,7 @@ import pytest
 from keras_c2kd.methods import RKD
 from keras_c2kd.methods import FitNet
 from keras_c2kd.methods import ReviewKD
-from keras_c2kd.methods.distillation_method import Targets
+from keras_c2kd.methods import Targets
 from tests.helpers import references
 from tests.helpers.evaluate import evaluate
 from tests.helpers.gradients import gradients

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_c2kd.methods import DLB
-from keras_c2kd.methods.distillation_method import Targets
+from keras_c2kd.methods import Targets
 from tests.helpers.gradients import gradients
 from tests.helpers.method_contract import contract_cases
 from tests.helpers.toys import toy_data

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_c2kd.methods import USKD
+from keras_c2kd.methods import Targets
 from keras_c2kd.methods import ZipfKD
-from keras_c2kd.methods.distillation_method import Targets
 from tests.helpers import references
 from tests.helpers.evaluate import evaluate
 from tests.helpers.gradients import gradients

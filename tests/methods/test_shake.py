@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_c2kd.methods import SHAKE
-from keras_c2kd.methods.distillation_method import Targets
+from keras_c2kd.methods import Targets
 from tests.helpers import references
 from tests.helpers.evaluate import evaluate
 from tests.helpers.gradients import gradients

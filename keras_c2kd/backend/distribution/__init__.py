@@ -106,14 +106,6 @@ def processes():
     return _engine().processes()
 
 
-def element_spec(iterator):
-    """Return what one device's batches of a Keras iterator look like.
-
-    TensorFlow's alone know that before they are read.
-    """
-    return _engine().element_spec(iterator)
-
-
 def predict_on_batch(network, inputs, prepared=False):
     """Return `network.predict_on_batch(inputs)`, each row once.
 
@@ -127,11 +119,6 @@ def predict_on_batch(network, inputs, prepared=False):
     rows = len(keras.tree.flatten(inputs)[0])
     kind = keras.Model if prepared else type(network)
     return kind.predict_on_batch(network, inputs)[:rows]
-
-
-def as_logs(step):
-    """Return what a step returns in the form in which Keras takes it."""
-    return _engine().as_logs(step)
 
 
 def is_first_process():
@@ -194,11 +181,20 @@ def own_shard(tensor):
     """Return this device's equal part of the rows of a tensor.
 
     Args:
-        tensor: Tensor whose number of rows is a multiple of `num_replicas()`.
+        tensor: Tensor of the samples of all devices.
+
+    Raises:
+        ValueError: If they cannot be divided evenly.
     """
     count = num_replicas()
     if count == 1:
         return tensor
+    if tensor.shape[0] % count:
+        raise ValueError(
+            "A batch that a method keeps is divided evenly among the devices: "
+            "its size, DLB's `batch_size`, must be a multiple of their number. "
+            f"Received: batch_size={tensor.shape[0]} for {count} devices"
+        )
     rows = tensor.shape[0] // count
     begin = ops.cast(_engine().index() * rows, "int32")
     return ops.slice(
@@ -224,6 +220,17 @@ def replica_weight(rows):
     rows = ops.cast(rows, full_precision_dtype())
     mean_rows = ops.stop_gradient(all_reduce_sum(rows)) / count
     return rows / mean_rows, mean_rows
+
+
+def mean_over_replicas(mean, size):
+    """Return the mean over the samples of all devices.
+
+    Args:
+        mean: Scalar tensor, the mean over this device's.
+        size: Integer (tensor), their number.
+    """
+    weight, _ = replica_weight(size)
+    return all_reduce_sum(mean * weight) / num_replicas()
 
 
 def replica_loss_scale():

@@ -85,11 +85,6 @@ def is_spmd():
     return num_devices() > 1
 
 
-def as_logs(step):
-    """Return it as it is."""
-    return step
-
-
 def processes():
     """Return the index of this host's process and their number."""
     return jax.process_index(), jax.process_count()

@@ -35,21 +35,20 @@ class SyncBatchNorm:
         ]
         self._synchronized = SharedContext(self._enter, self._leave)
 
-    @contextlib.contextmanager
-    def applied(self):
-        """Within this context the layers are those of several devices.
-
-        Raises:
-            ValueError: If the statistics cannot be those of a device alone.
-        """
+    def check(self):
+        """Raise a ValueError if a device cannot have statistics of its own."""
         if not self.synchronize and distribution.is_spmd():
             raise ValueError(
                 "On JAX batch normalisation takes its statistics from the "
-                "rows of all devices: a program sees the whole batch. "
+                "samples of all devices: a program sees the whole batch. "
                 "Received: synchronize_batch_norm=False. Leave it at True, "
                 "or use TensorFlow or PyTorch."
             )
-        if distribution.num_replicas() == 1 or not self._layers:
+
+    @contextlib.contextmanager
+    def applied(self):
+        """Within this context the layers are those of several devices."""
+        if not self._layers:
             yield
         elif self.synchronize:
             with self._synchronized:

@@ -76,29 +76,28 @@ def all_reduce_sum(tensor):
     return _replica().all_reduce(tf.distribute.ReduceOp.SUM, _placed(tensor))
 
 
-def modified_gradients(method, gradients, *arguments):
-    """Return what a method makes of gradients that replicas will add up.
+def sum_of_gradients(gradients):
+    """Return the gradients of the whole batch, of which each has a part.
 
-    It is to see the gradient of the whole batch: the noise of OGM-GE, for one,
-    is as large as that one varies.
+    A method that modifies gradients is to see them: the noise of OGM-GE, for
+    one, is as large as the gradient varies.
 
     Args:
-        method: `DistillationMethod`.
         gradients: List of tensors or None, of this replica.
-        *arguments: The other arguments of `modify_gradients`.
     """
-    count = num_replicas()
-    if count == 1 or not method.modifies_gradients:
-        return method.modify_gradients(gradients, *arguments)
-    gradients = [
+    return [
         None
         if gradient is None
         else all_reduce_sum(tf.convert_to_tensor(gradient))
         for gradient in gradients
     ]
+
+
+def part_of_gradients(gradients):
+    """Return each replica's part of gradients that will be added up."""
+    count = num_replicas()
     return [
-        None if gradient is None else gradient / count
-        for gradient in method.modify_gradients(gradients, *arguments)
+        None if gradient is None else gradient / count for gradient in gradients
     ]
 
 

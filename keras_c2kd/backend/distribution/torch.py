@@ -58,11 +58,6 @@ def is_spmd():
     return False
 
 
-def as_logs(step):
-    """Return it as it is."""
-    return step
-
-
 def processes():
     """Return the index of this process and their number."""
     return index(), num_replicas()
@@ -174,7 +169,7 @@ class _Forward(torch.nn.Module):
         )
 
     def forward(self, inputs):
-        return self._distiller.model(inputs, training=True)
+        return self._distiller.model.compute_outputs(inputs)
 
 
 def forward(distiller):

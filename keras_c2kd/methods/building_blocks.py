@@ -1,0 +1,159 @@
+"""What the loss terms of several methods are made of."""
+
+import keras
+from keras import ops
+
+from keras_c2kd.networks.graph import mask_of
+from keras_c2kd.ops import kendall_rank_correlation
+from keras_c2kd.ops import map_shape
+from keras_c2kd.selection import KendallSelection
+
+
+class BuildingBlocks:
+    """Divergences, selections, means and shapes, for methods to compose."""
+
+    def diverge(self, divergence, target, learner, labels, weights=None):
+        """Apply a loss as "learner <- target", with labels if it takes them.
+
+        Args:
+            divergence: `keras.losses.Loss` on (target logits, learner
+                logits). One with `takes_labels = True` gets a dict of target
+                logits and labels instead of the former.
+            target: Logits `(..., num_classes)`; no gradient reaches them.
+            learner: Logits of the same shape.
+            labels: Integer tensor `(...)`, or None if the label's class is
+                not among the logits.
+            weights: Optional weights `(...)` of the rows.
+
+        Returns:
+            Scalar tensor.
+        """
+        target = ops.stop_gradient(target)
+        if weights is not None and mask_of(learner) is not None:
+            # The weights hold it, and Keras would apply it again.
+            learner = ops.copy(learner)
+        if getattr(divergence, "takes_labels", False):
+            target = {"logits": target}
+            if labels is not None:
+                target["labels"] = labels
+        return divergence(target, learner, sample_weight=weights)
+
+    def reduce_rows(self, values, weights=None):
+        """Mean over rows as every Keras loss takes it: weighted, scaled.
+
+        Args:
+            values: Loss of each row, `(...)`.
+            weights: Optional weights of the same shape.
+
+        Returns:
+            Scalar tensor.
+        """
+        mean = _RowValues(name="row_values")
+        return mean(ops.zeros_like(values), values, weights)
+
+    def select(self, selection, teacher, student, targets, divergence=None):
+        """Apply a selection to two sets of logits.
+
+        Args:
+            selection: `SampleSelection`.
+            teacher: Teacher logits to score, `(..., num_classes)`.
+            student: Student logits to score, of the same shape.
+            targets: `Targets`.
+            divergence: The loss that the weights are for, see
+                `Targets.weights_for`.
+
+        Returns:
+            The weight of each row, selection and sample weight in one, shape
+            `(...)`; and the diagnostics `selected_fraction` and `kendall`.
+        """
+        with targets.named_scope("selection"):
+            selected, score = selection(
+                teacher, student, targets.labels, valid=targets.valid
+            )
+            if not isinstance(selection, KendallSelection):
+                score = kendall_rank_correlation(teacher, student)
+            elif selection.variant == "b":  # Constant rows have none.
+                score = ops.where(ops.isnan(score), 0.0, score)
+        weights, counted = selected, targets.weights_for(divergence)
+        if selection.mean_over == "selected":
+            chosen = ops.cast(selected, "bool")
+            needs_class = getattr(divergence, "takes_labels", False)
+            if needs_class and targets.has_class is not None:
+                chosen = ops.logical_and(chosen, targets.has_class)
+            weights = targets.weights_where(chosen)
+        elif counted is not None:
+            weights = selected * ops.cast(counted, selected.dtype)
+        return weights, {
+            "selected_fraction": targets.mean(selected),
+            "kendall": targets.mean(score),
+        }
+
+    def static_map_shape(self, outputs_shape, role, name):
+        """Return the shape of a tapped map, its size known.
+
+        Args:
+            outputs_shape: As `build` receives it.
+            role: `"student"` or `"teacher"`.
+            name: The feature's name.
+
+        Returns:
+            Tuple `(batch, height, width, channels)`, see `ops.as_map`.
+
+        Raises:
+            ValueError: If it is no map or a size is not known.
+        """
+        try:
+            shape = map_shape(outputs_shape[role][name])
+        except ValueError as error:
+            raise ValueError(f"{role}_features[{name!r}]: {error}") from None
+        if None in shape[1:]:
+            raise ValueError(
+                f"{type(self).__name__} needs feature maps of a known size. "
+                f"Received: {role}_features[{name!r}] of shape "
+                f"{outputs_shape[role][name]}. Give the {role} an Input with "
+                "all sizes."
+            )
+        return shape
+
+    def dense_size(self, logits_shape, role):
+        """Return the height and width of dense logits, their size known.
+
+        Args:
+            logits_shape: Tuple `(batch, num_classes)` or
+                `(batch, height, width, num_classes)`.
+            role: `"student"` or `"teacher"`.
+
+        Returns:
+            `(height, width)`, or `None` for one row of logits a sample.
+
+        Raises:
+            ValueError: If the logits have another rank or an unknown size.
+        """
+        if len(logits_shape) == 2:
+            return None
+        if len(logits_shape) != 4 or None in logits_shape[1:]:
+            raise ValueError(
+                f"The heads of {type(self).__name__} give logits (batch, "
+                "classes) or (batch, height, width, classes) of a known "
+                f"size. Received: {role} logits of shape "
+                f"{tuple(logits_shape)}. Give the {role} an Input with all "
+                "sizes."
+            )
+        return tuple(logits_shape[1:3])
+
+    def require_rows(self, outputs_shape):
+        """Raise a ValueError if the logits are not `(batch, num_classes)`."""
+        shape = outputs_shape["student"]["logits"]
+        if len(shape) != 2:
+            raise ValueError(
+                f"{type(self).__name__} is defined for one label a sample, "
+                "logits (batch, classes), not for dense prediction. "
+                f"Received: student logits of shape {tuple(shape)}"
+            )
+
+
+class _RowValues(keras.losses.Loss):
+    """Takes the predictions for the losses of the rows."""
+
+    def call(self, y_true, y_pred):
+        return y_pred
