@@ -4,6 +4,7 @@ import contextlib
 
 import keras
 import torch
+import torch.distributed as dist
 
 from keras_c2kd import backend
 from keras_c2kd.backend import distribution
@@ -22,7 +23,8 @@ class Trainer:
     @property
     def num_replicas(self):
         """Number of processes that share the samples of a step."""
-        return processes.num_replicas()
+        joined = dist.is_available() and dist.is_initialized()
+        return dist.get_world_size() if joined else 1
 
     def train_step(self, data):
         """Update teacher, student and heads on one batch; return the logs."""

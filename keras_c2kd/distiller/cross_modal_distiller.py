@@ -12,7 +12,6 @@ from keras_c2kd.backend.keras_internals import layers_within
 from keras_c2kd.distiller.checked_model import CheckedModel
 from keras_c2kd.distiller.loss_checks import check_loss
 from keras_c2kd.distiller.loss_checks import check_loss_weights
-from keras_c2kd.distiller.loss_checks import check_returned
 from keras_c2kd.distiller.network_metrics import metrics_of_pair
 from keras_c2kd.distiller.network_pair import NetworkPair
 from keras_c2kd.distiller.preprocessing import Preprocessing
@@ -31,6 +30,7 @@ from keras_c2kd.distiller.two_optimizers import two_optimizers
 from keras_c2kd.export import call_once
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import DistillationMethod
+from keras_c2kd.methods.building_blocks import check_returned
 from keras_c2kd.networks.network_checks import check_activation
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype

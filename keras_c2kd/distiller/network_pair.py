@@ -76,7 +76,7 @@ class NetworkPair:
             inputs = {self._modalities["student"]: inputs}
         for role, extractor in self.extractors.items():
             if self.has_input(inputs, role):
-                extractor.learn_logits(self._select(inputs, role))
+                extractor.learn_logits(self.input_of(inputs, role))
         self.check()
 
     def check_outputs(self, outputs):
@@ -91,11 +91,6 @@ class NetworkPair:
         """Return whether a batch has the modality of a network."""
         return has_modality(inputs, self._modalities[role])
 
-    def _select(self, inputs, role):
-        return modality_input(
-            inputs, self._modalities[role], self._networks[role]
-        )
-
     def input_of(self, inputs, role):
         """Return what a network reads of a batch.
 
@@ -106,15 +101,18 @@ class NetworkPair:
         Raises:
             ValueError: If the batch lacks it.
         """
+        modality = self._modalities[role]
+        if isinstance(inputs, dict) and modality in inputs:
+            return inputs[modality]
         if self.has_input(inputs, role):
-            return self._select(inputs, role)
+            return modality_input(inputs, modality, self._networks[role])
         if role == "student":
             if not isinstance(inputs, dict):
                 return inputs
             own = getattr(self._networks[role], "input", None)
             if isinstance(own, dict) and set(own) <= set(inputs):
                 return inputs
-        modality = f"{role}_modality={self._modalities[role]!r}"
+        modality = f"{role}_modality={modality!r}"
         received = f"{type(inputs).__name__}, not a dict keyed by modality"
         if isinstance(inputs, dict):
             received = f"a batch with the keys {sorted(map(str, inputs))}"

@@ -170,7 +170,7 @@ class LabelSpec:
             counts = classes != self.ignore_class
             valid = counts if valid is None else ops.logical_and(valid, counts)
             classes = ops.where(counts, classes, ops.zeros_like(classes))
-        if self.has_unlabeled:
+        if self.unlabeled_class is not None:
             unlabeled = self.is_unlabeled(y, classes)
             labeled = ops.logical_not(unlabeled)
             if valid is not None:
@@ -214,7 +214,9 @@ class LabelSpec:
         """
         y = aligned_labels(y, logits)
         labels = self.read(y, logits)
-        weights = row_weights(sample_weight, logits)
+        weights = None
+        if sample_weight is not None:
+            weights = row_weights(sample_weight, logits)
         count = functools.partial(Rows.of, mean_over_replicas)
         valid = count(labels.valid)
         classes, class_rows, labeled = labels.classes, valid, valid
@@ -231,11 +233,13 @@ class LabelSpec:
 
         def supervised_loss(logits):
             if labels.labeled is None:
-                value = loss(labels.given, logits, copied(weights))
+                # On PyTorch, Keras' losses write the mask into the weights.
+                own = None if weights is None else ops.copy(weights)
+                value = loss(labels.given, logits, own)
             else:
                 mask = ops.cast(labels.labeled, full_precision_dtype())
                 counted = mask if weights is None else weights * mask
-                value = loss(labels.given, logits, copied(counted))
+                value = loss(labels.given, logits, counted)
             # Keras takes the mean over this device's rows that it does not
             # ignore; it is to be over the labelled ones of all devices.
             if self.reduction not in ("sum_over_batch_size", "mean"):
@@ -246,12 +250,21 @@ class LabelSpec:
             own = 1.0 if own is None else own
             return value * ops.divide_no_nan(own, labeled.fraction)
 
+        of_samples = None
+        if sample_weight is not None:
+            of_samples = _mean_of_samples(sample_weight)
+        of_features = of_samples
+        if labels.valid is not None:
+            # A sample of which all is ignored has no feature to learn either.
+            axes = tuple(range(1, len(labels.valid.shape)))
+            some = ops.any(labels.valid, axis=axes) if axes else labels.valid
+            of_features = count(some).weights(of_samples)
         return Targets(
             labels=classes,
             weights=valid.weights(weights),
             valid=labels.valid,
             supervised_loss=supervised_loss,
-            sample_weights=_mean_of_samples(sample_weight),
+            sample_weights=of_samples,
             given_labels=y,
             loss=loss,
             valid_fraction=valid.fraction,
@@ -259,9 +272,7 @@ class LabelSpec:
             has_class=class_rows.mask,
             class_weights=class_rows.weights(weights),
             weights_where=lambda mask: count(mask).weights(weights),
-            feature_weights=_feature_weights(
-                labels.valid, sample_weight, count
-            ),
+            feature_weights=of_features,
             named_scope=named_scope,
         )
 
@@ -448,21 +459,10 @@ def aligned_labels(y, outputs):
 
 
 def _mean_of_samples(weights):
-    """Return one weight a sample, `(batch,)`, or None."""
-    if weights is None:
-        return None
+    """Return one weight a sample, `(batch,)`."""
     weights = ops.cast(weights, full_precision_dtype())
     axes = tuple(range(1, len(weights.shape)))
     return ops.mean(weights, axis=axes) if axes else weights
-
-
-def _feature_weights(valid, sample_weight, count):
-    """Return one weight a sample, 0 where all of its rows are ignored."""
-    weights = _mean_of_samples(sample_weight)
-    if valid is None:
-        return weights
-    rows = tuple(range(1, len(valid.shape)))
-    return count(ops.any(valid, axis=rows) if rows else valid).weights(weights)
 
 
 def copied(weights):

@@ -1,5 +1,6 @@
 """Which variables of the teacher are trained, without touching its flags."""
 
+import contextlib
 import fnmatch
 
 import keras
@@ -89,7 +90,7 @@ class TeacherFreezing:
 
     def applied(self):
         """Return a context in which the frozen part is flagged as frozen."""
-        return self._applied
+        return self._applied if self._flagged else contextlib.nullcontext()
 
     def _freeze(self):
         """Flag all that is frozen; return the flags as they were."""

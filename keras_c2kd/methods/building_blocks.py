@@ -157,3 +157,49 @@ class _RowValues(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         return y_pred
+
+
+def check_returned(method, returned):
+    """Return what `compute_losses` did, if it is what the method announces.
+
+    A term of another name would be trained on and never logged.
+
+    Args:
+        method: `DistillationMethod`.
+        returned: What its `compute_losses` returned.
+
+    Returns:
+        The two dicts.
+
+    Raises:
+        ValueError: If it is not two dicts, or their names are not those of
+            `loss_names` and `diagnostic_names`.
+    """
+    name = type(method).__name__
+    is_pair = isinstance(returned, (tuple, list)) and len(returned) == 2
+    if not is_pair or not all(isinstance(part, dict) for part in returned):
+        raise ValueError(
+            f"compute_losses of {name} must return two dicts, loss terms and "
+            f"diagnostics. Received: {_kind(returned)}. Where nothing more is "
+            "logged, return the terms and an empty dict: `return losses, {}`."
+        )
+    for attribute, values in zip(("loss_names", "diagnostic_names"), returned):
+        announced = tuple(getattr(method, attribute))
+        if set(values) != set(announced):
+            raise ValueError(
+                f"compute_losses of {name} returned {sorted(values)}; "
+                f"{attribute} says {sorted(announced)}. Set in the class, or "
+                f"in its __init__: {attribute} = {tuple(values)}; or return "
+                "these names."
+            )
+    return returned
+
+
+def _kind(returned):
+    """Describe what is no pair of dicts, without the values of tensors."""
+    if isinstance(returned, dict):
+        return f"one dict with the keys {sorted(returned)}"
+    if isinstance(returned, (tuple, list)):
+        kinds = ", ".join(type(part).__name__ for part in returned)
+        return f"a {type(returned).__name__} of ({kinds})"
+    return type(returned).__name__

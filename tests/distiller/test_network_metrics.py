@@ -416,7 +416,7 @@ def test_loss_of_evaluation_is_the_students_supervised_loss(method):
     logs = distiller.evaluate(
         inputs, labels, sample_weight=weights, verbose=0, return_dict=True
     )
-    outputs = distiller(inputs, training=True)
+    outputs = distiller.compute_outputs(inputs)
     labels = keras.ops.convert_to_tensor(labels)
     distiller.compute_loss(inputs, labels, outputs, weights)
     assert logs["loss"] == pytest.approx(

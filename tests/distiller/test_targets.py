@@ -507,7 +507,7 @@ def test_every_method_trains_on_unlabelled_rows(name):
     inputs, labels = partly_labelled()
     distiller = toy_distiller(taught[name](), unlabeled_class=UNLABELED)
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
-    outputs = distiller(inputs, training=True)
+    outputs = distiller.compute_outputs(inputs)
     start = [keras.ops.convert_to_numpy(v).copy() for v in distiller.variables]
 
     def logs(labels, weights=None):
@@ -685,7 +685,7 @@ def test_ignored_samples_count_in_no_feature_term():
     loss = Sparse(from_logits=True, ignore_class=IGNORED)
     for create in (FitNet, contract_cases["rkd"], contract_cases["cirkd"]):
         distiller = toy_distiller(create(), compile={"loss": loss})
-        outputs = distiller(inputs, training=True)
+        outputs = distiller.compute_outputs(inputs)
         ignored = keras.ops.full(labels.shape, IGNORED, dtype="int32")
         distiller.compute_loss(None, ignored, outputs)
         found = distiller.get_metrics_result()

@@ -70,7 +70,7 @@ def test_the_configuration_is_the_arguments(name):
     assert copy.get_config() == config
     # No warm-up is the default, and the only one that is left out.
     taken = {"name", "dtype", *own_arguments(type(layer))}
-    taken |= {*getattr(layer, "_options", list)()}
+    taken |= {*getattr(layer, "_used_options", list)()}
     assert set(config) == taken - {"warmup_steps"}
 
 

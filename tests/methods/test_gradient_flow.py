@@ -46,7 +46,7 @@ def test_each_term_trains_whom_it_should(create):
     inputs, labels = toy_data(32)
     method = create()
     distiller = toy_distiller(method)
-    outputs = distiller(inputs, training=True)
+    outputs = distiller.compute_outputs(inputs)
     if method.warmup_steps:
         method.step.assign(method.warmup_steps)
     places = [

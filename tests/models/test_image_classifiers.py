@@ -264,7 +264,7 @@ def test_an_audio_visual_pair_is_distilled():
         "visual": random_logits(4, 2, 32, 32, 3).astype("float32"),
         "audio": random_logits(4, 33, 48, 1).astype("float32"),
     }
-    outputs = distiller(inputs, training=True)
+    outputs = distiller.compute_outputs(inputs)
     assert tuple(outputs["student"]["features"].shape) == (4, 2, 2, 2, 256)
     logs = distiller.fit(inputs, np.arange(4), verbose=0).history
     assert all(np.isfinite(values).all() for values in logs.values())
