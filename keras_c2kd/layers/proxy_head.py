@@ -1,11 +1,16 @@
 """The proxy head: a second classifier that talks to the other modality."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_c2kd.layers.batch_normalization import BatchNormalization
 from keras_c2kd.ops import as_map
 from keras_c2kd.ops import global_average_pool
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import Shape
+from keras_c2kd.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -55,13 +60,13 @@ class ProxyHead(keras.layers.Layer):
 
     def __init__(
         self,
-        num_classes,
-        size=None,
-        negative_slope=0.1,
-        epsilon=1e-5,
-        momentum=0.9,
-        **kwargs,
-    ):
+        num_classes: int,
+        size: tuple[int, int] | None = None,
+        negative_slope: float = 0.1,
+        epsilon: float = 1e-5,
+        momentum: float = 0.9,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         if num_classes < 2:
@@ -75,7 +80,7 @@ class ProxyHead(keras.layers.Layer):
         self.epsilon = epsilon
         self.momentum = momentum
 
-    def build(self, features_shape):
+    def build(self, features_shape: Shape) -> None:
         """Create the weights for features of the given shape."""
         rank, channels = len(features_shape), features_shape[-1]
         if not 2 <= rank <= 5 or channels is None:
@@ -104,14 +109,19 @@ class ProxyHead(keras.layers.Layer):
         self.classifier = keras.layers.Dense(
             self.num_classes, dtype=self.dtype_policy, name="classifier"
         )
-        shape = (None, channels)
+        shape: Shape = (None, channels)
         if self.size is not None:
             shape = (None, None, None, channels)
         for layer in (self.adaptation, self.normalization, self.classifier):
             layer.build(shape)
         self.built = True
 
-    def call(self, features, training=False, mask=None):
+    def call(
+        self,
+        features: Tensor,
+        training: bool = False,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """Return the proxy's logits."""
         if self.size is None:
             features = global_average_pool(features, mask)
@@ -127,14 +137,14 @@ class ProxyHead(keras.layers.Layer):
             logits, self.size, "bilinear", data_format="channels_last"
         )
 
-    def compute_mask(self, features, mask=None):
+    def compute_mask(self, features: Tensor, mask: Any = None) -> None:
         """Return None: the logits have no padding."""
 
-    def compute_output_shape(self, features_shape):
+    def compute_output_shape(self, features_shape: Shape) -> Shape:
         """Return `(batch, num_classes)` or `(batch, *size, num_classes)`."""
         return (features_shape[0], *(self.size or ()), self.num_classes)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

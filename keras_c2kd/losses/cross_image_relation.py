@@ -1,5 +1,7 @@
 """Relations between the places of all images of a batch (CIRKD)."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,6 +9,9 @@ from keras_c2kd.losses.relational_loss import RelationalLoss
 from keras_c2kd.losses.relational_loss import weighted_mean
 from keras_c2kd.ops import kl_divergence
 from keras_c2kd.ops import unit_vectors
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import DType
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.argument_checks import check_positive
 
 
@@ -42,20 +47,22 @@ class CrossImageRelation(RelationalLoss):
 
     def __init__(
         self,
-        temperature=0.1,
-        reduction="sum_over_batch_size",
-        name="cross_image_relation",
-        dtype=None,
-    ):
+        temperature: float = 0.1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "cross_image_relation",
+        dtype: DType | None = None,
+    ) -> None:
         super().__init__(reduction, name, dtype)
         check_positive(temperature=temperature)
         self.temperature = temperature
 
-    def rows_shape(self, y_pred):
+    def rows_shape(self, y_pred: Tensor) -> Any:
         """Return the shape of the weights: one number an image."""
         return ops.shape(y_pred)[:1]
 
-    def relate(self, target, learner, weights):
+    def relate(
+        self, target: Tensor, learner: Tensor, weights: Tensor
+    ) -> Tensor:
         """Return the mean over pairs of images."""
         divergence = kl_divergence(
             self._similarities(target), self._similarities(learner)
@@ -63,7 +70,7 @@ class CrossImageRelation(RelationalLoss):
         pairs = weights[:, None] * weights[None]
         return weighted_mean(ops.mean(divergence, axis=1), pairs)
 
-    def _similarities(self, maps):
+    def _similarities(self, maps: Tensor) -> Tensor:
         """Return `(image, place, other image, its place)`."""
         places = maps.shape[1] * maps.shape[2]
         vectors = ops.reshape(maps, (-1, places, maps.shape[3]))
@@ -71,6 +78,6 @@ class CrossImageRelation(RelationalLoss):
         products = ops.einsum("imd,jnd->imjn", vectors, vectors)
         return products / self.temperature
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {**super().get_config(), "temperature": self.temperature}

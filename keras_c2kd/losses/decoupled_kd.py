@@ -1,5 +1,7 @@
 """Decoupled knowledge distillation (DKD) and its halves (TCKD, NCKD)."""
 
+from collections.abc import Mapping
+
 import keras
 from keras import ops
 
@@ -10,6 +12,9 @@ from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import kl_divergence
 from keras_c2kd.ops import target_log_probabilities
 from keras_c2kd.ops.numerics import check_same_shape
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import DType
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.argument_checks import check_weights
 
 
@@ -60,13 +65,13 @@ class DKDLoss(KLDivergence):
 
     def __init__(
         self,
-        target_weight=1.0,
-        non_target_weight=8.0,
-        temperature=4.0,
-        reduction="sum_over_batch_size",
-        name="dkd",
-        dtype=None,
-    ):
+        target_weight: float = 1.0,
+        non_target_weight: float = 8.0,
+        temperature: float = 4.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "dkd",
+        dtype: DType | None = None,
+    ) -> None:
         super().__init__(temperature, reduction, name, dtype)
         check_weights(
             target_weight=target_weight, non_target_weight=non_target_weight
@@ -80,7 +85,7 @@ class DKDLoss(KLDivergence):
         self.target_weight = target_weight
         self.non_target_weight = non_target_weight
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Mapping[str, Tensor], y_pred: Tensor) -> Tensor:
         """Return the loss of each row, shape `(...)`."""
         target, labels = split_labels(y_true, self)
         if labels is None and not self.non_target_weight:
@@ -110,7 +115,7 @@ class DKDLoss(KLDivergence):
             )
         return loss
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
@@ -122,7 +127,7 @@ class DKDLoss(KLDivergence):
 class _Half(DKDLoss):
     """One half of `DKDLoss`, with weight 1; subclasses have its weights."""
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         config = super().get_config()
         del config["target_weight"], config["non_target_weight"]
@@ -152,11 +157,11 @@ class TargetKLDivergence(_Half):
 
     def __init__(
         self,
-        temperature=1.0,
-        reduction="sum_over_batch_size",
-        name="target_kl_divergence",
-        dtype=None,
-    ):
+        temperature: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "target_kl_divergence",
+        dtype: DType | None = None,
+    ) -> None:
         super().__init__(1.0, 0.0, temperature, reduction, name, dtype)
 
 
@@ -192,14 +197,14 @@ class NonTargetKLDivergence(_Half):
 
     def __init__(
         self,
-        temperature=1.0,
-        reduction="sum_over_batch_size",
-        name="non_target_kl_divergence",
-        dtype=None,
-    ):
+        temperature: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "non_target_kl_divergence",
+        dtype: DType | None = None,
+    ) -> None:
         super().__init__(0.0, 1.0, temperature, reduction, name, dtype)
 
 
-def _divergence(target, learner):
+def _divergence(target: Tensor, learner: Tensor) -> Tensor:
     """KL divergence of log-probabilities, summed over the last axis."""
     return ops.sum(ops.exp(target) * (target - learner), axis=-1)

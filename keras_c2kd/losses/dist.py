@@ -6,6 +6,9 @@ from keras import ops
 from keras_c2kd.losses.relational_loss import RelationalLoss
 from keras_c2kd.losses.relational_loss import weighted_mean
 from keras_c2kd.ops import pearson_correlation
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import DType
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.argument_checks import check_positive
 from keras_c2kd.utils.argument_checks import check_weights
 
@@ -59,13 +62,13 @@ class DISTLoss(RelationalLoss):
 
     def __init__(
         self,
-        inter_weight=1.0,
-        intra_weight=1.0,
-        temperature=1.0,
-        reduction="sum_over_batch_size",
-        name="dist",
-        dtype=None,
-    ):
+        inter_weight: float = 1.0,
+        intra_weight: float = 1.0,
+        temperature: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "dist",
+        dtype: DType | None = None,
+    ) -> None:
         super().__init__(reduction, name, dtype)
         check_positive(temperature=temperature)
         check_weights(inter_weight=inter_weight, intra_weight=intra_weight)
@@ -78,7 +81,9 @@ class DISTLoss(RelationalLoss):
         self.intra_weight = intra_weight
         self.temperature = temperature
 
-    def relate(self, target, learner, weights):
+    def relate(
+        self, target: Tensor, learner: Tensor, weights: Tensor
+    ) -> Tensor:
         """Return the weighted sum of both relations."""
         target, learner = (
             ops.reshape(
@@ -98,7 +103,7 @@ class DISTLoss(RelationalLoss):
             self.inter_weight * inter + self.intra_weight * intra
         )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

@@ -7,6 +7,8 @@ from keras_c2kd.ops import adaptive_average_pool
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.ops.numerics import check_same_shape
+from keras_c2kd.typing import DType
+from keras_c2kd.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_c2kd.losses")
@@ -32,14 +34,14 @@ class FeatureMeanSquaredError(keras.losses.Loss):
 
     def __init__(
         self,
-        reduction="sum_over_batch_size",
-        name="feature_mean_squared_error",
-        dtype=None,
-    ):
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "feature_mean_squared_error",
+        dtype: DType | None = None,
+    ) -> None:
         dtype = full_precision_dtype() if dtype is None else dtype
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the mean squared difference of each sample."""
         return _mean_squares(ops.stop_gradient(y_true), y_pred)
 
@@ -71,14 +73,14 @@ class HierarchicalContextLoss(keras.losses.Loss):
 
     def __init__(
         self,
-        reduction="sum_over_batch_size",
-        name="hierarchical_context_loss",
-        dtype=None,
-    ):
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "hierarchical_context_loss",
+        dtype: DType | None = None,
+    ) -> None:
         dtype = full_precision_dtype() if dtype is None else dtype
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the weighted mean over the sizes, of each sample."""
         y_true = ops.stop_gradient(y_true)
         height, width = y_pred.shape[1:3]
@@ -99,7 +101,7 @@ class HierarchicalContextLoss(keras.losses.Loss):
         return loss / total
 
 
-def _mean_squares(first, second):
+def _mean_squares(first: Tensor, second: Tensor) -> Tensor:
     first, second = full_precision(first), full_precision(second)
     check_same_shape(
         first.shape, second.shape, "Features are compared in one shape."

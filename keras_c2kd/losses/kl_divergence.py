@@ -5,6 +5,10 @@ from keras import ops
 
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.ops import kl_divergence
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import DType
+from keras_c2kd.typing import Tensor
+from keras_c2kd.typing import Tensors
 from keras_c2kd.utils.argument_checks import check_positive
 
 
@@ -44,23 +48,23 @@ class KLDivergence(keras.losses.Loss):
 
     def __init__(
         self,
-        temperature=1.0,
-        reduction="sum_over_batch_size",
-        name="kl_divergence",
-        dtype=None,
-    ):
+        temperature: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "kl_divergence",
+        dtype: DType | None = None,
+    ) -> None:
         dtype = full_precision_dtype() if dtype is None else dtype
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         check_positive(temperature=temperature)
         self.temperature = temperature
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensors, y_pred: Tensor) -> Tensor:
         """Return the divergence of each row, shape `(...)`."""
         divergence = kl_divergence(
             ops.stop_gradient(y_true), y_pred, self.temperature
         )
         return self.temperature**2 * divergence
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {**super().get_config(), "temperature": self.temperature}

@@ -1,7 +1,9 @@
 """What losses share that treat the label's class apart."""
 
+from keras_c2kd.typing import Tensor
 
-def split_labels(y_true, loss):
+
+def split_labels(y_true: object, loss: object) -> tuple[Tensor, Tensor | None]:
     """Take apart the targets of a loss that knows the labels.
 
     Args:

@@ -1,5 +1,7 @@
 """Normalized knowledge distillation (NKD)."""
 
+from collections.abc import Mapping
+
 import keras
 from keras import ops
 
@@ -9,6 +11,9 @@ from keras_c2kd.ops import exclude_target
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import target_log_probabilities
 from keras_c2kd.ops.numerics import check_same_shape
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import DType
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.argument_checks import check_weights
 
 
@@ -50,17 +55,17 @@ class NKDLoss(KLDivergence):
 
     def __init__(
         self,
-        non_target_weight=1.5,
-        temperature=1.0,
-        reduction="sum_over_batch_size",
-        name="nkd",
-        dtype=None,
-    ):
+        non_target_weight: float = 1.5,
+        temperature: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "nkd",
+        dtype: DType | None = None,
+    ) -> None:
         super().__init__(temperature, reduction, name, dtype)
         check_weights(non_target_weight=non_target_weight)
         self.non_target_weight = non_target_weight
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Mapping[str, Tensor], y_pred: Tensor) -> Tensor:
         """Return the loss of each row, shape `(...)`."""
         target, labels = split_labels(y_true, self)
         target = ops.stop_gradient(full_precision(target))
@@ -82,7 +87,7 @@ class NKDLoss(KLDivergence):
         scale = self.non_target_weight * self.temperature**2
         return loss - scale * ops.sum(soft * log_q, axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

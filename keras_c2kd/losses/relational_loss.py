@@ -1,5 +1,8 @@
 """Losses of a batch as a whole, not of its rows one by one."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,6 +10,8 @@ from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.ops import safe_divide
 from keras_c2kd.ops.numerics import check_same_shape
+from keras_c2kd.typing import DType
+from keras_c2kd.typing import Tensor
 
 
 class RelationalLoss(keras.losses.Loss):
@@ -37,7 +42,12 @@ class RelationalLoss(keras.losses.Loss):
 
     needs_global_batch = True
 
-    def __init__(self, reduction="sum_over_batch_size", name=None, dtype=None):
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: DType | None = None,
+    ) -> None:
         if reduction not in ("sum_over_batch_size", "mean"):
             raise ValueError(
                 f"{type(self).__name__} relates all rows of a batch and has "
@@ -47,7 +57,12 @@ class RelationalLoss(keras.losses.Loss):
         dtype = full_precision_dtype() if dtype is None else dtype
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        sample_weight: Tensor | None = None,
+    ) -> Tensor:
         """Return the loss, a scalar."""
         if sample_weight is None:
             sample_weight = ops.ones(self.rows_shape(y_pred))
@@ -56,11 +71,11 @@ class RelationalLoss(keras.losses.Loss):
             {"target": y_true, "weights": sample_weight}, y_pred
         )
 
-    def rows_shape(self, y_pred):
+    def rows_shape(self, y_pred: Tensor) -> Any:
         """Return the shape of the weights: all axes but the last."""
         return ops.shape(y_pred)[:-1]
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Mapping[str, Tensor], y_pred: Tensor) -> Tensor:
         """Return the loss of the batch as its only row, shape `(1,)`."""
         weights = full_precision(y_true["weights"])
         rank = len(self.rows_shape(y_pred))
@@ -78,7 +93,9 @@ class RelationalLoss(keras.losses.Loss):
         relation = self.relate(target, full_precision(y_pred), weights)
         return ops.reshape(ops.mean(weights) * relation, (1,))
 
-    def relate(self, target, learner, weights):
+    def relate(
+        self, target: Tensor, learner: Tensor, weights: Tensor
+    ) -> Tensor:
         """Return the loss of weighted rows, a scalar.
 
         Args:
@@ -93,6 +110,6 @@ class RelationalLoss(keras.losses.Loss):
         )
 
 
-def weighted_mean(values, weights):
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     """Mean of values with weights of the same shape; 0 without any weight."""
     return safe_divide(ops.sum(values * weights), ops.sum(weights))

@@ -1,29 +1,36 @@
 """DeepLabV3+ for semantic segmentation of images and depth maps."""
 
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Literal
+
 import keras
 
 from keras_c2kd.models.image_backbones import MOBILENET_PIXELS
 from keras_c2kd.models.image_backbones import RESNET_PIXELS
+from keras_c2kd.models.image_backbones import Pixels
 from keras_c2kd.models.image_backbones import mobilenet_v2_backbone
 from keras_c2kd.models.image_backbones import pixel_range
 from keras_c2kd.models.image_backbones import resnet_backbone
 from keras_c2kd.models.named_stages import named_stages
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Shape
 
 # Dilation rates of the pyramid at output stride 16.
 _RATES = (6, 12, 18)
 
 
 def DeepLabV3Plus(
-    backbone,
-    input_shape,
-    num_classes,
-    weights=None,
-    output_stride=16,
-    logits_stride=1,
-    dropout=0.1,
-    pixels=None,
-    name="deeplab_v3_plus",
-):
+    backbone: Literal["resnet18", "mobilenet_v2"],
+    input_shape: Sequence[int],
+    num_classes: int,
+    weights: str | None = None,
+    output_stride: Literal[8, 16] = 16,
+    logits_stride: Literal[1, 4] = 1,
+    dropout: float = 0.1,
+    pixels: Pixels | None = None,
+    name: str = "deeplab_v3_plus",
+) -> Network:
     """DeepLabV3+: a dilated backbone, a pyramid of rates, a decoder.
 
     The last map of the backbone, at 1/16 of the images' size, goes through a
@@ -104,7 +111,12 @@ def DeepLabV3Plus(
     return keras.Model(network.input, logits, name=name)
 
 
-def SmallSegmenter(input_shape, num_classes, width=16, name="small_segmenter"):
+def SmallSegmenter(
+    input_shape: Sequence[int],
+    num_classes: int,
+    width: int = 16,
+    name: str = "small_segmenter",
+) -> Network:
     """Four convolutions down and three up, joined; for trials on a CPU.
 
     Layers to tap: `stage_1` to `stage_4`, the maps at 1/2 to 1/16 of the
@@ -146,7 +158,13 @@ def SmallSegmenter(input_shape, num_classes, width=16, name="small_segmenter"):
     return keras.Model(inputs, logits, name=name)
 
 
-def _check(backbone, input_shape, num_classes, output_stride, logits_stride):
+def _check(
+    backbone: str,
+    input_shape: Sequence[int],
+    num_classes: int,
+    output_stride: int,
+    logits_stride: int,
+) -> None:
     """Refuse what no network can be built from."""
     for argument, value, choices in (
         ("backbone", backbone, tuple(_BACKBONES)),
@@ -161,7 +179,7 @@ def _check(backbone, input_shape, num_classes, output_stride, logits_stride):
     _check_sizes(input_shape, num_classes)
 
 
-def _check_sizes(input_shape, num_classes):
+def _check_sizes(input_shape: Sequence[int], num_classes: int) -> None:
     shape = tuple(input_shape)
     if len(shape) != 3 or None in shape or min(shape[:2]) < 32:
         raise ValueError(
@@ -176,7 +194,12 @@ def _check_sizes(input_shape, num_classes):
         )
 
 
-def _resnet18(image_shape, weights, output_stride, pixels):
+def _resnet18(
+    image_shape: Shape,
+    weights: str | None,
+    output_stride: int,
+    pixels: Pixels | None,
+) -> Network:
     network, stages = resnet_backbone(
         image_shape, [2, 2, 2, 2], "basic_block", weights
     )
@@ -186,7 +209,12 @@ def _resnet18(image_shape, weights, output_stride, pixels):
     return named_stages(network, stages, first=first)
 
 
-def _mobilenet_v2(image_shape, weights, output_stride, pixels):
+def _mobilenet_v2(
+    image_shape: Shape,
+    weights: str | None,
+    output_stride: int,
+    pixels: Pixels | None,
+) -> Network:
     network, stages = mobilenet_v2_backbone(image_shape, weights)
     stages["stage_4"] = "block_16_project_BN"
     last_map = network.get_layer(stages["stage_4"]).output
@@ -203,7 +231,9 @@ def _mobilenet_v2(image_shape, weights, output_stride, pixels):
 _BACKBONES = {"resnet18": _resnet18, "mobilenet_v2": _mobilenet_v2}
 
 
-def _dilated(network, layers, output_stride):
+def _dilated(
+    network: Network, layers: Mapping[int, tuple[str, ...]], output_stride: int
+) -> Network:
     """Return the network with dilation in place of its last strides.
 
     Where a stage would go beyond the output stride, what strides keeps the
@@ -220,7 +250,7 @@ def _dilated(network, layers, output_stride):
         Functional `keras.Model`; layers that do not change are shared.
     """
 
-    def clone(layer):
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         stride = next(
             (s for s, names in layers.items() if layer.name.startswith(names)),
             1,
@@ -246,7 +276,9 @@ def _dilated(network, layers, output_stride):
     return keras.models.clone_model(network, clone_function=clone)
 
 
-def _pyramid(maps, multiple, dropout):
+def _pyramid(
+    maps: keras.KerasTensor, multiple: int, dropout: float
+) -> keras.KerasTensor:
     """Atrous spatial pyramid pooling, rates times a multiple."""
     layers = keras.layers
     mean = layers.GlobalAveragePooling2D(
@@ -267,7 +299,9 @@ def _pyramid(maps, multiple, dropout):
     return layers.Dropout(dropout, name="aspp_dropout")(maps)
 
 
-def _decoder(low_level, maps):
+def _decoder(
+    low_level: keras.KerasTensor, maps: keras.KerasTensor
+) -> keras.KerasTensor:
     """Fuse the low-level map with the pyramid's, and refine both together."""
     low_level = _block(low_level, 48, 1, "low_level")
     maps = _resized(maps, low_level.shape[1:3], "aspp_resized")
@@ -276,7 +310,14 @@ def _decoder(low_level, maps):
     return _block(maps, 256, 3, "pre_classifier")
 
 
-def _block(maps, filters, kernel_size, name, rate=1, strides=1):
+def _block(
+    maps: keras.KerasTensor,
+    filters: int,
+    kernel_size: int,
+    name: str,
+    rate: int = 1,
+    strides: int = 1,
+) -> keras.KerasTensor:
     """Convolution, batch normalisation and the ReLU that has the name."""
     maps = keras.layers.Conv2D(
         filters,
@@ -296,7 +337,9 @@ def _block(maps, filters, kernel_size, name, rate=1, strides=1):
     return keras.layers.ReLU(name=name)(maps)
 
 
-def _resized(maps, size, name):
+def _resized(
+    maps: keras.KerasTensor, size: Sequence[int], name: str
+) -> keras.KerasTensor:
     # Keras' Resizing layer, where `training` is not given, puts all layers
     # behind it into training mode: a plain `student(images)` would be wrong.
     maps = keras.ops.image.resize(

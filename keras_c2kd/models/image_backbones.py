@@ -1,16 +1,29 @@
 """Convolutional networks without a classifier, and others' weights in them."""
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import keras
 import numpy as np
 
 from keras_c2kd.models.keras_hub import keras_hub
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Shape
 
-# Mean and deviation of pixels of 0 to 1 that ImageNet's weights want.
+Pixels: TypeAlias = tuple[Sequence[float], Sequence[float]]
+"""Mean and standard deviation of each channel of normalised pixels."""
+
+# Of pixels of 0 to 1 that ImageNet's weights want.
 RESNET_PIXELS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 MOBILENET_PIXELS = ((0.5,) * 3, (0.5,) * 3)
 
 
-def pixel_range(pixels, wanted, weights, image_shape):
+def pixel_range(
+    pixels: Pixels | None,
+    wanted: Pixels,
+    weights: str | None,
+    image_shape: Shape,
+) -> keras.layers.Layer | None:
     """Return the layer from normalised pixels to what weights want.
 
     With pixels `x = (p - mean) / deviation` it gives
@@ -50,7 +63,12 @@ def pixel_range(pixels, wanted, weights, image_shape):
     )
 
 
-def resnet_backbone(image_shape, blocks, block_type, weights=None):
+def resnet_backbone(
+    image_shape: Shape,
+    blocks: list[int],
+    block_type: str,
+    weights: str | None = None,
+) -> tuple[Network, dict[str, str]]:
     """KerasHub's ResNet of four stages.
 
     Args:
@@ -89,7 +107,9 @@ def resnet_backbone(image_shape, blocks, block_type, weights=None):
     return network, stages
 
 
-def mobilenet_v2_backbone(image_shape, weights=None):
+def mobilenet_v2_backbone(
+    image_shape: Shape, weights: str | None = None
+) -> tuple[Network, dict[str, str]]:
     """MobileNetV2 of width 1, of `keras.applications`.
 
     Args:
@@ -106,7 +126,7 @@ def mobilenet_v2_backbone(image_shape, weights=None):
     Reference: Sandler et al., CVPR 2018.
     """
 
-    def build(shape, weights=None):
+    def build(shape: Shape, weights: str | None = None) -> Network:
         return keras.applications.MobileNetV2(
             input_shape=shape, include_top=False, weights=weights
         )
@@ -123,7 +143,7 @@ def mobilenet_v2_backbone(image_shape, weights=None):
     return network, stages
 
 
-def _copy_weights(source, target):
+def _copy_weights(source: Network, target: Network) -> None:
     """Copy all weights of a network to one of other inputs, layer by layer."""
     pairs = list(zip(source.weights, target.weights))
     fits = len(source.weights) == len(target.weights) and all(

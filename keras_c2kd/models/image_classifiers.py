@@ -1,18 +1,29 @@
 """ResNet and MobileNetV2 for images, frames and spectrograms."""
 
+from collections.abc import Mapping
+from collections.abc import Sequence
+
 import keras
 
 from keras_c2kd.models.image_backbones import MOBILENET_PIXELS
 from keras_c2kd.models.image_backbones import RESNET_PIXELS
+from keras_c2kd.models.image_backbones import Pixels
 from keras_c2kd.models.image_backbones import mobilenet_v2_backbone
 from keras_c2kd.models.image_backbones import pixel_range
 from keras_c2kd.models.image_backbones import resnet_backbone
 from keras_c2kd.models.named_stages import fold_frames
 from keras_c2kd.models.named_stages import named_stages
 from keras_c2kd.models.named_stages import unfold_frames
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Shape
 
 
-def SmallConvNet(input_shape, num_classes, width=16, name="small_conv_net"):
+def SmallConvNet(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    width: int = 16,
+    name: str = "small_conv_net",
+) -> Network:
     """Four convolutions, each with stride 2; for trials on a CPU.
 
     Layers to tap as of `ResNet18`: `stage_1` to `stage_4`, the maps at 1/2 to
@@ -47,8 +58,12 @@ def SmallConvNet(input_shape, num_classes, width=16, name="small_conv_net"):
 
 
 def ResNet18(
-    input_shape, num_classes, weights=None, pixels=None, name="resnet18"
-):
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    weights: str | None = None,
+    pixels: Pixels | None = None,
+    name: str = "resnet18",
+) -> Network:
     """ResNet-18: four stages of two basic blocks; 64 to 512 channels.
 
     The network is KerasHub's, which has the parameters of torchvision's:
@@ -95,8 +110,12 @@ def ResNet18(
 
 
 def ResNet50(
-    input_shape, num_classes, weights=None, pixels=None, name="resnet50"
-):
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    weights: str | None = None,
+    pixels: Pixels | None = None,
+    name: str = "resnet50",
+) -> Network:
     """ResNet-50: four stages of bottleneck blocks; 256 to 2048 channels.
 
     25,557,032 parameters with 1000 classes, as torchvision's (the stride is
@@ -132,8 +151,12 @@ def ResNet50(
 
 
 def MobileNetV2(
-    input_shape, num_classes, weights=None, pixels=None, name="mobilenet_v2"
-):
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    weights: str | None = None,
+    pixels: Pixels | None = None,
+    name: str = "mobilenet_v2",
+) -> Network:
     """MobileNetV2 of width 1: 3,504,872 trainable parameters with 1000 classes.
 
     The network is that of `keras.applications`; KerasHub's is another one in
@@ -167,15 +190,21 @@ def MobileNetV2(
 
 
 def _resnet(
-    input_shape, num_classes, weights, pixels, name, blocks, block_type
-):
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    weights: str | None,
+    pixels: Pixels | None,
+    name: str,
+    blocks: list[int],
+    block_type: str,
+) -> Network:
     shape = _image_shape(input_shape)
     network, stages = resnet_backbone(shape, blocks, block_type, weights)
     first = pixel_range(pixels, RESNET_PIXELS, weights, shape)
     return _classifier(network, stages, input_shape, num_classes, name, first)
 
 
-def _image_shape(input_shape):
+def _image_shape(input_shape: Sequence[int | None]) -> Shape:
     """Return the shape of one image."""
     shape = tuple(input_shape)
     if len(shape) not in (3, 4) or shape[-1] is None:
@@ -187,7 +216,14 @@ def _image_shape(input_shape):
     return shape[-3:]
 
 
-def _classifier(network, stages, input_shape, num_classes, name, first=None):
+def _classifier(
+    network: Network,
+    stages: Mapping[str, str],
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    name: str,
+    first: keras.layers.Layer | None = None,
+) -> Network:
     """Name the stages, and put pooling and a classifier behind."""
     if num_classes < 2:
         raise ValueError(

@@ -1,9 +1,11 @@
 """KerasHub, imported when it is needed."""
 
+from typing import Any
+
 from keras_c2kd.utils.optional_imports import import_optional
 
 
-def keras_hub():
+def keras_hub() -> Any:
     """Return the module `keras_hub`.
 
     Raises:

@@ -1,10 +1,16 @@
 """Names for the feature maps of networks that others have built."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 from keras import ops
 
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Tensors
 
-def fold_frames(inputs):
+
+def fold_frames(inputs: keras.KerasTensor) -> keras.KerasTensor:
     """`(batch, frames, ...)` to `(batch * frames, ...)`.
 
     Of Keras' own operations, as all that a network is built of here: a saved
@@ -13,12 +19,20 @@ def fold_frames(inputs):
     return ops.reshape(inputs, (-1, *inputs.shape[2:]))
 
 
-def unfold_frames(inputs, frames):
+def unfold_frames(
+    inputs: keras.KerasTensor, frames: int | None
+) -> keras.KerasTensor:
     """`(batch * frames, ...)` back to `(batch, frames, ...)`."""
     return ops.reshape(inputs, (-1, frames, *inputs.shape[1:]))
 
 
-def named_stages(network, stages, frames=None, inputs=None, first=None):
+def named_stages(
+    network: Network,
+    stages: Mapping[str, str],
+    frames: int | None = None,
+    inputs: Tensors = None,
+    first: keras.layers.Layer | None = None,
+) -> Network:
     """Return the network with a layer of a given name behind some layers.
 
     The layers and their variables stay the same. The new ones change
@@ -54,9 +68,11 @@ def named_stages(network, stages, frames=None, inputs=None, first=None):
         inputs = keras.Input(network.input.shape[1:])
         changed = first(inputs)
 
-    def call(layer, *args, **kwargs):
+    def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Tensors:
         if changed is not None:
-            args = [changed if value is inputs else value for value in args]
+            args = tuple(
+                changed if value is inputs else value for value in args
+            )
         outputs = layer(*args, **kwargs)
         name = names.get(layer.name)
         if name is None:

@@ -2,24 +2,27 @@
 
 import collections
 import re
+from collections.abc import Iterable
 
 import keras
 import numpy as np
 
 from keras_c2kd.models.keras_hub import keras_hub
 from keras_c2kd.models.named_stages import named_stages
+from keras_c2kd.typing import Array
+from keras_c2kd.typing import Network
 
 # Of BERT's uncased WordPiece vocabulary.
 VOCABULARY_SIZE = 30522
 
 
 def BertBase(
-    num_classes,
-    weights=None,
-    dropout=0.1,
-    sequence_length=None,
-    name="bert_base",
-):
+    num_classes: int,
+    weights: str | None = None,
+    dropout: float = 0.1,
+    sequence_length: int | None = None,
+    name: str = "bert_base",
+) -> Network:
     """BERT-base, uncased, with a classifier on its pooled output.
 
     KerasHub's network: 12 layers of width 768, 12 heads, 109,482,240
@@ -65,7 +68,9 @@ def BertBase(
     return _classifier(network, num_classes, dropout, sequence_length, name)
 
 
-def bert_layout_map(device_mesh, model_axis="model"):
+def bert_layout_map(
+    device_mesh: keras.distribution.DeviceMesh, model_axis: str = "model"
+) -> keras.distribution.LayoutMap:
     """Return how `BertBase` is divided among devices, on JAX.
 
     For networks that do not fit on one device. As in Megatron-LM: attention
@@ -115,8 +120,11 @@ def bert_layout_map(device_mesh, model_axis="model"):
 
 
 def SmallTextNet(
-    num_classes, width=32, sequence_length=None, name="small_text_net"
-):
+    num_classes: int,
+    width: int = 32,
+    sequence_length: int | None = None,
+    name: str = "small_text_net",
+) -> Network:
     """Embedded tokens and four convolutions over them; for trials on a CPU.
 
     It reads what `BertBase` reads. Layers to tap as there: `stage_1` to
@@ -158,7 +166,7 @@ def SmallTextNet(
     return keras.Model(inputs, logits, name=name)
 
 
-def _check_classes(num_classes):
+def _check_classes(num_classes: int) -> None:
     if num_classes < 2:
         raise ValueError(
             "A classifier needs at least 2 classes. "
@@ -166,14 +174,20 @@ def _check_classes(num_classes):
         )
 
 
-def _token_inputs(sequence_length):
+def _token_inputs(sequence_length: int | None) -> dict[str, keras.KerasTensor]:
     return {
         key: keras.Input((sequence_length,), dtype="int32", name=key)
         for key in ("token_ids", "segment_ids", "padding_mask")
     }
 
 
-def _classifier(network, num_classes, dropout, sequence_length, name):
+def _classifier(
+    network: Network,
+    num_classes: int,
+    dropout: float,
+    sequence_length: int | None,
+    name: str,
+) -> Network:
     """Name the stages, and put a classifier on the pooled output."""
     depth = network.num_layers
     if depth < 4:
@@ -199,7 +213,9 @@ def _classifier(network, num_classes, dropout, sequence_length, name):
     return keras.Model(network.input, logits, name=name)
 
 
-def word_vocabulary(texts, largest=VOCABULARY_SIZE):
+def word_vocabulary(
+    texts: Iterable[str], largest: int = VOCABULARY_SIZE
+) -> list[str]:
     """Return BERT's special tokens and the most frequent words of texts.
 
     For networks with random weights; those of a preset need its vocabulary.
@@ -247,8 +263,12 @@ class BertTokens:
     """
 
     def __init__(
-        self, weights=None, vocabulary=None, sequence_length=40, lowercase=True
-    ):
+        self,
+        weights: str | None = None,
+        vocabulary: str | list[str] | None = None,
+        sequence_length: int = 40,
+        lowercase: bool = True,
+    ) -> None:
         if (weights is None) == (vocabulary is None):
             raise ValueError(
                 "Tokens need one of `weights` (a preset) and `vocabulary`. "
@@ -265,7 +285,7 @@ class BertTokens:
             tokenizer, sequence_length=sequence_length
         )
 
-    def __call__(self, texts):
+    def __call__(self, texts: Iterable[str]) -> dict[str, Array]:
         """Return `token_ids`, `segment_ids`, `padding_mask` of some texts.
 
         Args:

@@ -1,6 +1,8 @@
 """What the two networks must be before anything is trained."""
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 
@@ -10,9 +12,16 @@ from keras_c2kd.distiller.loss_checks import methods_of_any_loss
 from keras_c2kd.networks.graph import graph_ends
 from keras_c2kd.networks.graph import is_graph
 from keras_c2kd.networks.graph import symbolic_output
+from keras_c2kd.typing import Modality
+from keras_c2kd.typing import Network
 
 
-def check_pair(student, teacher, teacher_modality, method):
+def check_pair(
+    student: Network,
+    teacher: Network | None,
+    teacher_modality: Modality | None,
+    method: keras.layers.Layer,
+) -> None:
     """Refuse a pair that is not two networks, or that the method cannot use.
 
     Args:
@@ -65,7 +74,9 @@ def check_pair(student, teacher, teacher_modality, method):
         )
 
 
-def check_logits(shapes, needs_logits=True):
+def check_logits(
+    shapes: Mapping[str, Mapping[str, Any]], needs_logits: bool = True
+) -> None:
     """Refuse outputs that cannot be compared row by row.
 
     Args:
@@ -110,7 +121,12 @@ def check_logits(shapes, needs_logits=True):
         )
 
 
-def check_activation(model, role, from_logits, needs_logits):
+def check_activation(
+    model: Network | keras.KerasTensor,
+    role: str,
+    from_logits: bool | None,
+    needs_logits: bool,
+) -> None:
     """Refuse a softmax where logits are wanted, and the reverse.
 
     Args:
@@ -166,7 +182,7 @@ _HANDS_ON = {
 }
 
 
-def _end_of(model):
+def _end_of(model: Network | keras.KerasTensor) -> str | None:
     """Return the name of the activation that ends a network.
 
     Args:
@@ -193,7 +209,9 @@ def _end_of(model):
     return None
 
 
-def _output_of(model, index=0):
+def _output_of(
+    model: Network | keras.KerasTensor, index: int = 0
+) -> keras.KerasTensor | None:
     """Return an output of a network that tells its graph, or None."""
     if isinstance(model, keras.KerasTensor):
         return model
@@ -206,7 +224,7 @@ def _output_of(model, index=0):
     return outputs[index] if index < len(outputs) else None
 
 
-def _activation_name(operation):
+def _activation_name(operation: Any) -> str | None:
     """Return the activation that an operation ends with, or None."""
     if isinstance(operation, keras.layers.Softmax):
         return "softmax"

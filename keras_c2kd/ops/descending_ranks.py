@@ -3,8 +3,10 @@
 import numpy as np
 from keras import ops
 
+from keras_c2kd.typing import Tensor
 
-def descending_ranks(scores, break_ties=False):
+
+def descending_ranks(scores: Tensor, break_ties: bool = False) -> Tensor:
     """Rank of each class: 1 for the highest score.
 
     Ties share the smallest rank, `1 + number of higher scores`; with

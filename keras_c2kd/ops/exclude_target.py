@@ -3,9 +3,10 @@
 from keras import ops
 
 from keras_c2kd.ops.numerics import check_same_shape
+from keras_c2kd.typing import Tensor
 
 
-def exclude_target(logits, labels):
+def exclude_target(logits: Tensor, labels: Tensor) -> Tensor:
     """Drop the target class from every row of logits.
 
     `excluded[j] = logits[j]` for `j < label` and `logits[j + 1]` otherwise,
@@ -46,7 +47,7 @@ def exclude_target(logits, labels):
     return ops.where(before, logits[..., :-1], logits[..., 1:])
 
 
-def zero_target(logits, labels):
+def zero_target(logits: Tensor, labels: Tensor) -> Tensor:
     """Set the target logit of every row to 0 and keep it as a class.
 
     This is what the authors' published C2KD code does in place of leaving
@@ -69,7 +70,9 @@ def zero_target(logits, labels):
     return ops.where(is_target, ops.zeros_like(logits), logits)
 
 
-def non_target_log_softmax(logits, labels, temperature=1.0):
+def non_target_log_softmax(
+    logits: Tensor, labels: Tensor, temperature: float = 1.0
+) -> Tensor:
     """Log-probabilities among the non-target classes.
 
     `log p_i = z_i / T - logsumexp_{j != t}(z_j / T)` for `i != t`, in class
@@ -90,7 +93,7 @@ def non_target_log_softmax(logits, labels, temperature=1.0):
     return ops.log_softmax(exclude_target(logits, labels) / temperature, -1)
 
 
-def _logits_and_labels(logits, labels):
+def _logits_and_labels(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     logits = ops.convert_to_tensor(logits)
     labels = ops.cast(labels, "int32")
     check_same_shape(

@@ -1,10 +1,17 @@
 """Feature maps of unlike form brought together, channels last."""
 
+from collections.abc import Callable
+from collections.abc import Sequence
+
 import numpy as np
 from keras import ops
 
+from keras_c2kd.typing import Array
+from keras_c2kd.typing import Shape
+from keras_c2kd.typing import Tensor
 
-def as_map(features):
+
+def as_map(features: Tensor) -> Tensor:
     """View features of any network as `(batch, height, width, channels)`.
 
     A pooled vector is a map of one place, a sequence a map of width 1, and
@@ -32,7 +39,7 @@ def as_map(features):
     return features
 
 
-def map_shape(features_shape):
+def map_shape(features_shape: Sequence[int | None]) -> Shape:
     """Return the shape that `as_map` gives to features of a shape.
 
     Args:
@@ -61,7 +68,7 @@ def map_shape(features_shape):
     )
 
 
-def global_average_pool(features, mask=None):
+def global_average_pool(features: Tensor, mask: Tensor | None = None) -> Tensor:
     """Average over all axes between the first and the last.
 
     Args:
@@ -83,7 +90,7 @@ def global_average_pool(features, mask=None):
     return ops.divide_no_nan(total, ops.sum(counted, axis=axes))
 
 
-def resize_nearest(maps, size):
+def resize_nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize maps by taking the nearest place, rounding down.
 
     `output[i] = input[floor(i * old / new)]` in each direction, as PyTorch
@@ -106,7 +113,7 @@ def resize_nearest(maps, size):
     return maps
 
 
-def resize_bilinear(maps, size):
+def resize_bilinear(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize maps bilinearly so that their corners stay where they are.
 
     PyTorch's `align_corners=True`: the first and the last place of an axis
@@ -124,7 +131,7 @@ def resize_bilinear(maps, size):
     return _resample(maps, size, _interpolation)
 
 
-def adaptive_average_pool(maps, size):
+def adaptive_average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Average maps over a given number of bins, which may overlap.
 
     Bin `i` of `n` holds the places from `floor(i * old / n)` to
@@ -142,7 +149,9 @@ def adaptive_average_pool(maps, size):
     return _resample(maps, size, _binning)
 
 
-def _resample(maps, size, weights_of):
+def _resample(
+    maps: Tensor, size: tuple[int, int], weights_of: Callable[[int, int], Array]
+) -> Tensor:
     """Apply a `(new, old)` matrix of weights to each direction."""
     height, width = maps.shape[1:3]
     if height != size[0]:
@@ -154,7 +163,7 @@ def _resample(maps, size, weights_of):
     return maps
 
 
-def _binning(old, new):
+def _binning(old: int, new: int) -> Array:
     """Return the `(new, old)` matrix of means over bins."""
     places = np.arange(old)
     bins = np.arange(new)[:, None]
@@ -163,7 +172,7 @@ def _binning(old, new):
     return counted / counted.sum(axis=1, keepdims=True)
 
 
-def _interpolation(old, new):
+def _interpolation(old: int, new: int) -> Array:
     """Return the `(new, old)` matrix of linear interpolation."""
     places = np.arange(new) * ((old - 1) / max(new - 1, 1))
     lower = np.minimum(places.astype("int64"), max(old - 2, 0))

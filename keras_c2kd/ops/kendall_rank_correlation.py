@@ -1,11 +1,14 @@
 """Kendall's rank correlation of two rows of logits."""
 
 import math
+from typing import Any
+from typing import Literal
 
 import keras
 from keras import ops
 
 from keras_c2kd.ops.numerics import full_precision
+from keras_c2kd.typing import Tensor
 
 # The pairwise comparisons are made for a block of classes and a chunk of
 # rows at a time. At most 16 blocks are unrolled, which bounds the compile
@@ -20,7 +23,9 @@ _MOST_BLOCKS = 16
 _VARIANTS = ("a", "b")
 
 
-def kendall_rank_correlation(first, second, variant="a"):
+def kendall_rank_correlation(
+    first: Tensor, second: Tensor, variant: Literal["a", "b"] = "a"
+) -> Tensor:
     """Kendall's rank correlation of two sets of logits, row by row.
 
     With `S(a, b) = sum_{i < j} sign(a_i - a_j) sign(b_i - b_j)` over the
@@ -98,7 +103,7 @@ def kendall_rank_correlation(first, second, variant="a"):
     return ops.reshape(correlation, leading_shape)
 
 
-def check_variant(variant):
+def check_variant(variant: str) -> None:
     """Refuse a variant of Kendall's correlation that is not here.
 
     Args:
@@ -114,7 +119,7 @@ def check_variant(variant):
         )
 
 
-def _sizes(logits):
+def _sizes(logits: Tensor) -> tuple[int, int]:
     """Return how many classes and how many rows are compared at a time."""
     num_classes = logits.shape[-1]
     if keras.backend.backend() == "torch":
@@ -132,13 +137,15 @@ def _sizes(logits):
     return block, max(1, comparisons // (block * num_classes))
 
 
-def _row_count(logits):
+def _row_count(logits: Tensor) -> int | None:
     """Return the static number of rows, or None where it is not known."""
     leading = tuple(logits.shape)[:-1]
     return None if None in leading else math.prod(leading)
 
 
-def _correlation(first, second, block, variant):
+def _correlation(
+    first: Tensor, second: Tensor, block: int, variant: Literal["a", "b"]
+) -> Tensor:
     """Kendall correlation of `(rows, classes)`, a block of classes a time."""
     first, second = ops.transpose(first), ops.transpose(second)
     num_classes = first.shape[0]
@@ -152,10 +159,10 @@ def _correlation(first, second, block, variant):
     return ops.clip(concordance / first_pairs * ratio, -1.0, 1.0)
 
 
-def _concordance(first, second, block):
+def _concordance(first: Tensor, second: Tensor, block: int) -> Tensor:
     """Sum of the products of signs over all ordered pairs of classes."""
     num_classes = first.shape[0]
-    concordance = 0.0
+    concordance: Any = 0.0
     for start in range(0, num_classes, block):
         products = _signs(first, start, block) * _signs(second, start, block)
         if block == num_classes:
@@ -168,12 +175,18 @@ def _concordance(first, second, block):
     return concordance
 
 
-def _signs(logits, start, block):
+def _signs(logits: Tensor, start: int, block: int) -> Tensor:
     """Signs of block-minus-rest, shape `(block, classes - start, rows)`."""
     return ops.sign(logits[start : start + block, None] - logits[None, start:])
 
 
-def _in_chunks(first, second, block, chunk, variant):
+def _in_chunks(
+    first: Tensor,
+    second: Tensor,
+    block: int,
+    chunk: int,
+    variant: Literal["a", "b"],
+) -> Tensor:
     """Apply `_correlation` to `chunk` rows at a time, without a copy of all."""
     num_classes = first.shape[-1]
     rows = ops.shape(first)[0]
@@ -195,11 +208,11 @@ def _in_chunks(first, second, block, chunk, variant):
     num_chunks = (rows + chunk - 1) // chunk
     last_start = ops.shape(first)[0] - chunk
 
-    def start_of(number):
+    def start_of(number: Tensor) -> Tensor:
         # The last chunk ends with the last row and overlaps the one before.
         return ops.minimum(number * chunk, last_start)
 
-    def correlation(number):
+    def correlation(number: Tensor) -> Tensor:
         start, shape = (start_of(number), 0), (chunk, num_classes)
         return _correlation(
             ops.slice(first, start, shape),

@@ -4,9 +4,12 @@ from keras import ops
 
 from keras_c2kd.ops.numerics import check_same_shape
 from keras_c2kd.ops.numerics import full_precision
+from keras_c2kd.typing import Tensor
 
 
-def kl_divergence(target_logits, learner_logits, temperature=1.0):
+def kl_divergence(
+    target_logits: Tensor, learner_logits: Tensor, temperature: float = 1.0
+) -> Tensor:
     """Kullback-Leibler divergence from the target to the learner.
 
     `KL(p || q) = sum_c p_c (log p_c - log q_c)` with

@@ -1,10 +1,14 @@
 """The precision in which losses, correlations and masks are computed."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
+from keras_c2kd.typing import Tensor
 
-def full_precision_dtype():
+
+def full_precision_dtype() -> str:
     """Return the dtype that losses, correlations and masks are computed in.
 
     Returns:
@@ -14,7 +18,7 @@ def full_precision_dtype():
     return "float64" if keras.config.floatx() == "float64" else "float32"
 
 
-def full_precision(tensor):
+def full_precision(tensor: Tensor) -> Tensor:
     """Cast a tensor to `full_precision_dtype()`.
 
     Half-precision networks give half-precision logits; what is computed
@@ -29,7 +33,9 @@ def full_precision(tensor):
     return ops.cast(tensor, full_precision_dtype())
 
 
-def check_same_shape(first, second, rule):
+def check_same_shape(
+    first: Sequence[int | None], second: Sequence[int | None], rule: str
+) -> None:
     """Raise a ValueError if the known sizes of two shapes differ.
 
     Args:
@@ -45,7 +51,7 @@ def check_same_shape(first, second, rule):
         raise ValueError(f"{rule} Received: shapes {first} and {second}")
 
 
-def safe_divide(numerator, denominator):
+def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Divide; 0 with gradient 0 where the denominator is 0.
 
     `keras.ops.divide_no_nan` has the value 0 there too, but on PyTorch its
@@ -58,7 +64,7 @@ def safe_divide(numerator, denominator):
     Returns:
         Float tensor of the broadcast shape.
     """
-    is_zero = denominator == 0
+    is_zero = ops.equal(denominator, 0)
     safe = ops.where(is_zero, ops.ones_like(denominator), denominator)
     quotient = numerator / safe
     return ops.where(is_zero, ops.zeros_like(quotient), quotient)

@@ -5,12 +5,15 @@ from keras import ops
 from keras_c2kd.ops.numerics import check_same_shape
 from keras_c2kd.ops.numerics import full_precision
 from keras_c2kd.ops.numerics import safe_divide
+from keras_c2kd.typing import Tensor
 
 _EPSILON = 1e-8
 _SMALLEST_NORM = 1e-12
 
 
-def safe_norm(vectors, axis=-1, keepdims=False):
+def safe_norm(
+    vectors: Tensor, axis: int = -1, keepdims: bool = False
+) -> Tensor:
     """Euclidean norm whose gradient at the zero vector is 0, not NaN.
 
     Args:
@@ -29,7 +32,7 @@ def safe_norm(vectors, axis=-1, keepdims=False):
     return ops.where(positive, root, ops.zeros_like(root))
 
 
-def unit_vectors(vectors, axis=-1):
+def unit_vectors(vectors: Tensor, axis: int = -1) -> Tensor:
     """Divide vectors by their Euclidean norm; the zero vector stays 0.
 
     `v / max(|v|, 1e-12)`, with gradient 0 at the zero vector.
@@ -43,13 +46,13 @@ def unit_vectors(vectors, axis=-1):
     """
     norms = safe_norm(vectors, axis=axis, keepdims=True)
     # Divided by the smallest norm, a zero vector would have a huge slope.
-    is_zero = norms == 0
+    is_zero = ops.equal(norms, 0)
     norms = ops.where(is_zero, ops.ones_like(norms), norms)
     units = vectors / ops.maximum(norms, _SMALLEST_NORM)
     return ops.where(is_zero, ops.zeros_like(units), units)
 
 
-def cosine_similarity(first, second, axis=-1):
+def cosine_similarity(first: Tensor, second: Tensor, axis: int = -1) -> Tensor:
     """Cosine of the angle between two vectors.
 
     `<a, b> / (|a| |b| + 1e-8)`; 0 if either vector is 0.
@@ -74,7 +77,9 @@ def cosine_similarity(first, second, axis=-1):
     return product / (norms + _EPSILON)
 
 
-def pearson_correlation(first, second, axis=-1, weights=None):
+def pearson_correlation(
+    first: Tensor, second: Tensor, axis: int = -1, weights: Tensor | None = None
+) -> Tensor:
     """Pearson's linear correlation: the cosine of centred vectors.
 
     Args:
@@ -103,7 +108,9 @@ def pearson_correlation(first, second, axis=-1, weights=None):
     return cosine_similarity(first, second, axis=axis)
 
 
-def centred(vectors, axis=-1, weights=None):
+def centred(
+    vectors: Tensor, axis: int = -1, weights: Tensor | None = None
+) -> Tensor:
     """Subtract the mean; a constant vector becomes exactly 0.
 
     The mean of a large constant is rounded, and what is left of the vector
@@ -135,7 +142,9 @@ def centred(vectors, axis=-1, weights=None):
     return ops.where(highest <= lowest, ops.zeros_like(difference), difference)
 
 
-def gradient_cosine(student_logits, teacher_logits, labels):
+def gradient_cosine(
+    student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
+) -> Tensor:
     """Cosine between the gradients of distillation and of the task.
 
     With `L_task = cross-entropy(student, label)` and

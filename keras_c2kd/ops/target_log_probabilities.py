@@ -3,9 +3,12 @@
 from keras import ops
 
 from keras_c2kd.ops.exclude_target import exclude_target
+from keras_c2kd.typing import Tensor
 
 
-def target_log_probabilities(logits, labels, temperature=1.0):
+def target_log_probabilities(
+    logits: Tensor, labels: Tensor, temperature: float = 1.0
+) -> Tensor:
     """Logarithms of the probability of the label's class and of the rest.
 
     `log p_t = z_t - logsumexp(z)` and

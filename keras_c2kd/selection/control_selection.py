@@ -1,5 +1,7 @@
 """Selections to compare with: everything, and as many at random."""
 
+from typing import Literal
+
 import keras
 from keras import ops
 
@@ -7,6 +9,9 @@ from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.selection.correlation_selection import KendallSelection
 from keras_c2kd.selection.sample_selection import SampleSelection
 from keras_c2kd.selection.sample_selection import check_selection
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import DType
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.argument_checks import check_integer
 
 
@@ -23,15 +28,22 @@ class SelectAll(SampleSelection):
     Reference: Huo et al., CVPR 2024, Table 5, the rows without "OFS".
     """
 
-    def __init__(self, on="proxy", name=None, dtype=None):
+    def __init__(
+        self,
+        on: Literal["proxy", "main"] = "proxy",
+        name: str | None = None,
+        dtype: DType | None = None,
+    ) -> None:
         super().__init__(on=on, name=name, dtype=dtype)
 
-    def score(self, teacher_logits, student_logits, labels):
+    def score(
+        self, teacher_logits: Tensor, student_logits: Tensor, labels: Tensor
+    ) -> Tensor:
         """Return a score above any threshold, shape `(...)`."""
         shape = ops.shape(teacher_logits)[:-1]
         return ops.full(shape, float("inf"), dtype=full_precision_dtype())
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         config = super().get_config()
         del config["threshold"]
@@ -62,7 +74,13 @@ class RandomSelection(SampleSelection):
 
     needs_global_batch = True
 
-    def __init__(self, like=None, seed=0, name=None, dtype=None):
+    def __init__(
+        self,
+        like: SampleSelection | None = None,
+        seed: int = 0,
+        name: str | None = None,
+        dtype: DType | None = None,
+    ) -> None:
         like = KendallSelection() if like is None else like
         check_selection(like, "like")
         check_integer(seed=seed)
@@ -71,7 +89,13 @@ class RandomSelection(SampleSelection):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, teacher_logits, student_logits, labels, valid=None):
+    def call(
+        self,
+        teacher_logits: Tensor,
+        student_logits: Tensor,
+        labels: Tensor,
+        valid: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Return as many random samples as `like` keeps, and its score."""
         selected, score = self.like(
             teacher_logits, student_logits, labels, valid=valid
@@ -88,7 +112,7 @@ class RandomSelection(SampleSelection):
         chosen = ops.cast(rank, "int32") < number
         return ops.cast(chosen, selected.dtype), score
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         config = super().get_config()
         for name in ("threshold", "on", "mean_over"):

@@ -1,5 +1,7 @@
 """Selections by the agreement of teacher and student on a sample."""
 
+from typing import Literal
+
 import keras
 
 from keras_c2kd.ops import cosine_similarity
@@ -8,6 +10,9 @@ from keras_c2kd.ops import kendall_rank_correlation
 from keras_c2kd.ops import pearson_correlation
 from keras_c2kd.ops.kendall_rank_correlation import check_variant
 from keras_c2kd.selection.sample_selection import SampleSelection
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import DType
+from keras_c2kd.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -39,24 +44,26 @@ class KendallSelection(SampleSelection):
 
     def __init__(
         self,
-        threshold=0.0,
-        on="proxy",
-        name=None,
-        dtype=None,
-        mean_over="batch",
-        variant="a",
-    ):
+        threshold: float = 0.0,
+        on: Literal["proxy", "main"] = "proxy",
+        name: str | None = None,
+        dtype: DType | None = None,
+        mean_over: Literal["batch", "selected"] = "batch",
+        variant: Literal["a", "b"] = "a",
+    ) -> None:
         super().__init__(threshold, on, name, dtype, mean_over)
         check_variant(variant)
         self.variant = variant
 
-    def score(self, teacher_logits, student_logits, labels):
+    def score(
+        self, teacher_logits: Tensor, student_logits: Tensor, labels: Tensor
+    ) -> Tensor:
         """Return Kendall's correlation of each sample, shape `(...)`."""
         return kendall_rank_correlation(
             teacher_logits, student_logits, self.variant
         )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {**super().get_config(), "variant": self.variant}
 
@@ -68,7 +75,9 @@ class CosineSelection(SampleSelection):
     Reference: Huo et al., CVPR 2024, Fig. 4 ("Cos").
     """
 
-    def score(self, teacher_logits, student_logits, labels):
+    def score(
+        self, teacher_logits: Tensor, student_logits: Tensor, labels: Tensor
+    ) -> Tensor:
         """Return the cosine similarity of each sample, shape `(...)`."""
         return cosine_similarity(teacher_logits, student_logits)
 
@@ -80,7 +89,9 @@ class PearsonSelection(SampleSelection):
     Reference: Huo et al., CVPR 2024, Fig. 4 ("Pearson").
     """
 
-    def score(self, teacher_logits, student_logits, labels):
+    def score(
+        self, teacher_logits: Tensor, student_logits: Tensor, labels: Tensor
+    ) -> Tensor:
         """Return Pearson's correlation of each sample, shape `(...)`."""
         return pearson_correlation(teacher_logits, student_logits)
 
@@ -95,6 +106,8 @@ class GradientCosineSelection(SampleSelection):
     Reference: Huo et al., CVPR 2024, Fig. 4 ("GradCos").
     """
 
-    def score(self, teacher_logits, student_logits, labels):
+    def score(
+        self, teacher_logits: Tensor, student_logits: Tensor, labels: Tensor
+    ) -> Tensor:
         """Return the cosine of the two gradients, shape `(...)`."""
         return gradient_cosine(student_logits, teacher_logits, labels)

@@ -1,12 +1,17 @@
 """The contract of a sample selection: which samples may be distilled."""
 
 import inspect
+from typing import Any
+from typing import Literal
 
 import keras
 from keras import ops
 
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import DType
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.argument_checks import check_instance
 from keras_c2kd.utils.argument_checks import check_number
 from keras_c2kd.utils.final_arguments import FinalArguments
@@ -61,12 +66,12 @@ class SampleSelection(FinalArguments, keras.layers.Layer):
 
     def __init__(
         self,
-        threshold=0.0,
-        on="proxy",
-        name=None,
-        dtype=None,
-        mean_over="batch",
-    ):
+        threshold: float = 0.0,
+        on: Literal["proxy", "main"] = "proxy",
+        name: str | None = None,
+        dtype: DType | None = None,
+        mean_over: Literal["batch", "selected"] = "batch",
+    ) -> None:
         super().__init__(name=name, dtype=dtype, autocast=False)
         self.supports_masking = True
         if on not in ("proxy", "main"):
@@ -85,14 +90,22 @@ class SampleSelection(FinalArguments, keras.layers.Layer):
         self.mean_over = mean_over
         self.built = True
 
-    def score(self, teacher_logits, student_logits, labels):
+    def score(
+        self, teacher_logits: Tensor, student_logits: Tensor, labels: Tensor
+    ) -> Tensor:
         """Return the score of each sample, shape `(...)`."""
         raise NotImplementedError(
             f"{type(self).__name__} is a SampleSelection and must implement "
             "`score(teacher_logits, student_logits, labels)`."
         )
 
-    def call(self, teacher_logits, student_logits, labels, valid=None):
+    def call(
+        self,
+        teacher_logits: Tensor,
+        student_logits: Tensor,
+        labels: Tensor,
+        valid: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Return who is selected, as 1 and 0, and the score."""
         score = self.score(
             ops.stop_gradient(full_precision(teacher_logits)),
@@ -104,10 +117,10 @@ class SampleSelection(FinalArguments, keras.layers.Layer):
             selected = ops.logical_and(selected, valid)
         return ops.cast(selected, full_precision_dtype()), score
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
         """Return None: what the networks masked comes with `valid`."""
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         config = {
             **super().get_config(),
@@ -121,7 +134,7 @@ class SampleSelection(FinalArguments, keras.layers.Layer):
         return config
 
 
-def check_selection(selection, argument="selection"):
+def check_selection(selection: object, argument: str = "selection") -> None:
     """Refuse what is no instance of `SampleSelection`.
 
     Args:

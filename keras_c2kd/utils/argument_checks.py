@@ -2,10 +2,15 @@
 
 import math
 import numbers
-from numbers import Integral
+from typing import Any
+from typing import NoReturn
 
 
-def check_number(minimum=None, maximum=None, **given):
+def check_number(
+    minimum: float | None = None,
+    maximum: float | None = None,
+    **given: Any,
+) -> None:
     """Refuse what is no finite number within limits.
 
     Args:
@@ -30,7 +35,7 @@ def check_number(minimum=None, maximum=None, **given):
             _refuse(name, value, f"a finite number{limits}")
 
 
-def check_positive(**given):
+def check_positive(**given: Any) -> None:
     """Refuse what is no finite number above 0, such as a temperature.
 
     Args:
@@ -44,7 +49,7 @@ def check_positive(**given):
             _refuse(name, value, "a positive, finite number")
 
 
-def check_weights(**given):
+def check_weights(**given: Any) -> None:
     """Refuse weights of loss terms that are negative, NaN or infinite.
 
     Args:
@@ -56,7 +61,7 @@ def check_weights(**given):
     check_number(minimum=0, **given)
 
 
-def check_integer(minimum=0, why="", **given):
+def check_integer(minimum: int = 0, why: str = "", **given: Any) -> None:
     """Refuse what is no integer of at least the minimum.
 
     Args:
@@ -68,23 +73,28 @@ def check_integer(minimum=0, why="", **given):
         ValueError: If a value is no integer or too small.
     """
     for name, value in given.items():
-        is_integer = isinstance(value, numbers.Integral)
-        if not is_integer or isinstance(value, bool) or value < minimum:
+        if not _is_integer(value) or value < minimum:
             rule = f"an integer of at least {minimum}"
             _refuse(name, value, f"{rule}. {why}" if why else rule)
 
 
-def _is_finite(value):
+def _is_finite(value: Any) -> bool:
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     return is_number and math.isfinite(value)
 
 
-def _refuse(name, value, rule):
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _refuse(name: str, value: object, rule: str) -> NoReturn:
     rule = rule.rstrip(".")
     raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}")
 
 
-def check_instance(value, base, argument, example):
+def check_instance(
+    value: object, base: type, argument: str, example: str
+) -> None:
     """Refuse what is no instance of a class.
 
     Args:
@@ -108,17 +118,13 @@ def check_instance(value, base, argument, example):
     )
 
 
-def check_counts(**counts):
+def check_counts(**counts: Any) -> None:
     """Raise a ValueError if a number of samples or steps is not positive.
 
     Keras takes a zero for its default. None stands for it here.
     """
     for name, count in counts.items():
-        if count is not None and not (
-            isinstance(count, Integral)
-            and not isinstance(count, bool)
-            and count > 0
-        ):
+        if count is not None and not (_is_integer(count) and count > 0):
             raise ValueError(
                 f"`{name}` must be a positive integer. Received: "
                 f"{name}={count!r}. Leave it out for Keras' default."

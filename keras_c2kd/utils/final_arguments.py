@@ -2,8 +2,13 @@
 
 import functools
 import inspect
+from collections.abc import Callable
+from typing import Any
+from typing import Self
 
 import keras
+
+from keras_c2kd.typing import Config
 
 
 class FinalArguments:
@@ -14,12 +19,16 @@ class FinalArguments:
     another. It comes before the Keras class among the bases.
     """
 
-    def __init_subclass__(cls, **kwargs):
+    name: str
+    dtype_policy: keras.DTypePolicy
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
-            cls.__init__ = _then_final(cls.__init__)
+            constructor = _then_final(vars(cls)["__init__"])
+            setattr(cls, "__init__", constructor)
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: object) -> None:
         if vars(self).get("_is_constructed") and self.is_final(name):
             kind = type(self).__name__
             raise AttributeError(
@@ -30,7 +39,7 @@ class FinalArguments:
             )
         super().__setattr__(name, value)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the arguments that each of these layers has."""
         return {
             "name": self.name,
@@ -38,7 +47,7 @@ class FinalArguments:
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """Rebuild the layer from `get_config()`, and what it is made of."""
         return cls(
             **{
@@ -49,13 +58,13 @@ class FinalArguments:
             }
         )
 
-    def is_final(self, name):
+    def is_final(self, name: str) -> bool:
         """Return whether an attribute can no longer be set."""
-        return name in argument_names(type(self))
+        return name in argument_names(type(self))  # type: ignore[arg-type]
 
 
 @functools.cache
-def argument_names(kind):
+def argument_names(kind: type) -> frozenset[str]:
     """Return the named arguments of a class and of its bases here.
 
     Args:
@@ -78,16 +87,16 @@ def argument_names(kind):
     return frozenset(names - {"self", "name", "dtype"})
 
 
-def _then_final(constructor):
+def _then_final(constructor: Callable[..., None]) -> Callable[..., None]:
     """Return a constructor after which the arguments cannot be set."""
 
     @functools.wraps(constructor)
-    def construct(self, *args, **kwargs):
+    def construct(self: object, *args: Any, **kwargs: Any) -> None:
         constructor(self, *args, **kwargs)
         # Constructors of bases end before those of their subclasses.
-        if type(self).__init__ is construct:
+        if getattr(type(self), "__init__") is construct:
             vars(self)["_is_constructed"] = True
 
     # Keras reads the signature of what is called itself.
-    construct.__signature__ = inspect.signature(constructor)
+    setattr(construct, "__signature__", inspect.signature(constructor))
     return construct
