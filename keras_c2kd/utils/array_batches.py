@@ -152,9 +152,7 @@ def map_arrays(function: Callable[[Any], Any], data: Tensors) -> Tensors:
     return None if data is None else function(data)
 
 
-def rows_of(
-    size: int, index: int, count: int, batch: int
-) -> slice[int, int, None]:
+def rows_of(size: int, index: int, count: int, batch: int) -> slice:
     """Return the slice of one process of a batch of so many samples.
 
     Raises:
