@@ -1,4 +1,4 @@
-"""Students as files of other runtimes, and what they answer there."""
+"""Export of students to other runtimes, and their outputs there."""
 
 import os
 import pathlib
@@ -32,9 +32,9 @@ _FORMATS = {
 def export_network(network: Network, path: str | os.PathLike[str]) -> None:
     """Write a network in the format that the ending of a path names.
 
-    `network.export` with what Keras leaves to its caller: the network is
-    called once, without which one that was just loaded is refused, and sizes
-    that are None, the batch size first, stay free in the file.
+    This calls `network.export` after two things that Keras leaves to the
+    caller: the network is called once, since Keras refuses one that was just
+    loaded, and sizes that are None, such as the batch size, stay free.
 
     | path | format | backends that write it |
     |---|---|---|
@@ -77,11 +77,11 @@ def export_network(network: Network, path: str | os.PathLike[str]) -> None:
 
 
 def call_once(network: Network) -> None:
-    """Call a network on zeros: Keras exports none that was never called.
+    """Call a network on zeros, since Keras exports only what was called.
 
     Args:
-        network: `keras.Model`. One without a graph of layers, which does not
-            tell what it takes, is left as it is.
+        network: `keras.Model`. One without a graph of layers, whose inputs
+            are not known, is left as it is.
     """
     inputs = graph_input(network)
     if inputs is not None:
@@ -95,7 +95,7 @@ def call_once(network: Network) -> None:
 def load_exported(path: str | os.PathLike[str]) -> Callable[[Tensors], Array]:
     """Load an exported network in the runtime of its format.
 
-    No Keras takes part: ONNX Runtime, OpenVINO, LiteRT, PyTorch or TensorFlow
+    Keras is not used: ONNX Runtime, OpenVINO, LiteRT, PyTorch or TensorFlow
     run the file, in float32 on the CPU.
 
     Args:
@@ -153,8 +153,8 @@ def relative_difference(
         inputs: Array or dict of arrays.
 
     Returns:
-        Float: the largest difference of two logits, as a share of the largest
-        logit.
+        Float: the largest difference of two logits, divided by the
+        largest logit.
     """
     # A KerasHub task's own `predict` preprocesses; what is exported does not.
     expected = keras.Model.predict(network, inputs, verbose=0)
@@ -167,7 +167,7 @@ def relative_difference(
 def _format_of(path: pathlib.Path) -> tuple[str, tuple[str, ...]]:
     if path.suffix not in _FORMATS:
         raise ValueError(
-            "The ending of the path tells the format: "
+            "The ending of the path names the format: "
             f"{', '.join(filter(None, _FORMATS))}, or none for the folder of a "
             f"SavedModel. Received: {str(path)!r}"
         )
@@ -175,12 +175,12 @@ def _format_of(path: pathlib.Path) -> tuple[str, tuple[str, ...]]:
 
 
 def _input_of(network: Network) -> Tensors:
-    """Return the symbolic inputs of a network, or say that it has none."""
+    """Return the symbolic inputs of a network, or refuse one that has none."""
     inputs = graph_input(network)
     if inputs is None:
         raise ValueError(
-            "Only functional and sequential models that are built tell what "
-            f"they take. Received: {network!r}. Build it with the functional "
+            "Only functional and sequential models that are built have known "
+            f"inputs. Received: {network!r}. Build it with the functional "
             "API, or begin it with keras.Input."
         )
     return inputs
@@ -199,7 +199,7 @@ def _with_input(network: Network) -> Network:
 
 
 def _free_sizes(network: Network, name: str) -> dict[str, Any]:
-    """Return what `export` must be told of sizes that are None."""
+    """Return the arguments of `export` that leave sizes free."""
     if name == "torch":
         # Without it, Keras fixes the batch size to 1.
         free = import_optional("torch", "torch", "Exporting").export.Dim.AUTO

@@ -16,7 +16,7 @@ _CONDITIONS = ("first", "second")
 
 @keras.saving.register_keras_serializable("keras_c2kd")
 class ConcatFusion(keras.layers.Layer):
-    """One dense layer on both vectors, role by side.
+    """One dense layer on both vectors, concatenated.
 
     `logits = [x; y] W + b = x W_x + y W_y + b`.
 
@@ -53,7 +53,7 @@ class ConcatFusion(keras.layers.Layer):
         return self.classifier(ops.concatenate(vectors, axis=-1))
 
     def contributions(self, vectors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return what each modality adds to the logits, half the bias each.
+        """Return what each modality adds to the logits, with half the bias.
 
         Args:
             vectors: As in `call`.

@@ -1,4 +1,4 @@
-"""The proxy head: a second classifier that talks to the other modality."""
+"""The proxy head: a second classifier, which distils to the other modality."""
 
 from typing import Any
 
@@ -21,12 +21,12 @@ class ProxyHead(keras.layers.Layer):
     pooling the map is 1x1, where a 1x1 convolution is a dense layer without
     bias. Kernel: He-normal, fan-out; classifier: Keras' default (Glorot
     uniform, bias 0). For dense prediction (`size=`) nothing is pooled: every
-    place of the map gets logits, which are resized bilinearly.
+    position of the map gets logits, which are resized bilinearly.
 
     Args:
         num_classes: Integer, at least 2.
         size: Two integers, height and width of dense logits, or `None`
-            (default): one row of logits a sample.
+            (default): one vector of logits a sample.
         negative_slope: Float. `0.1` (default) is the LeakyReLU of the
             authors' code for AVE and CREMA-D; `0.0` the ReLU of the paper.
         epsilon: Float, of the batch normalisation. Defaults to `1e-5`.

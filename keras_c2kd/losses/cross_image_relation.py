@@ -1,4 +1,4 @@
-"""Relations between the places of all images of a batch (CIRKD)."""
+"""Relations between the pixels of all images of a batch (CIRKD)."""
 
 from typing import Any
 
@@ -17,13 +17,13 @@ from keras_c2kd.utils.argument_checks import check_positive
 
 @keras.saving.register_keras_serializable("keras_c2kd.losses")
 class CrossImageRelation(RelationalLoss):
-    """Each place of an image is like the places of every image, as taught.
+    """Similarities of each pixel to the pixels of every image in the batch.
 
-    With unit vectors `a` at the places of the maps, for each ordered pair of
-    images `(i, j)`, itself included, and each place `m` of `i`:
+    With unit vectors `a` at the pixels of the maps, for each ordered pair of
+    images `(i, j)`, `i = j` included, and each pixel `m` of `i`:
     `KL(softmax_n(<a^T_im, a^T_jn> / tau) || softmax_n(<a^S_im, a^S_jn> /
-    tau))`. The loss is the mean over places and pairs. Widths may differ,
-    sizes may not. Memory grows with the square of the number of all places.
+    tau))`. The loss is the mean over pixels and pairs. Widths may differ,
+    sizes may not. Memory grows with the square of the number of all pixels.
 
     Args:
         temperature: Positive float, `tau`. Defaults to `0.1`.
@@ -56,7 +56,7 @@ class CrossImageRelation(RelationalLoss):
         check_positive(temperature=temperature)
         self.temperature = temperature
 
-    def rows_shape(self, y_pred: Tensor) -> Any:
+    def weights_shape(self, y_pred: Tensor) -> Any:
         """Return the shape of the weights: one number an image."""
         return ops.shape(y_pred)[:1]
 
@@ -71,9 +71,9 @@ class CrossImageRelation(RelationalLoss):
         return weighted_mean(ops.mean(divergence, axis=1), pairs)
 
     def _similarities(self, maps: Tensor) -> Tensor:
-        """Return `(image, place, other image, its place)`."""
-        places = maps.shape[1] * maps.shape[2]
-        vectors = ops.reshape(maps, (-1, places, maps.shape[3]))
+        """Return `(image, pixel, other image, its pixel)`."""
+        pixels = maps.shape[1] * maps.shape[2]
+        vectors = ops.reshape(maps, (-1, pixels, maps.shape[3]))
         vectors = unit_vectors(vectors)
         products = ops.einsum("imd,jnd->imjn", vectors, vectors)
         return products / self.temperature

@@ -1,4 +1,4 @@
-"""Decoupled knowledge distillation (DKD) and its halves (TCKD, NCKD)."""
+"""Decoupled knowledge distillation (DKD) and its halves, TCKD and NCKD."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ from keras_c2kd.utils.argument_checks import check_weights
 
 @keras.saving.register_keras_serializable("keras_c2kd.losses")
 class DKDLoss(KLDivergence):
-    """Distillation of the target's confidence and of the rest, apart.
+    """Distillation of the target class and of the other classes, separately.
 
     `loss = T^2 * (alpha * KL(b_T || b_S) + beta * KL(p_hat || q_hat))`, with
     `b = (p_t, 1 - p_t)` the label's class against all others (TCKD) and the
@@ -86,7 +86,7 @@ class DKDLoss(KLDivergence):
         self.non_target_weight = non_target_weight
 
     def call(self, y_true: Mapping[str, Tensor], y_pred: Tensor) -> Tensor:
-        """Return the loss of each row, shape `(...)`."""
+        """Return the loss of each sample, shape `(...)`."""
         target, labels = split_labels(y_true, self)
         if labels is None and not self.non_target_weight:
             raise ValueError(
@@ -97,7 +97,7 @@ class DKDLoss(KLDivergence):
         target = ops.stop_gradient(full_precision(target))
         learner = full_precision(y_pred)
         check_same_shape(
-            target.shape, learner.shape, "DKD is of logits of one shape."
+            target.shape, learner.shape, "DKD compares logits of one shape."
         )
         scale = self.temperature**2
         loss = ops.zeros_like(learner[..., 0])

@@ -25,7 +25,7 @@ class DISTLoss(RelationalLoss):
       each class,
 
     `loss = beta * inter + gamma * intra`, and `rho` as in
-    `keras_c2kd.ops.pearson_correlation`: 0 where a row or column is constant.
+    `keras_c2kd.ops.pearson_correlation`: 0 where a sample or a class is constant.
     Dense logits count every pixel as a sample.
 
     A batch of one has no relation within a class: `intra` is `T^2`, without
@@ -93,12 +93,12 @@ class DISTLoss(RelationalLoss):
             for logits in (target, learner)
         )
         weights = ops.reshape(weights, (-1,))
-        rows = pearson_correlation(target, learner, axis=1)
-        inter = 1.0 - weighted_mean(rows, weights)
-        columns = pearson_correlation(
+        samples = pearson_correlation(target, learner, axis=1)
+        inter = 1.0 - weighted_mean(samples, weights)
+        classes = pearson_correlation(
             target, learner, axis=0, weights=ops.expand_dims(weights, 1)
         )
-        intra = 1.0 - ops.mean(columns)
+        intra = 1.0 - ops.mean(classes)
         return self.temperature**2 * (
             self.inter_weight * inter + self.intra_weight * intra
         )

@@ -15,7 +15,7 @@ from keras_c2kd.typing import Tensor
 class FeatureMeanSquaredError(keras.losses.Loss):
     """Mean squared difference of two feature maps, one number a sample.
 
-    `loss_b = mean((target_b - learner_b)^2)` over all places and channels.
+    `loss_b = mean((target_b - learner_b)^2)` over all positions and channels.
     The target is held constant. Unlike Keras' `MeanSquaredError` it reduces
     whole samples, so that one weight a sample can be given.
 
@@ -54,7 +54,7 @@ class HierarchicalContextLoss(keras.losses.Loss):
     `l x l`, for each `l` of 4, 2, 1 below the map's size, follow with weight
     1/2, 1/4, 1/8, halved for each size that is used. The sum is divided by
     the sum of the weights. A map that is not square is pooled to at most `l`
-    places in each direction.
+    positions in each direction.
 
     Args:
         reduction: As for every Keras loss.
@@ -104,7 +104,7 @@ class HierarchicalContextLoss(keras.losses.Loss):
 def _mean_squares(first: Tensor, second: Tensor) -> Tensor:
     first, second = full_precision(first), full_precision(second)
     check_same_shape(
-        first.shape, second.shape, "Features are compared in one shape."
+        first.shape, second.shape, "Two feature maps are compared in one shape."
     )
     squares = ops.square(first - second)
     return ops.mean(squares, axis=tuple(range(1, len(squares.shape))))

@@ -17,7 +17,7 @@ class KLDivergence(keras.losses.Loss):
     """Divergence of a learner's logits from a target's logits.
 
     `loss = T^2 * KL(softmax(target / T) || softmax(learner / T))` for each
-    row. The target is held constant: no gradient reaches `y_true`.
+    sample. The target is held constant: no gradient reaches `y_true`.
 
     Unlike `keras.losses.KLDivergence` it takes logits, which is exact for
     logits of any size, and it is a distillation loss: the target teaches,
@@ -27,7 +27,7 @@ class KLDivergence(keras.losses.Loss):
         temperature: Positive float, softens both distributions. Defaults to
             `1.0`, the only value that C2KD uses.
         reduction: As for every Keras loss. Defaults to
-            `"sum_over_batch_size"`, the mean over rows.
+            `"sum_over_batch_size"`, the mean over samples.
         name: Name of the loss.
         dtype: As for every Keras loss.
 
@@ -59,7 +59,7 @@ class KLDivergence(keras.losses.Loss):
         self.temperature = temperature
 
     def call(self, y_true: Tensors, y_pred: Tensor) -> Tensor:
-        """Return the divergence of each row, shape `(...)`."""
+        """Return the divergence of each sample, shape `(...)`."""
         divergence = kl_divergence(
             ops.stop_gradient(y_true), y_pred, self.temperature
         )

@@ -66,12 +66,12 @@ class NKDLoss(KLDivergence):
         self.non_target_weight = non_target_weight
 
     def call(self, y_true: Mapping[str, Tensor], y_pred: Tensor) -> Tensor:
-        """Return the loss of each row, shape `(...)`."""
+        """Return the loss of each sample, shape `(...)`."""
         target, labels = split_labels(y_true, self)
         target = ops.stop_gradient(full_precision(target))
         learner = full_precision(y_pred)
         check_same_shape(
-            target.shape, learner.shape, "NKD is of logits of one shape."
+            target.shape, learner.shape, "NKD compares logits of one shape."
         )
         loss = ops.zeros_like(learner[..., 0])
         if labels is not None:

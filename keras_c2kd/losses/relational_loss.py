@@ -1,4 +1,4 @@
-"""Losses of a batch as a whole, not of its rows one by one."""
+"""Losses of a batch as a whole, not of its samples one by one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,12 +15,12 @@ from keras_c2kd.typing import Tensor
 
 
 class RelationalLoss(keras.losses.Loss):
-    """A loss on the relations between the rows of a batch.
+    """A loss on the relations between the samples of a batch.
 
-    Such a loss is one number, so that a sample weight cannot multiply its
-    rows afterwards: it enters the relations. With weights `w`, means over
-    rows (or over pairs, `w_i w_j`) become weighted means, and the whole is
-    multiplied by `mean(w)`. Rows of weight 0 are as if they were not there;
+    Such a loss is one number, so that sample weights cannot multiply its
+    terms afterwards: they enter the relations. With weights `w`, means over
+    samples (or over pairs, `w_i w_j`) become weighted means, and the whole is
+    multiplied by `mean(w)`. Samples of weight 0 are as if they were not there;
     twice the weights give twice the loss, as for every Keras loss.
 
     Subclasses implement `relate`.
@@ -32,12 +32,12 @@ class RelationalLoss(keras.losses.Loss):
 
     Raises:
         ValueError: If `reduction` is another one; if target, learner and
-            weights have unequal numbers of rows.
+            weights have unequal numbers of samples.
 
     Call arguments:
         y_true: What the target gives, `(batch, ...)`. It is held constant.
         y_pred: What the learner gives.
-        sample_weight: Optional non-negative weights of the rows.
+        sample_weight: Optional non-negative weights of the samples.
     """
 
     needs_global_batch = True
@@ -50,8 +50,8 @@ class RelationalLoss(keras.losses.Loss):
     ) -> None:
         if reduction not in ("sum_over_batch_size", "mean"):
             raise ValueError(
-                f"{type(self).__name__} relates all rows of a batch and has "
-                'no value a row. `reduction` must be "sum_over_batch_size" '
+                f"{type(self).__name__} relates all samples of a batch and has "
+                'no value for each. `reduction` must be "sum_over_batch_size" '
                 f'or "mean". Received: reduction={reduction!r}'
             )
         dtype = full_precision_dtype() if dtype is None else dtype
@@ -65,30 +65,30 @@ class RelationalLoss(keras.losses.Loss):
     ) -> Tensor:
         """Return the loss, a scalar."""
         if sample_weight is None:
-            sample_weight = ops.ones(self.rows_shape(y_pred))
-        # One row with the whole loss: Keras does the rest, as for all losses.
+            sample_weight = ops.ones(self.weights_shape(y_pred))
+        # To Keras it is the loss of a batch of one sample.
         return super().__call__(
             {"target": y_true, "weights": sample_weight}, y_pred
         )
 
-    def rows_shape(self, y_pred: Tensor) -> Any:
+    def weights_shape(self, y_pred: Tensor) -> Any:
         """Return the shape of the weights: all axes but the last."""
         return ops.shape(y_pred)[:-1]
 
     def call(self, y_true: Mapping[str, Tensor], y_pred: Tensor) -> Tensor:
-        """Return the loss of the batch as its only row, shape `(1,)`."""
+        """Return the loss of the batch, shape `(1,)`."""
         weights = full_precision(y_true["weights"])
-        rank = len(self.rows_shape(y_pred))
+        rank = len(self.weights_shape(y_pred))
         if len(weights.shape) == rank + 1 and weights.shape[-1] == 1:
             weights = ops.squeeze(weights, -1)
         check_same_shape(
-            weights.shape, y_pred.shape[:rank], "There is one weight a row."
+            weights.shape, y_pred.shape[:rank], "Each sample has one weight."
         )
         target = ops.stop_gradient(full_precision(y_true["target"]))
         check_same_shape(
             target.shape[:1],
             y_pred.shape[:1],
-            "Target and learner have equally many rows.",
+            "Target and learner have equally many samples.",
         )
         relation = self.relate(target, full_precision(y_pred), weights)
         return ops.reshape(ops.mean(weights) * relation, (1,))
@@ -96,12 +96,12 @@ class RelationalLoss(keras.losses.Loss):
     def relate(
         self, target: Tensor, learner: Tensor, weights: Tensor
     ) -> Tensor:
-        """Return the loss of weighted rows, a scalar.
+        """Return the loss of weighted samples, a scalar.
 
         Args:
             target: Tensor, constant.
             learner: Tensor.
-            weights: Non-negative tensor, one number a row. A common factor
+            weights: Non-negative tensor, one number a sample. A common factor
                 must not change the result.
         """
         raise NotImplementedError(

@@ -44,10 +44,10 @@ def DeepLabV3Plus(
 
     Layers to tap: `stage_1` to `stage_4`, the backbone's maps at 1/4, 1/8,
     1/16 and again 1/16; `aspp`, the pyramid's map at 1/16, for methods that
-    compare each place with every other; `low_level`, the projected map at
+    compare each position with every other; `low_level`, the projected map at
     1/4; `pre_classifier`, the refined map at 1/4, which the classifier
-    `logits` reads. A map at stride s has `ceil(size / s)` places, for odd
-    sizes too.
+    `logits` reads. A map at stride s has `ceil(size / s)` positions, for
+    odd sizes too.
 
     Args:
         backbone: `"resnet18"` or `"mobilenet_v2"`.
@@ -68,10 +68,10 @@ def DeepLabV3Plus(
             them takes 1/16 of the memory (a C2KD step of two ResNet-18, 4
             images of 480x480 and 40 classes: 5 to 6 GiB instead of 7 to 9).
             The weights fit a network of stride 1.
-        dropout: Float, share of the pyramid's map that is dropped in
+        dropout: Float, fraction of the pyramid's map that is dropped in
             training. Defaults to `0.1`, as in the authors' code.
-        pixels: Mean and deviation by which colour images were normalised, as
-            for `models.ResNet18`: with `weights`, a first layer brings them
+        pixels: Mean and standard deviation by which colour images were
+            normalised, as for `models.ResNet18`: with `weights`, a first layer brings them
             to the range that these want. `None` (default) changes nothing.
         name: Name of the model.
 
@@ -165,7 +165,7 @@ def _check(
     output_stride: int,
     logits_stride: int,
 ) -> None:
-    """Refuse what no network can be built from."""
+    """Refuse arguments that no network can be built from."""
     for argument, value, choices in (
         ("backbone", backbone, tuple(_BACKBONES)),
         ("output_stride", output_stride, (8, 16)),
@@ -238,7 +238,7 @@ def _dilated(
 
     Where a stage would go beyond the output stride, what strides keeps the
     dilation of the stage before, and all behind it has twice that. Of the
-    larger map, the places that the strides would have kept hold the same
+    larger map, the positions that the strides would have kept hold the same
     values as before, at the borders too; the weights stay the same.
 
     Args:
@@ -260,7 +260,7 @@ def _dilated(
         before = max(stride // 2 // output_stride, 1)
         config = layer.get_config()
         if isinstance(layer, keras.layers.ZeroPadding2D):
-            # It pads what strides: now enough on each side to keep the size.
+            # It pads a convolution with stride: now enough to keep the size.
             config["padding"] = before
         elif max(getattr(layer, "strides", (1,))) > 1:
             config.update(strides=1, dilation_rate=before)
@@ -284,7 +284,7 @@ def _pyramid(
     mean = layers.GlobalAveragePooling2D(
         data_format="channels_last", keepdims=True, name="aspp_mean"
     )(maps)
-    # At every place the same: the image's mean needs no interpolation.
+    # The image's mean is the same everywhere: nothing to interpolate.
     everywhere = layers.UpSampling2D(
         maps.shape[1:3], data_format="channels_last", name="aspp_everywhere"
     )

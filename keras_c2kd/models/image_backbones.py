@@ -26,11 +26,11 @@ def pixel_range(
 ) -> keras.layers.Layer | None:
     """Return the layer from normalised pixels to what weights want.
 
-    With pixels `x = (p - mean) / deviation` it gives
-    `(p - wanted mean) / wanted deviation`.
+    With pixels `x = (p - mean) / std` it gives
+    `(p - wanted mean) / wanted std`.
 
     Args:
-        pixels: Mean and deviation, three floats each, or None.
+        pixels: Mean and standard deviation, three floats each, or None.
         wanted: The same, of the weights.
         weights: The weights, or None.
         image_shape: `(height, width, channels)`.
@@ -44,12 +44,13 @@ def pixel_range(
     """
     if pixels is None:
         return None
-    (mean, deviation), (other_mean, other_deviation) = np.array(
+    (mean, std), (wanted_mean, wanted_std) = np.array(
         [pixels, wanted], "float64"
     )
     if image_shape[-1] != 3:
         raise ValueError(
-            "`pixels` are mean and deviation of images in colour. Received: "
+            "`pixels` are mean and standard deviation of images in colour. "
+            "Received: "
             f"pixels={pixels} for images of the shape {tuple(image_shape)}"
         )
     if weights is None or np.array_equal(pixels, wanted):
@@ -57,8 +58,8 @@ def pixel_range(
     # Keras' own layer: a saved student loads without this package.
     return keras.layers.Normalization(
         axis=-1,
-        mean=((other_mean - mean) / deviation).tolist(),
-        variance=((other_deviation / deviation) ** 2).tolist(),
+        mean=((wanted_mean - mean) / std).tolist(),
+        variance=((wanted_std / std) ** 2).tolist(),
         name="pixel_range",
     )
 

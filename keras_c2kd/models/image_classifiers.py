@@ -75,7 +75,7 @@ def ResNet18(
         input_shape: `(height, width, channels)` of images or spectrograms, or
             `(frames, height, width, channels)`: each frame runs through the
             same layers, and the last maps are averaged over frames and
-            places. Sizes may be None if all that is asked of the network
+            positions. Sizes may be None if all that is asked of the network
             works without (most methods need them).
         num_classes: Integer, at least 2.
         weights: `None` (default) for random weights, as in the paper's
@@ -84,8 +84,8 @@ def ResNet18(
             classifier is new in any case. For other than 3 channels, the mean
             of the first kernel over its channels is repeated and scaled, so
             that a grey image gives what it gave in colour.
-        pixels: Mean and deviation, three floats each, by which pixels of 0 to
-            1 were normalised, as `ImageReader` does it. With `weights`, a
+        pixels: Mean and standard deviation, three floats each, by which pixels
+            of 0 to 1 were normalised, as `ImageReader` does it. With `weights`, a
             first layer then brings them to the range that these want. `None`
             (default) changes nothing.
         name: Name of the model.

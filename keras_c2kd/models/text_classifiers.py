@@ -34,8 +34,8 @@ def BertBase(
         weights: `None` (default) for random weights, or what KerasHub's
             `from_preset` takes, such as `"bert_base_en_uncased"` (a download)
             or a folder. A preset of another size is taken as it is.
-        dropout: Float, share of the pooled output that is dropped. Defaults
-            to `0.1`.
+        dropout: Float, fraction of the pooled output that is dropped.
+            Defaults to `0.1`.
         sequence_length: Integer, number of tokens of every text, for methods
             that need to know the size of maps or inputs (FitNet, ReviewKD,
             SHAKE, DLB). `None` (default) for texts of any length.

@@ -93,7 +93,7 @@ def classifier_of(model: Network, owner: str = "model") -> keras.layers.Layer:
 
     Returns:
         The last layer with weights: a `Dense` layer, or a convolution with a
-        kernel of one place.
+        kernel of size 1.
 
     Raises:
         ValueError: If the model is no graph, or its last layer with weights

@@ -1,4 +1,4 @@
-"""What the two networks must be before anything is trained."""
+"""Checks of the two networks before anything is trained."""
 
 import functools
 from collections.abc import Mapping
@@ -59,11 +59,11 @@ def check_pair(
             "`teacher_modality` names the teacher's input in the batch. "
             "Received: teacher_modality=None"
         )
-    mine = {id(variable) for variable in getattr(student, "variables", ())}
+    students = {id(variable) for variable in getattr(student, "variables", ())}
     shared = [
         variable.path
         for variable in getattr(teacher, "variables", ())
-        if id(variable) in mine
+        if id(variable) in students
     ]
     if shared:
         raise ValueError(
@@ -77,7 +77,7 @@ def check_pair(
 def check_logits(
     shapes: Mapping[str, Mapping[str, Any]], needs_logits: bool = True
 ) -> None:
-    """Refuse outputs that cannot be compared row by row.
+    """Refuse outputs that cannot be compared sample by sample.
 
     Args:
         shapes: Dict from the role to `{"logits": shape or None, ...}`.
@@ -85,7 +85,7 @@ def check_logits(
             be two.
 
     Raises:
-        ValueError: If the numbers of classes or of rows differ, or if there
+        ValueError: If the numbers of classes or of pixels differ, or if there
             are fewer than two classes where they are compared.
     """
     counts = {
@@ -115,8 +115,8 @@ def check_logits(
     )
     if unequal:
         raise ValueError(
-            "Teacher and student must have one row of logits each for a "
-            "sample, or for the same pixels. Received: logits of the sizes "
+            "Teacher and student must both have logits of a sample, or of "
+            "the same pixels. Received: logits of the sizes "
             f"{sizes} between batch and classes. Resize one to the other."
         )
 
@@ -132,7 +132,7 @@ def check_activation(
     Args:
         model: `keras.Model`, or the symbolic output of one.
         role: `"student"` or `"teacher"`, for the error.
-        from_logits: Whether the loss takes logits; None if it does not tell.
+        from_logits: Whether the loss takes logits; None if it is not known.
         needs_logits: Whether the method compares logits.
 
     Raises:
@@ -169,9 +169,9 @@ def check_activation(
 
 
 _PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparsemax")
-# Layers and operations that hand on what they get, in evaluation at least, or
-# means of it: behind them probabilities are still probabilities.
-_HANDS_ON = {
+# Layers and operations after which probabilities are still probabilities: in
+# evaluation they return their input, parts of it, or means.
+_KEEPS_PROBABILITIES = {
     *("Reshape", "Flatten", "Permute", "Identity", "ActivityRegularization"),
     *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
     *("AlphaDropout", "GaussianDropout", "GaussianNoise", "Masking"),
@@ -199,10 +199,10 @@ def _end_of(model: Network | keras.KerasTensor) -> str | None:
             tensor = _output_of(operation, index)
             continue
         activation = _activation_name(operation)
-        hands_on = kind in _HANDS_ON or (
+        keeps_them = kind in _KEEPS_PROBABILITIES or (
             kind == "Activation" and activation == "linear"
         )
-        if not hands_on:
+        if not keeps_them:
             return activation
         parents = node_of(operation, node).input_tensors
         tensor = parents[0] if len(parents) == 1 else None
@@ -212,7 +212,7 @@ def _end_of(model: Network | keras.KerasTensor) -> str | None:
 def _output_of(
     model: Network | keras.KerasTensor, index: int = 0
 ) -> keras.KerasTensor | None:
-    """Return an output of a network that tells its graph, or None."""
+    """Return a symbolic output of a network that has a graph, or None."""
     if isinstance(model, keras.KerasTensor):
         return model
     outputs = None

@@ -1,4 +1,4 @@
-"""Taking the target class out of a row of logits."""
+"""Logits without the target class."""
 
 from keras import ops
 
@@ -7,7 +7,7 @@ from keras_c2kd.typing import Tensor
 
 
 def exclude_target(logits: Tensor, labels: Tensor) -> Tensor:
-    """Drop the target class from every row of logits.
+    """Drop the target class from the logits of every sample.
 
     `excluded[j] = logits[j]` for `j < label` and `logits[j + 1]` otherwise,
     so that a softmax over the result is the distribution *among the
@@ -48,7 +48,7 @@ def exclude_target(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def zero_target(logits: Tensor, labels: Tensor) -> Tensor:
-    """Set the target logit of every row to 0 and keep it as a class.
+    """Set the target logit of every sample to 0 and keep it as a class.
 
     This is what the authors' published C2KD code does in place of leaving
     the target out: the target still takes part in the softmax, as a class
@@ -97,6 +97,8 @@ def _logits_and_labels(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     logits = ops.convert_to_tensor(logits)
     labels = ops.cast(labels, "int32")
     check_same_shape(
-        logits.shape[:-1], labels.shape, "There is one label a row of logits."
+        logits.shape[:-1],
+        labels.shape,
+        "Each sample or pixel has logits and one label.",
     )
     return logits, labels

@@ -1,4 +1,4 @@
-"""Feature maps of unlike form brought together, channels last."""
+"""Feature maps in one form and size, channels last."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from keras_c2kd.typing import Tensor
 def as_map(features: Tensor) -> Tensor:
     """View features of any network as `(batch, height, width, channels)`.
 
-    A pooled vector is a map of one place, a sequence a map of width 1, and
+    A pooled vector is a map of one position, a sequence a map of width 1, and
     the frames of a video are averaged.
 
     Args:
@@ -74,10 +74,10 @@ def global_average_pool(features: Tensor, mask: Tensor | None = None) -> Tensor:
     Args:
         features: Float tensor of rank 2 or more, channels last.
         mask: Boolean tensor `(batch, ...)` of the shape of the features or of
-            its first axes, False at places that do not count; or None.
+            its first axes, False at positions that do not count; or None.
 
     Returns:
-        Float tensor `(batch, channels)`; 0 where no place counts.
+        Float tensor `(batch, channels)`; 0 where no position counts.
     """
     axes = tuple(range(1, len(features.shape) - 1))
     if mask is None or not axes:
@@ -91,7 +91,7 @@ def global_average_pool(features: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def resize_nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize maps by taking the nearest place, rounding down.
+    """Resize maps by taking the nearest position, rounding down.
 
     `output[i] = input[floor(i * old / new)]` in each direction, as PyTorch
     does it; `keras.ops.image.resize` takes the centres of the pixels, which
@@ -108,17 +108,17 @@ def resize_nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
     for axis, new in zip((1, 2), size):
         old = maps.shape[axis]
         if old != new:
-            places = np.arange(new) * old // new
-            maps = ops.take(maps, places.astype("int32"), axis=axis)
+            positions = np.arange(new) * old // new
+            maps = ops.take(maps, positions.astype("int32"), axis=axis)
     return maps
 
 
 def resize_bilinear(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize maps bilinearly so that their corners stay where they are.
 
-    PyTorch's `align_corners=True`: the first and the last place of an axis
-    keep their values, the others are interpolated at equal distances. An axis
-    of length 1 is repeated, an axis that becomes 1 keeps its first place.
+    PyTorch's `align_corners=True`: the first and the last position of an
+    axis keep their values, the others are interpolated at equal distances. An axis
+    of length 1 is repeated, an axis that becomes 1 keeps its first position.
 
     Args:
         maps: Float tensor `(batch, height, width, channels)`, static height
@@ -134,7 +134,7 @@ def resize_bilinear(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def adaptive_average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Average maps over a given number of bins, which may overlap.
 
-    Bin `i` of `n` holds the places from `floor(i * old / n)` to
+    Bin `i` of `n` holds the positions from `floor(i * old / n)` to
     `ceil((i + 1) * old / n)`, as PyTorch has it. `keras.ops` has this pooling
     too, but on TensorFlow it fails for sizes such as 6 to 4.
 
@@ -165,19 +165,19 @@ def _resample(
 
 def _binning(old: int, new: int) -> Array:
     """Return the `(new, old)` matrix of means over bins."""
-    places = np.arange(old)
+    positions = np.arange(old)
     bins = np.arange(new)[:, None]
     first, last = bins * old // new, -(-(bins + 1) * old // new)
-    counted = (first <= places) & (places < last)
+    counted = (first <= positions) & (positions < last)
     return counted / counted.sum(axis=1, keepdims=True)
 
 
 def _interpolation(old: int, new: int) -> Array:
     """Return the `(new, old)` matrix of linear interpolation."""
-    places = np.arange(new) * ((old - 1) / max(new - 1, 1))
-    lower = np.minimum(places.astype("int64"), max(old - 2, 0))
-    share = places - lower
+    positions = np.arange(new) * ((old - 1) / max(new - 1, 1))
+    lower = np.minimum(positions.astype("int64"), max(old - 2, 0))
+    fraction = positions - lower
     weights = np.zeros((new, old))
-    weights[np.arange(new), lower] += 1.0 - share
-    weights[np.arange(new), np.minimum(lower + 1, old - 1)] += share
+    weights[np.arange(new), lower] += 1.0 - fraction
+    weights[np.arange(new), np.minimum(lower + 1, old - 1)] += fraction
     return weights

@@ -1,4 +1,4 @@
-"""Kullback-Leibler divergence between two rows of logits."""
+"""Kullback-Leibler divergence between the logits of two networks."""
 
 from keras import ops
 
@@ -32,7 +32,9 @@ def kl_divergence(
     """
     target, learner = map(full_precision, (target_logits, learner_logits))
     check_same_shape(
-        target.shape, learner.shape, "A divergence is of logits of one shape."
+        target.shape,
+        learner.shape,
+        "A divergence compares logits of one shape.",
     )
     target = ops.log_softmax(target / temperature, -1)
     learner = ops.log_softmax(learner / temperature, -1)

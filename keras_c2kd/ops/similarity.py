@@ -1,4 +1,4 @@
-"""Similarities of two rows of logits, safe at zero vectors."""
+"""Similarities of vectors, safe at zero vectors."""
 
 from keras import ops
 
@@ -70,7 +70,9 @@ def cosine_similarity(first: Tensor, second: Tensor, axis: int = -1) -> Tensor:
     """
     first, second = full_precision(first), full_precision(second)
     check_same_shape(
-        first.shape, second.shape, "A correlation is of vectors of one shape."
+        first.shape,
+        second.shape,
+        "A correlation compares vectors of one shape.",
     )
     product = ops.sum(first * second, axis=axis)
     norms = safe_norm(first, axis) * safe_norm(second, axis)
@@ -89,7 +91,7 @@ def pearson_correlation(
         weights: Optional non-negative float tensor, broadcastable to
             `first`: how much each component counts in means and products. A
             component of weight 0 is as if it were not there; a common factor
-            of all weights changes nothing but the epsilon's share.
+            of all weights changes nothing but how much the epsilon weighs.
 
     Returns:
         Float tensor with `axis` removed, values in `[-1, 1]`; 0 if either
@@ -172,7 +174,9 @@ def gradient_cosine(
     teacher = ops.softmax(full_precision(teacher_logits), axis=-1)
     labels = ops.cast(labels, "int32")
     check_same_shape(
-        student.shape[:-1], labels.shape, "There is one label a row of logits."
+        student.shape[:-1],
+        labels.shape,
+        "Each sample or pixel has logits and one label.",
     )
     target = ops.one_hot(labels, student.shape[-1], dtype=student.dtype)
     return cosine_similarity(student - target, student - teacher)

@@ -54,7 +54,8 @@ class SelectAll(SampleSelection):
 class RandomSelection(SampleSelection):
     """Keeps as many samples as another selection, chosen at random.
 
-    It tells whether *which* samples are kept matters or only how many.
+    Comparing with it shows whether it matters *which* samples are kept, or
+    only how many.
 
     Args:
         like: The `SampleSelection` whose number of kept samples is matched
@@ -100,16 +101,16 @@ class RandomSelection(SampleSelection):
         selected, score = self.like(
             teacher_logits, student_logits, labels, valid=valid
         )
-        number = ops.cast(ops.sum(selected), "int32")
-        # A rank is an integer, so that no two samples can share one.
-        lottery = keras.random.uniform(
+        count = ops.cast(ops.sum(selected), "int32")
+        # A rank is an integer, so that no two samples have the same one.
+        numbers = keras.random.uniform(
             ops.shape(selected), dtype="float32", seed=self.seed_generator
         )
         if valid is not None:
-            lottery = ops.where(valid, lottery, ops.full_like(lottery, 2.0))
-        order = ops.argsort(ops.reshape(lottery, (-1,)))
+            numbers = ops.where(valid, numbers, ops.full_like(numbers, 2.0))
+        order = ops.argsort(ops.reshape(numbers, (-1,)))
         rank = ops.reshape(ops.argsort(order), ops.shape(selected))
-        chosen = ops.cast(rank, "int32") < number
+        chosen = ops.cast(rank, "int32") < count
         return ops.cast(chosen, selected.dtype), score
 
     def get_config(self) -> Config:

@@ -106,7 +106,7 @@ class SampleSelection(FinalArguments, keras.layers.Layer):
         labels: Tensor,
         valid: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return who is selected, as 1 and 0, and the score."""
+        """Return 1 for selected samples and 0 for others, and the score."""
         score = self.score(
             ops.stop_gradient(full_precision(teacher_logits)),
             ops.stop_gradient(full_precision(student_logits)),

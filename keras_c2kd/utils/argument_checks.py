@@ -11,7 +11,7 @@ def check_number(
     maximum: float | None = None,
     **given: Any,
 ) -> None:
-    """Refuse what is no finite number within limits.
+    """Refuse values that are no finite numbers within limits.
 
     Args:
         minimum: The least value, or None.
@@ -36,7 +36,7 @@ def check_number(
 
 
 def check_positive(**given: Any) -> None:
-    """Refuse what is no finite number above 0, such as a temperature.
+    """Refuse values that are no finite numbers above 0, as temperatures are.
 
     Args:
         **given: The values by the names of their arguments.
@@ -62,11 +62,11 @@ def check_weights(**given: Any) -> None:
 
 
 def check_integer(minimum: int = 0, why: str = "", **given: Any) -> None:
-    """Refuse what is no integer of at least the minimum.
+    """Refuse values that are no integers of at least the minimum.
 
     Args:
         minimum: The least value.
-        why: A sentence that says what needs it, for the error.
+        why: A sentence for the error, on why it must be so.
         **given: The values by the names of their arguments.
 
     Raises:
@@ -95,7 +95,7 @@ def _refuse(name: str, value: object, rule: str) -> NoReturn:
 def check_instance(
     value: object, base: type, argument: str, example: str
 ) -> None:
-    """Refuse what is no instance of a class.
+    """Refuse a value that is no instance of a class.
 
     Args:
         value: What was given.
@@ -121,7 +121,7 @@ def check_instance(
 def check_counts(**counts: Any) -> None:
     """Raise a ValueError if a number of samples or steps is not positive.
 
-    Keras takes a zero for its default. None stands for it here.
+    None means Keras' default, for which Keras also takes a zero.
     """
     for name, count in counts.items():
         if count is not None and not (_is_integer(count) and count > 0):

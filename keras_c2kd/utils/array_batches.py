@@ -47,8 +47,8 @@ class ArrayBatches(keras.utils.PyDataset):
         return -(-self._size // self._batch_size)
 
     def __getitem__(self, index: int) -> Tensors:
-        rows = self._order[index * self._batch_size :][: self._batch_size]
-        return map_arrays(lambda array: array[rows], self._arrays)
+        samples = self._order[index * self._batch_size :][: self._batch_size]
+        return map_arrays(lambda array: array[samples], self._arrays)
 
     def on_epoch_end(self) -> None:
         """Shuffle the samples anew."""
@@ -80,18 +80,18 @@ class WrappedPyDataset(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> int | None:
-        """Number of batches, as the data set says."""
+        """Number of batches of the data set, None if it is endless."""
         return self._dataset.num_batches
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def on_epoch_begin(self) -> None:
-        """Tell the data set."""
+        """Begin an epoch of the data set."""
         self._dataset.on_epoch_begin()
 
     def on_epoch_end(self) -> None:
-        """Tell the data set."""
+        """End an epoch of the data set."""
         self._dataset.on_epoch_end()
 
 
@@ -120,7 +120,7 @@ def split(
 
     Args:
         arrays: Tuple of inputs, labels and weights; absent ones are None.
-        validation_split: Float, the share of the last ones.
+        validation_split: Float, the fraction that the last ones are.
 
     Returns:
         Two tuples of the same form.
@@ -130,16 +130,16 @@ def split(
     """
     arrays = as_arrays(arrays)
     size = len(keras.tree.flatten(arrays)[0])
-    place = int(np.floor(size * (1.0 - validation_split)))
-    if not 0 < place < size:
+    boundary = int(np.floor(size * (1.0 - validation_split)))
+    if not 0 < boundary < size:
         raise ValueError(
             "`validation_split` leaves samples to train on and samples to "
             f"validate on. Received: validation_split={validation_split} of "
             f"{size} samples."
         )
     return (
-        map_arrays(lambda array: array[:place], arrays),
-        map_arrays(lambda array: array[place:], arrays),
+        map_arrays(lambda array: array[:boundary], arrays),
+        map_arrays(lambda array: array[boundary:], arrays),
     )
 
 

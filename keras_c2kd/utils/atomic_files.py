@@ -83,7 +83,7 @@ def _sync_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def check_writable(folder: str | os.PathLike[str]) -> None:
-    """Raise now what writing into a folder would raise in the end.
+    """Raise now the error that writing into a folder would meet later.
 
     Args:
         folder: Path of the folder; it need not exist and is not made.
@@ -99,9 +99,9 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
 
 
 def reserve(folder: str | os.PathLike[str], size: int) -> None:
-    """Raise at once what the disk would say to a file of this size.
+    """Raise at once the error that a file of this size would meet.
 
-    For writers that do not survive it: HDF5 takes the process down.
+    For writers that do not survive a full disk: HDF5 ends the process.
 
     Args:
         folder: Path of the folder.
@@ -117,7 +117,7 @@ def reserve(folder: str | os.PathLike[str], size: int) -> None:
 
 @contextlib.contextmanager
 def disk_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Tell which file an error of the disk is about, and what to do.
+    """Add to an error of the disk which file it concerns, and what to do.
 
     Args:
         path: Path of what is written.

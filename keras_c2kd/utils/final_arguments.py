@@ -15,8 +15,8 @@ class FinalArguments:
     """Refuses to set an attribute that is an argument of the constructor.
 
     What is built of an argument, such as a loss, a head or a compiled step,
-    would not follow: the attribute would say one thing and the object do
-    another. It comes before the Keras class among the bases.
+    would not follow: the attribute and what the object does would differ.
+    This class stands before the Keras class among the bases.
     """
 
     name: str
