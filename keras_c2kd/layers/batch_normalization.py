@@ -26,6 +26,12 @@ class BatchNormalization(BatchNormalizationByMoments):
         momentum: Float, of the moving statistics. Defaults to `0.9`.
         **kwargs: As for `keras.layers.BatchNormalization`.
 
+    Example:
+    >>> layer = BatchNormalization()
+    >>> outputs = layer(np.array([[1.0], [3.0]]), training=True)
+    >>> print(ops.convert_to_numpy(outputs).round(3).ravel())
+    [-1.  1.]
+
     Reference: Ioffe and Szegedy, ICML 2015.
     """
 

@@ -35,6 +35,11 @@ class ConvolutionBlock(keras.layers.Layer):
     Call arguments:
         maps: Float tensor `(batch, height, width, channels)`.
         training: Boolean, for the batch normalisation.
+
+    Example:
+    >>> block = ConvolutionBlock(8, kernel_size=3, strides=2)
+    >>> tuple(block(ops.ones((2, 8, 8, 3))).shape)
+    (2, 4, 4, 8)
     """
 
     def __init__(

@@ -31,6 +31,15 @@ class ConcatFusion(keras.layers.Layer):
     Returns:
         Logits `(batch, num_classes)`.
 
+    Example:
+    >>> fusion = ConcatFusion(num_classes=5)
+    >>> vectors = [ops.ones((2, 4)), ops.ones((2, 6))]
+    >>> tuple(fusion(vectors).shape)
+    (2, 5)
+    >>> first, second = fusion.contributions(vectors)
+    >>> bool(ops.all(ops.isclose(first + second, fusion(vectors), atol=1e-5)))
+    True
+
     Reference: Huo et al., CVPR 2024, Table 7, "Concat".
     """
 
@@ -98,6 +107,11 @@ class FiLMFusion(keras.layers.Layer):
 
     Returns:
         Logits `(batch, num_classes)`.
+
+    Example:
+    >>> fusion = FiLMFusion(num_classes=5, condition_on="second")
+    >>> tuple(fusion([ops.ones((2, 4)), ops.ones((2, 6))]).shape)
+    (2, 5)
 
     Reference: Perez et al., AAAI 2018, Eq. 1; Huo et al., CVPR 2024, Table 7.
     As in the code of OGM-GE and C2KD, `gamma` is not a residual `1 + gamma`.

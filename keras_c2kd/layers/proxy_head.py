@@ -50,6 +50,11 @@ class ProxyHead(keras.layers.Layer):
         Logits of shape `(batch, num_classes)`, or `(batch, *size,
         num_classes)`, in the compute dtype.
 
+    Example:
+    >>> head = ProxyHead(num_classes=5)
+    >>> tuple(head(ops.ones((2, 4, 4, 8))).shape)
+    (2, 5)
+
     Reference: Huo et al., CVPR 2024, Eq. 5. The paper says Conv-BN-ReLU on
     the backbone's output; the authors' code taps the third of four stages.
     For segmentation (section 4.2) there is neither a definition of the

@@ -40,6 +40,13 @@ class CrossImageRelation(RelationalLoss):
         sample_weight: Optional, shape `(batch,)`; a pair counts with the
             product of its weights.
 
+    Example:
+    >>> target = np.array([[[[1.0, 0.0], [0.0, 1.0]]]])  # one image, two pixels
+    >>> learner = np.ones((1, 1, 2, 2))
+    >>> loss = CrossImageRelation(temperature=1.0)
+    >>> round(float(loss(target, learner)), 3)
+    0.111
+
     Reference: Yang et al., CVPR 2022, Eq. 5 to 7 (mini-batch-based
     pixel-to-pixel distillation). No factor of the temperature squared, as in
     the authors' code.

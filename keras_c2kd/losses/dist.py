@@ -25,8 +25,8 @@ class DISTLoss(RelationalLoss):
       each class,
 
     `loss = beta * inter + gamma * intra`, and `rho` as in
-    `keras_c2kd.ops.pearson_correlation`: 0 where a sample or a class is constant.
-    Dense logits count every pixel as a sample.
+    `keras_c2kd.ops.pearson_correlation`: 0 where a sample or a class is
+    constant. Dense logits count every pixel as a sample.
 
     A batch of one has no relation within a class: `intra` is `T^2`, without
     gradient.
@@ -52,8 +52,11 @@ class DISTLoss(RelationalLoss):
             multiplied by the mean weight.
 
     Example:
+    >>> teacher = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
+    >>> student = np.array([[0.0, 2.0, 1.0], [1.0, 0.0, 0.0]])
     >>> loss = DISTLoss()
-    >>> loss(teacher_logits, student_logits)
+    >>> round(float(loss(teacher, student)), 3)
+    0.516
 
     Reference: Huang et al., NeurIPS 2022, Eq. 7 to 9. How a selection enters
     the correlations (Huo et al., CVPR 2024, Table 4, "Ours + DIST") is our

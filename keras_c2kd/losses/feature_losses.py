@@ -29,6 +29,13 @@ class FeatureMeanSquaredError(keras.losses.Loss):
         y_pred: Learner features, of the same shape.
         sample_weight: Optional, shape `(batch,)`.
 
+    Example:
+    >>> target = np.arange(32.0).reshape(2, 4, 4, 1)
+    >>> learner = target + np.array([[[[1.0]]], [[[2.0]]]])
+    >>> loss = FeatureMeanSquaredError()
+    >>> round(float(loss(target, learner)), 3)
+    2.5
+
     Reference: Romero et al., ICLR 2015, Eq. 3.
     """
 
@@ -66,6 +73,13 @@ class HierarchicalContextLoss(keras.losses.Loss):
             and width. They are held constant.
         y_pred: Learner maps of the same shape.
         sample_weight: Optional, shape `(batch,)`.
+
+    Example:
+    >>> target = np.arange(32.0).reshape(2, 4, 4, 1)
+    >>> learner = target + np.array([[[[1.0]]], [[[2.0]]]])
+    >>> loss = HierarchicalContextLoss()
+    >>> round(float(loss(target, learner)), 3)
+    2.5
 
     Reference: Chen et al., CVPR 2021 (ReviewKD), section 3.4 and Fig. 5. The
     authors' code takes one integer a level, that is square maps.

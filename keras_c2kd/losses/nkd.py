@@ -43,8 +43,12 @@ class NKDLoss(KLDivergence):
         sample_weight: Optional, shape `(...)`.
 
     Example:
+    >>> teacher = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
+    >>> student = np.array([[0.0, 2.0, 1.0], [1.0, 0.0, 0.0]])
+    >>> labels = np.array([2, 0])
     >>> loss = NKDLoss()
-    >>> loss({"logits": teacher_logits, "labels": labels}, student_logits)
+    >>> round(float(loss({"logits": teacher, "labels": labels}, student)), 3)
+    1.67
 
     Reference: Yang et al., ICCV 2023, Eq. 8. Their CIFAR configuration is
     `non_target_weight=3.5, temperature=3.0`. An early version of their code

@@ -38,6 +38,15 @@ class RelationalLoss(keras.losses.Loss):
         y_true: What the target gives, `(batch, ...)`. It is held constant.
         y_pred: What the learner gives.
         sample_weight: Optional non-negative weights of the samples.
+
+    Example:
+    >>> class MeanGap(RelationalLoss):
+    ...     def relate(self, target, learner, weights):
+    ...         gap = ops.mean(target, axis=0) - ops.mean(learner, axis=0)
+    ...         return ops.sum(ops.square(gap))
+    >>> target, learner = np.array([[1.0], [3.0]]), np.zeros((2, 1))
+    >>> float(MeanGap()(target, learner))
+    4.0
     """
 
     needs_global_batch = True

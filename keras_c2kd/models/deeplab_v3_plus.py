@@ -71,8 +71,9 @@ def DeepLabV3Plus(
         dropout: Float, fraction of the pyramid's map that is dropped in
             training. Defaults to `0.1`, as in the authors' code.
         pixels: Mean and standard deviation by which colour images were
-            normalised, as for `models.ResNet18`: with `weights`, a first layer brings them
-            to the range that these want. `None` (default) changes nothing.
+            normalised, as for `models.ResNet18`: with `weights`, a first layer
+            brings them to the range that these want. `None` (default) changes
+            nothing.
         name: Name of the model.
 
     Returns:
@@ -86,6 +87,11 @@ def DeepLabV3Plus(
             those of another network.
         ImportError: If KerasHub is not installed (extra `hub`), for the
             ResNet.
+
+    Example:
+    >>> network = DeepLabV3Plus("mobilenet_v2", (32, 32, 1), num_classes=5)
+    >>> network.output_shape
+    (None, 32, 32, 5)
 
     Reference: Chen et al., ECCV 2018, section 3.1 and Fig. 2; Huo et al.,
     CVPR 2024, section 4.2. Convolutions are plain ones, not separable, as in
@@ -137,6 +143,11 @@ def SmallSegmenter(
 
     Raises:
         ValueError: As `DeepLabV3Plus`.
+
+    Example:
+    >>> network = SmallSegmenter((32, 48, 3), num_classes=5, width=2)
+    >>> network.output_shape
+    (None, 32, 48, 5)
 
     Reference: Ronneberger et al., MICCAI 2015, for the form.
     """

@@ -41,6 +41,13 @@ def SmallConvNet(
 
     Raises:
         ValueError: As `ResNet18`.
+
+    Example:
+    >>> network = SmallConvNet((32, 32, 3), num_classes=5, width=2)
+    >>> network.output_shape
+    (None, 5)
+    >>> network.get_layer("stage_3").output.shape
+    (None, 4, 4, 4)
     """
     inputs = maps = keras.Input(_image_shape(input_shape))
     for number, factor in enumerate((1, 1, 2, 2)):
@@ -85,9 +92,9 @@ def ResNet18(
             of the first kernel over its channels is repeated and scaled, so
             that a grey image gives what it gave in colour.
         pixels: Mean and standard deviation, three floats each, by which pixels
-            of 0 to 1 were normalised, as `ImageReader` does it. With `weights`, a
-            first layer then brings them to the range that these want. `None`
-            (default) changes nothing.
+            of 0 to 1 were normalised, as `ImageReader` does it. With
+            `weights`, a first layer then brings them to the range that these
+            want. `None` (default) changes nothing.
         name: Name of the model.
 
     Returns:
@@ -100,6 +107,13 @@ def ResNet18(
             those of another network, or `pixels` are given for other than 3
             channels.
         ImportError: If KerasHub is not installed (extra `hub`).
+
+    Example:
+    >>> network = ResNet18((64, 64, 1), num_classes=5)
+    >>> network.output_shape
+    (None, 5)
+    >>> network.get_layer("stage_3").output.shape
+    (None, 4, 4, 256)
 
     Reference: He et al., CVPR 2016; Huo et al., CVPR 2024, section 4.1.
     """
@@ -135,6 +149,11 @@ def ResNet50(
     Raises:
         ValueError: As `ResNet18`.
         ImportError: As `ResNet18`.
+
+    Example:
+    >>> network = ResNet50((64, 64, 3), num_classes=5)
+    >>> network.get_layer("stage_4").output.shape
+    (None, 2, 2, 2048)
 
     Reference: He et al., CVPR 2016.
     """
@@ -180,6 +199,11 @@ def MobileNetV2(
 
     Raises:
         ValueError: As `ResNet18`.
+
+    Example:
+    >>> network = MobileNetV2((64, 64, 3), num_classes=5)
+    >>> network.get_layer("stage_2").output.shape
+    (None, 8, 8, 32)
 
     Reference: Sandler et al., CVPR 2018; Huo et al., CVPR 2024, section 4.1.
     """

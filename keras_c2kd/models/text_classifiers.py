@@ -51,6 +51,13 @@ def BertBase(
             in the preset.
         ImportError: If KerasHub is not installed (extra `hub`).
 
+    Example:
+    >>> network = BertBase(num_classes=5, sequence_length=8)
+    >>> network.output_shape
+    (None, 5)
+    >>> network.get_layer("stage_4").output.shape
+    (None, 8, 768)
+
     Reference: Devlin et al., NAACL 2019; Huo et al., CVPR 2024, section 4.1.
     """
     _check_classes(num_classes)
@@ -89,7 +96,15 @@ def bert_layout_map(
     Raises:
         ValueError: If the mesh has no such axis.
 
-    Example, for two parts of the batch and two of the network:
+    Example:
+    >>> mesh = keras.distribution.DeviceMesh(
+    ...     (1, 1), ("batch", "model"), devices=["cpu:0"]
+    ... )
+    >>> layouts = bert_layout_map(mesh)
+    >>> layouts["bert/layer_0/query/kernel"].axes
+    (None, 'model', None)
+
+    On four devices, for two parts of the batch and two of the network:
     ```python
     mesh = keras.distribution.DeviceMesh((2, 2), ("batch", "model"))
     keras.distribution.set_distribution(
@@ -141,6 +156,11 @@ def SmallTextNet(
 
     Raises:
         ValueError: If there are fewer than 2 classes.
+
+    Example:
+    >>> network = SmallTextNet(num_classes=5, width=2, sequence_length=8)
+    >>> network.output_shape
+    (None, 5)
     """
     _check_classes(num_classes)
     layers = keras.layers
@@ -227,6 +247,10 @@ def word_vocabulary(
 
     Returns:
         List of strings, for the `vocabulary` of `BertTokens`.
+
+    Example:
+    >>> word_vocabulary(["Roads are flooded.", "Roads?"])[5:]
+    ['roads', '.', '?', 'are', 'flooded']
     """
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     counts = collections.Counter(
@@ -257,9 +281,10 @@ class BertTokens:
         ImportError: If KerasHub is not installed (extra `hub`).
 
     Example:
-    >>> tokens = BertTokens("bert_base_en_uncased")
-    >>> tokens(["Roads are flooded"])["token_ids"].shape
-    (1, 40)
+    >>> words = word_vocabulary(["roads are flooded"])
+    >>> tokens = BertTokens(vocabulary=words, sequence_length=6)
+    >>> print(tokens(["Roads are wet"])["token_ids"])
+    [[2 7 5 1 3 0]]
     """
 
     def __init__(

@@ -21,6 +21,11 @@ def descending_ranks(scores: Tensor, break_ties: bool = False) -> Tensor:
 
     Returns:
         Int32 tensor of the same shape, without gradient.
+
+    Example:
+    >>> scores = np.array([[0.1, 0.7, 0.7, 0.3]])
+    >>> print(ops.convert_to_numpy(descending_ranks(scores)))
+    [[4 1 1 3]]
     """
     scores = ops.stop_gradient(ops.convert_to_tensor(scores))
     own = ops.expand_dims(scores, -1)

@@ -29,7 +29,9 @@ def exclude_target(logits: Tensor, labels: Tensor) -> Tensor:
             another shape.
 
     Example:
-    >>> exclude_target([[1.0, 2.0, 3.0]], [1])  # [[1.0, 3.0]]
+    >>> logits, labels = np.array([[1.0, 2.0, 3.0]]), np.array([1])
+    >>> print(ops.convert_to_numpy(exclude_target(logits, labels)))
+    [[1. 3.]]
 
     Reference: Huo et al., CVPR 2024, Eq. 2 and Eq. 6 (`i != t`). The
     authors' code instead sets the target logit to 0 and keeps it as a class,
@@ -64,6 +66,11 @@ def zero_target(logits: Tensor, labels: Tensor) -> Tensor:
 
     Raises:
         ValueError: If the labels have another shape.
+
+    Example:
+    >>> logits, labels = np.array([[1.0, 2.0, 3.0]]), np.array([1])
+    >>> print(ops.convert_to_numpy(zero_target(logits, labels)))
+    [[1. 0. 3.]]
     """
     logits, labels = _logits_and_labels(logits, labels)
     is_target = ops.one_hot(labels, logits.shape[-1], dtype="bool")
@@ -86,6 +93,12 @@ def non_target_log_softmax(
     Returns:
         Float tensor of shape `(..., num_classes - 1)`. With two classes it
         is exactly 0: one class is left and it has probability 1.
+
+    Example:
+    >>> logits, labels = np.array([[1.0, 9.0, 1.0]]), np.array([1])
+    >>> logs = non_target_log_softmax(logits, labels)
+    >>> print(ops.convert_to_numpy(logs).round(3))
+    [[-0.693 -0.693]]
 
     Reference: Huo et al., CVPR 2024, Eq. 2 (`p-hat`); Zhao et al., CVPR
     2022 (DKD), the same quantity.

@@ -27,6 +27,11 @@ def as_map(features: Tensor) -> Tensor:
 
     Raises:
         ValueError: If the rank is not from 2 to 5.
+
+    Example:
+    >>> sequence = ops.ones((2, 10, 8))
+    >>> tuple(as_map(sequence).shape)
+    (2, 10, 1, 8)
     """
     map_shape(features.shape)
     rank = len(features.shape)
@@ -50,6 +55,10 @@ def map_shape(features_shape: Sequence[int | None]) -> Shape:
 
     Raises:
         ValueError: If the rank is not from 2 to 5.
+
+    Example:
+    >>> map_shape((None, 10, 8))
+    (None, 10, 1, 8)
     """
     shape = tuple(features_shape)
     if len(shape) == 2:
@@ -78,6 +87,12 @@ def global_average_pool(features: Tensor, mask: Tensor | None = None) -> Tensor:
 
     Returns:
         Float tensor `(batch, channels)`; 0 where no position counts.
+
+    Example:
+    >>> sequence = ops.convert_to_tensor([[[1.0], [3.0], [9.0]]])
+    >>> mask = ops.convert_to_tensor([[True, True, False]])
+    >>> print(ops.convert_to_numpy(global_average_pool(sequence, mask)))
+    [[2.]]
     """
     axes = tuple(range(1, len(features.shape) - 1))
     if mask is None or not axes:
@@ -104,6 +119,11 @@ def resize_nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
     Returns:
         Tensor `(batch, *size, channels)`.
+
+    Example:
+    >>> maps = ops.reshape(ops.arange(4.0), (1, 1, 4, 1))
+    >>> print(ops.convert_to_numpy(resize_nearest(maps, (1, 2))).ravel())
+    [0. 2.]
     """
     for axis, new in zip((1, 2), size):
         old = maps.shape[axis]
@@ -117,8 +137,9 @@ def resize_bilinear(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize maps bilinearly so that their corners stay where they are.
 
     PyTorch's `align_corners=True`: the first and the last position of an
-    axis keep their values, the others are interpolated at equal distances. An axis
-    of length 1 is repeated, an axis that becomes 1 keeps its first position.
+    axis keep their values, the others are interpolated at equal distances. An
+    axis of length 1 is repeated, an axis that becomes 1 keeps its first
+    position.
 
     Args:
         maps: Float tensor `(batch, height, width, channels)`, static height
@@ -127,6 +148,11 @@ def resize_bilinear(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
     Returns:
         Float tensor `(batch, *size, channels)`.
+
+    Example:
+    >>> maps = ops.reshape(ops.arange(2.0), (1, 1, 2, 1))
+    >>> print(ops.convert_to_numpy(resize_bilinear(maps, (1, 3))).ravel())
+    [0.  0.5 1. ]
     """
     return _resample(maps, size, _interpolation)
 
@@ -145,6 +171,12 @@ def adaptive_average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
     Returns:
         Float tensor `(batch, *size, channels)`.
+
+    Example:
+    >>> maps = ops.reshape(ops.arange(4.0), (1, 1, 4, 1))
+    >>> pooled = adaptive_average_pool(maps, (1, 3))
+    >>> print(ops.convert_to_numpy(pooled).ravel())
+    [0.5 1.5 2.5]
     """
     return _resample(maps, size, _binning)
 

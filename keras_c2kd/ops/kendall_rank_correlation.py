@@ -31,18 +31,18 @@ def kendall_rank_correlation(
     With `S(a, b) = sum_{i < j} sign(a_i - a_j) sign(b_i - b_j)` over the
     pairs of classes,
 
-    - `tau_a = S(a, b) / (C (C - 1) / 2)`: a tie counts 0, so that constant logits
-      have correlation 0 with everything;
+    - `tau_a = S(a, b) / (C (C - 1) / 2)`: a tie counts 0, so that constant
+      logits have correlation 0 with everything;
     - `tau_b = S(a, b) / sqrt(S(a, a) S(b, b))`: divided by the pairs that are
       no tie in `a`, and in `b`. Constant logits have no other pairs, and
       their correlation is NaN, as in SciPy: above no threshold, so that a
       selection drops the sample whatever its threshold, as the authors' code.
 
     Without ties the two are equal. 1 means that both networks rank the
-    classes alike, -1 that one ranks them in reverse. Only ranks matter: any strictly
-    increasing function of the logits (a softmax, a temperature) leaves the
-    result unchanged. Exact, and without gradient: it is constant almost
-    everywhere.
+    classes alike, -1 that one ranks them in reverse. Only ranks matter: any
+    strictly increasing function of the logits (a softmax, a temperature)
+    leaves the result unchanged. Exact, and without gradient: it is constant
+    almost everywhere.
 
     Time grows with `num_classes ** 2`; the memory added beyond the inputs is
     a small constant, for dense `(batch, height, width, num_classes)` logits
@@ -62,8 +62,11 @@ def kendall_rank_correlation(
             `variant` is unknown.
 
     Example:
-    >>> kendall_rank_correlation([[1.0, 2.0, 3.0]], [[1.0, 3.0, 2.0]])
-    [0.33333334]
+    >>> first = np.array([[1.0, 2.0, 3.0]])
+    >>> second = np.array([[1.0, 3.0, 2.0]])
+    >>> correlation = kendall_rank_correlation(first, second)
+    >>> print(ops.convert_to_numpy(correlation).round(3))
+    [0.333]
 
     Reference: Huo et al., CVPR 2024, Eq. 3, which is tau-a. The authors' code
     calls `scipy.stats.kendalltau`, which is tau-b.

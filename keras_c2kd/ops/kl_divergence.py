@@ -28,6 +28,12 @@ def kl_divergence(
     Raises:
         ValueError: If the shapes differ.
 
+    Example:
+    >>> target, learner = np.array([[2.0, 0.0]]), np.array([[0.0, 0.0]])
+    >>> divergence = kl_divergence(target, learner)
+    >>> print(ops.convert_to_numpy(divergence).round(3))
+    [0.328]
+
     Reference: Hinton et al., 2015; Huo et al., CVPR 2024, Eq. 1.
     """
     target, learner = map(full_precision, (target_logits, learner_logits))

@@ -14,6 +14,10 @@ def full_precision_dtype() -> str:
     Returns:
         `"float64"` if `keras.config.floatx()` is `"float64"`, else
         `"float32"`.
+
+    Example:
+    >>> full_precision_dtype()
+    'float32'
     """
     return "float64" if keras.config.floatx() == "float64" else "float32"
 
@@ -29,6 +33,11 @@ def full_precision(tensor: Tensor) -> Tensor:
 
     Returns:
         Tensor of the same shape in `full_precision_dtype()`.
+
+    Example:
+    >>> logits = full_precision(ops.ones((2, 3), "float16"))
+    >>> keras.backend.standardize_dtype(logits.dtype)
+    'float32'
     """
     return ops.cast(tensor, full_precision_dtype())
 
@@ -63,6 +72,12 @@ def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
 
     Returns:
         Float tensor of the broadcast shape.
+
+    Example:
+    >>> numerator = ops.convert_to_tensor([1.0, 2.0])
+    >>> denominator = ops.convert_to_tensor([0.0, 4.0])
+    >>> print(ops.convert_to_numpy(safe_divide(numerator, denominator)))
+    [0.  0.5]
     """
     is_zero = ops.equal(denominator, 0)
     safe = ops.where(is_zero, ops.ones_like(denominator), denominator)

@@ -23,6 +23,11 @@ def safe_norm(
 
     Returns:
         Float tensor, `vectors` reduced over `axis`.
+
+    Example:
+    >>> vectors = ops.convert_to_tensor([[3.0, 4.0], [0.0, 0.0]])
+    >>> print(ops.convert_to_numpy(safe_norm(vectors)))
+    [5. 0.]
     """
     squares = ops.sum(ops.square(vectors), axis=axis, keepdims=keepdims)
     positive = squares > 0
@@ -43,6 +48,12 @@ def unit_vectors(vectors: Tensor, axis: int = -1) -> Tensor:
 
     Returns:
         Float tensor of the same shape.
+
+    Example:
+    >>> vectors = ops.convert_to_tensor([[3.0, 4.0], [0.0, 0.0]])
+    >>> print(ops.convert_to_numpy(unit_vectors(vectors)).round(3))
+    [[0.6 0.8]
+     [0.  0. ]]
     """
     norms = safe_norm(vectors, axis=axis, keepdims=True)
     # Divided by the smallest norm, a zero vector would have a huge slope.
@@ -64,6 +75,12 @@ def cosine_similarity(first: Tensor, second: Tensor, axis: int = -1) -> Tensor:
 
     Returns:
         Float tensor with `axis` removed, values in `[-1, 1]`.
+
+    Example:
+    >>> first, second = np.array([[1.0, 0.0]]), np.array([[1.0, 1.0]])
+    >>> cosine = cosine_similarity(first, second)
+    >>> print(ops.convert_to_numpy(cosine).round(3))
+    [0.707]
 
     Reference: Huo et al., CVPR 2024, Fig. 4; the epsilon is that of DIST
     (Huang et al., NeurIPS 2022).
@@ -97,6 +114,13 @@ def pearson_correlation(
         Float tensor with `axis` removed, values in `[-1, 1]`; 0 if either
         vector is constant (where it counts).
 
+    Example:
+    >>> first = np.array([[1.0, 2.0, 3.0]])
+    >>> second = np.array([[1.0, 3.0, 2.0]])
+    >>> correlation = pearson_correlation(first, second)
+    >>> print(ops.convert_to_numpy(correlation).round(3))
+    [0.5]
+
     Reference: Huo et al., CVPR 2024, Fig. 4; Huang et al., NeurIPS 2022.
     """
     first, second = full_precision(first), full_precision(second)
@@ -125,6 +149,11 @@ def centred(
 
     Returns:
         Float tensor of the same shape.
+
+    Example:
+    >>> vectors = ops.convert_to_tensor([[1.0, 2.0, 6.0]])
+    >>> print(ops.convert_to_numpy(centred(vectors)))
+    [[-2. -1.  3.]]
     """
     highest = lowest = vectors
     if weights is None:
@@ -164,6 +193,14 @@ def gradient_cosine(
 
     Returns:
         Float tensor of shape `(...)` with values in `[-1, 1]`.
+
+    Example:
+    >>> student, teacher = np.array([[0.0, 0.0]]), np.array([[1.0, 0.0]])
+    >>> for label in (0, 1):
+    ...     cosine = gradient_cosine(student, teacher, np.array([label]))
+    ...     print(ops.convert_to_numpy(cosine).round(3))
+    [1.]
+    [-1.]
 
     Reference: Huo et al., CVPR 2024, section 3.2 ("Comparisons with other
     distance metrics"). The paper writes the gradients with respect to all

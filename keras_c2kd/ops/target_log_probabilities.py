@@ -24,6 +24,12 @@ def target_log_probabilities(
     Returns:
         Float tensor of shape `(..., 2)`: target, rest.
 
+    Example:
+    >>> logits, labels = np.array([[0.0, 0.0, 0.0, 0.0]]), np.array([1])
+    >>> logs = target_log_probabilities(logits, labels)
+    >>> print(np.exp(ops.convert_to_numpy(logs)).round(3))
+    [[0.25 0.75]]
+
     Reference: Zhao et al., CVPR 2022, Eq. 1 to 3 (the binary probabilities
     `b`). The authors' code sums probabilities and takes the logarithm
     afterwards, which is minus infinity for confident networks.

@@ -25,6 +25,17 @@ class SelectAll(SampleSelection):
         name: Name of the layer.
         dtype: As for every Keras layer.
 
+    Example:
+    >>> teacher = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
+    >>> student = np.array([[0.0, 2.0, 1.0], [1.0, 0.0, 0.0]])
+    >>> labels = np.array([2, 0])
+    >>> selection = SelectAll()
+    >>> selected, score = selection(teacher, student, labels)
+    >>> print(ops.convert_to_numpy(selected))
+    [1. 1.]
+    >>> print(ops.convert_to_numpy(score).round(3))
+    [inf inf]
+
     Reference: Huo et al., CVPR 2024, Table 5, the rows without "OFS".
     """
 
@@ -69,6 +80,15 @@ class RandomSelection(SampleSelection):
     Raises:
         ValueError: If `like` is no `SampleSelection`, or `seed` no integer of
             at least 0.
+
+    Example:
+    >>> teacher = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
+    >>> student = np.array([[0.0, 2.0, 1.0], [1.0, 0.0, 0.0]])
+    >>> labels = np.array([2, 0])
+    >>> selection = RandomSelection(like=KendallSelection(threshold=0.5))
+    >>> selected, score = selection(teacher, student, labels)
+    >>> float(ops.sum(selected))
+    1.0
 
     Reference: Huo et al., CVPR 2024, Table 2 ("+Random").
     """

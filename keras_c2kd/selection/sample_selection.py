@@ -59,6 +59,18 @@ class SampleSelection(FinalArguments, keras.layers.Layer):
     Returns:
         Two float tensors of shape `(...)`: 1 for selected and 0 for the rest,
         and the score.
+
+    Example:
+    >>> class ConfidentTeacher(SampleSelection):
+    ...     def score(self, teacher_logits, student_logits, labels):
+    ...         return ops.max(ops.softmax(teacher_logits), axis=-1)
+    >>> selection = ConfidentTeacher(threshold=0.7)
+    >>> teacher, student = np.array([[0.0, 2.0], [0.5, 0.0]]), np.zeros((2, 2))
+    >>> selected, score = selection(teacher, student, np.array([1, 0]))
+    >>> print(ops.convert_to_numpy(selected))
+    [1. 0.]
+    >>> print(ops.convert_to_numpy(score).round(3))
+    [0.881 0.622]
     """
 
     # Whether it looks at several samples at once.

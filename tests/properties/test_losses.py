@@ -289,7 +289,7 @@ def test_labels_that_do_not_fit(kind):
     logits = np.ones((6, 3), "float32")
     for shape in ((6, 1), (3,), (1,), (6, 3)):
         target = {"logits": logits, "labels": np.zeros(shape, "int32")}
-        with pytest.raises(ValueError, match="logits and one label.*Received: "):
+        with pytest.raises(ValueError, match="and one label.*Received: "):
             ROWS[kind][0](target, logits)
     target = {"logits": logits[:, :1], "labels": np.zeros(6, "int32")}
     with pytest.raises(ValueError, match="at least 2 classes.*Received: "):
