@@ -11,6 +11,7 @@ from keras_c2kd.ops import global_average_pool
 from keras_c2kd.typing import Config
 from keras_c2kd.typing import Shape
 from keras_c2kd.typing import Tensor
+from keras_c2kd.utils.argument_checks import check_num_classes
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -74,11 +75,7 @@ class ProxyHead(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
-        if num_classes < 2:
-            raise ValueError(
-                "A classifier needs at least 2 classes. "
-                f"Received: num_classes={num_classes}"
-            )
+        check_num_classes(num_classes)
         self.num_classes = num_classes
         self.size = None if size is None else tuple(size)
         self.negative_slope = negative_slope

@@ -15,6 +15,7 @@ from keras_c2kd.models.image_backbones import resnet_backbone
 from keras_c2kd.models.named_stages import named_stages
 from keras_c2kd.typing import Network
 from keras_c2kd.typing import Shape
+from keras_c2kd.utils.argument_checks import check_num_classes
 
 # Dilation rates of the pyramid at output stride 16.
 _RATES = (6, 12, 18)
@@ -198,11 +199,7 @@ def _check_sizes(input_shape: Sequence[int], num_classes: int) -> None:
             "size, at least 32 by 32, channels last. Received: "
             f"input_shape={shape}. Crop, pad or resize the images to one size."
         )
-    if num_classes < 2:
-        raise ValueError(
-            "A classifier needs at least 2 classes. "
-            f"Received: num_classes={num_classes}"
-        )
+    check_num_classes(num_classes)
 
 
 def _resnet18(

@@ -6,7 +6,7 @@ from typing import TypeAlias
 import keras
 import numpy as np
 
-from keras_c2kd.models.keras_hub import keras_hub
+from keras_c2kd.models.named_stages import keras_hub
 from keras_c2kd.typing import Network
 from keras_c2kd.typing import Shape
 

@@ -16,6 +16,7 @@ from keras_c2kd.models.named_stages import named_stages
 from keras_c2kd.models.named_stages import unfold_frames
 from keras_c2kd.typing import Network
 from keras_c2kd.typing import Shape
+from keras_c2kd.utils.argument_checks import check_num_classes
 
 
 def SmallConvNet(
@@ -249,11 +250,7 @@ def _classifier(
     first: keras.layers.Layer | None = None,
 ) -> Network:
     """Name the stages, and put pooling and a classifier behind."""
-    if num_classes < 2:
-        raise ValueError(
-            "A classifier needs at least 2 classes. "
-            f"Received: num_classes={num_classes}"
-        )
+    check_num_classes(num_classes)
     layers = keras.layers
     if len(input_shape) == 3:
         network = named_stages(network, stages, first=first)

@@ -1,4 +1,4 @@
-"""Names for the feature maps of networks that others have built."""
+"""Networks of KerasHub and Keras, with names for their feature maps."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,16 @@ from keras import ops
 
 from keras_c2kd.typing import Network
 from keras_c2kd.typing import Tensors
+from keras_c2kd.utils.optional_imports import import_optional
+
+
+def keras_hub() -> Any:
+    """Return the module `keras_hub`.
+
+    Raises:
+        ImportError: If it is not installed.
+    """
+    return import_optional("keras_hub", "hub", "Building this network")
 
 
 def fold_frames(inputs: keras.KerasTensor) -> keras.KerasTensor:

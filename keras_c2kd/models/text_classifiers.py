@@ -7,10 +7,11 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from keras_c2kd.models.keras_hub import keras_hub
+from keras_c2kd.models.named_stages import keras_hub
 from keras_c2kd.models.named_stages import named_stages
 from keras_c2kd.typing import Array
 from keras_c2kd.typing import Network
+from keras_c2kd.utils.argument_checks import check_num_classes
 
 # Of BERT's uncased WordPiece vocabulary.
 VOCABULARY_SIZE = 30522
@@ -60,7 +61,7 @@ def BertBase(
 
     Reference: Devlin et al., NAACL 2019; Huo et al., CVPR 2024, section 4.1.
     """
-    _check_classes(num_classes)
+    check_num_classes(num_classes)
     backbone = keras_hub().models.BertBackbone
     if weights is None:
         network = backbone(
@@ -162,7 +163,7 @@ def SmallTextNet(
     >>> network.output_shape
     (None, 5)
     """
-    _check_classes(num_classes)
+    check_num_classes(num_classes)
     layers = keras.layers
     inputs = _token_inputs(sequence_length)
     # Not `[..., None]`, for which LiteRT would need TensorFlow's kernels.
@@ -184,14 +185,6 @@ def SmallTextNet(
     )
     logits = layers.Dense(num_classes, name="logits")(vector)
     return keras.Model(inputs, logits, name=name)
-
-
-def _check_classes(num_classes: int) -> None:
-    if num_classes < 2:
-        raise ValueError(
-            "A classifier needs at least 2 classes. "
-            f"Received: num_classes={num_classes}"
-        )
 
 
 def _token_inputs(sequence_length: int | None) -> dict[str, keras.KerasTensor]:

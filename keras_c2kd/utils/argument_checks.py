@@ -78,6 +78,22 @@ def check_integer(minimum: int = 0, why: str = "", **given: Any) -> None:
             _refuse(name, value, f"{rule}. {why}" if why else rule)
 
 
+def check_num_classes(num_classes: int) -> None:
+    """Refuse a classifier of fewer than two classes.
+
+    Args:
+        num_classes: Number of classes.
+
+    Raises:
+        ValueError: If it is less than 2.
+    """
+    if num_classes < 2:
+        raise ValueError(
+            "A classifier needs at least 2 classes. "
+            f"Received: num_classes={num_classes}"
+        )
+
+
 def _is_finite(value: Any) -> bool:
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     return is_number and math.isfinite(value)
