@@ -1,6 +1,7 @@
 """Cross-modal knowledge distillation (C2KD, CVPR 2024) for Keras 3."""
 
 import importlib
+import types
 
 from keras_c2kd import layers
 from keras_c2kd import losses
@@ -36,7 +37,7 @@ __all__ = [
 check_version()
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> types.ModuleType:
     """Import what training does not need when somebody asks for it."""
     if name in ("analysis", "data", "experiments"):
         return importlib.import_module(f"{__name__}.{name}")

@@ -1,12 +1,20 @@
-"""Students as files of other runtimes, and what they answer there."""
+"""Export of students to other runtimes, and their outputs there."""
 
+import os
 import pathlib
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_c2kd.networks.graph import graph_ends
 from keras_c2kd.networks.graph import graph_input
+from keras_c2kd.typing import Array
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Shape
+from keras_c2kd.typing import Tensors
 from keras_c2kd.utils.optional_imports import import_optional
 from keras_c2kd.utils.optional_imports import install_command
 
@@ -21,12 +29,12 @@ _FORMATS = {
 }
 
 
-def export_network(network, path):
+def export_network(network: Network, path: str | os.PathLike[str]) -> None:
     """Write a network in the format that the ending of a path names.
 
-    `network.export` with what Keras leaves to its caller: the network is
-    called once, without which one that was just loaded is refused, and sizes
-    that are None, the batch size first, stay free in the file.
+    This calls `network.export` after two things that Keras leaves to the
+    caller: the network is called once, since Keras refuses one that was just
+    loaded, and sizes that are None, such as the batch size, stay free.
 
     | path | format | backends that write it |
     |---|---|---|
@@ -68,12 +76,12 @@ def export_network(network, path):
         ) from error
 
 
-def call_once(network):
-    """Call a network on zeros: Keras exports none that was never called.
+def call_once(network: Network) -> None:
+    """Call a network on zeros, since Keras exports only what was called.
 
     Args:
-        network: `keras.Model`. One without a graph of layers, which does not
-            tell what it takes, is left as it is.
+        network: `keras.Model`. One without a graph of layers, whose inputs
+            are not known, is left as it is.
     """
     inputs = graph_input(network)
     if inputs is not None:
@@ -84,10 +92,10 @@ def call_once(network):
         network(example, training=False)
 
 
-def load_exported(path):
+def load_exported(path: str | os.PathLike[str]) -> Callable[[Tensors], Array]:
     """Load an exported network in the runtime of its format.
 
-    No Keras takes part: ONNX Runtime, OpenVINO, LiteRT, PyTorch or TensorFlow
+    Keras is not used: ONNX Runtime, OpenVINO, LiteRT, PyTorch or TensorFlow
     run the file, in float32 on the CPU.
 
     Args:
@@ -105,7 +113,9 @@ def load_exported(path):
     return _RUNTIMES[name](str(path))
 
 
-def random_inputs(network, batch_size, free_size=16, seed=0):
+def random_inputs(
+    network: Network, batch_size: int, free_size: int = 16, seed: int = 0
+) -> Tensors:
     """Draw inputs for a network: normal floats, integers 0 and 1.
 
     Args:
@@ -123,7 +133,7 @@ def random_inputs(network, batch_size, free_size=16, seed=0):
     """
     random = np.random.default_rng(seed)
 
-    def draw(spec):
+    def draw(spec: keras.KerasTensor) -> Array:
         shape = (batch_size, *_free_sizes_as(free_size, spec)[1:])
         if "int" in spec.dtype:
             return random.integers(0, 2, shape).astype(spec.dtype)
@@ -132,7 +142,9 @@ def random_inputs(network, batch_size, free_size=16, seed=0):
     return keras.tree.map_structure(draw, _input_of(network))
 
 
-def relative_difference(network, run, inputs):
+def relative_difference(
+    network: Network, run: Callable[[Tensors], Array], inputs: Tensors
+) -> float:
     """Compare an exported network with the one it was exported from.
 
     Args:
@@ -141,8 +153,8 @@ def relative_difference(network, run, inputs):
         inputs: Array or dict of arrays.
 
     Returns:
-        Float: the largest difference of two logits, as a share of the largest
-        logit.
+        Float: the largest difference of two logits, divided by the
+        largest logit.
     """
     # A KerasHub task's own `predict` preprocesses; what is exported does not.
     expected = keras.Model.predict(network, inputs, verbose=0)
@@ -152,29 +164,29 @@ def relative_difference(network, run, inputs):
     return float(np.abs(actual - expected).max() / np.abs(expected).max())
 
 
-def _format_of(path):
+def _format_of(path: pathlib.Path) -> tuple[str, tuple[str, ...]]:
     if path.suffix not in _FORMATS:
         raise ValueError(
-            "The ending of the path tells the format: "
+            "The ending of the path names the format: "
             f"{', '.join(filter(None, _FORMATS))}, or none for the folder of a "
             f"SavedModel. Received: {str(path)!r}"
         )
     return _FORMATS[path.suffix]
 
 
-def _input_of(network):
-    """Return the symbolic inputs of a network, or say that it has none."""
+def _input_of(network: Network) -> Tensors:
+    """Return the symbolic inputs of a network, or refuse one that has none."""
     inputs = graph_input(network)
     if inputs is None:
         raise ValueError(
-            "Only functional and sequential models that are built tell what "
-            f"they take. Received: {network!r}. Build it with the functional "
+            "Only functional and sequential models that are built have known "
+            f"inputs. Received: {network!r}. Build it with the functional "
             "API, or begin it with keras.Input."
         )
     return inputs
 
 
-def _with_input(network):
+def _with_input(network: Network) -> Network:
     """Return the network, or one of the same layers that has an `input`.
 
     A sequential model has none, and the file of one built from a list of one
@@ -186,8 +198,8 @@ def _with_input(network):
     return keras.Model(inputs, graph_ends(network)[1], name=network.name)
 
 
-def _free_sizes(network, name):
-    """Return what `export` must be told of sizes that are None."""
+def _free_sizes(network: Network, name: str) -> dict[str, Any]:
+    """Return the arguments of `export` that leave sizes free."""
     if name == "torch":
         # Without it, Keras fixes the batch size to 1.
         free = import_optional("torch", "torch", "Exporting").export.Dim.AUTO
@@ -214,11 +226,11 @@ def _free_sizes(network, name):
     return {}
 
 
-def _free_sizes_as(size, spec):
+def _free_sizes_as(size: int, spec: keras.KerasTensor) -> list[int]:
     return [size if known is None else known for known in _sizes(spec)]
 
 
-def _sizes(spec):
+def _sizes(spec: keras.KerasTensor) -> Shape:
     """Return the sizes of an input, the batch's free in any case.
 
     A sequential model that was built by a call has the batch size of that.
@@ -226,7 +238,7 @@ def _sizes(spec):
     return (None, *spec.shape[1:])
 
 
-def _by_name(inputs, names):
+def _by_name(inputs: Tensors, names: Sequence[object]) -> list[Array]:
     """Match the inputs with the names that a file has for them.
 
     Args:
@@ -245,19 +257,19 @@ def _by_name(inputs, names):
     ]
 
 
-def _run_with_onnx_runtime(path):
+def _run_with_onnx_runtime(path: str) -> Callable[[Tensors], Array]:
     runtime = import_optional("onnxruntime", "export", _RUNNING)
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [node.name for node in session.get_inputs()]
 
-    def run(inputs):
+    def run(inputs: Tensors) -> Array:
         arrays = _by_name(inputs, names)
         return session.run(None, dict(zip(names, arrays)))[0]
 
     return run
 
 
-def _run_with_openvino(path):
+def _run_with_openvino(path: str) -> Callable[[Tensors], Array]:
     openvino = import_optional("openvino", "export", _RUNNING)
     # By default it computes in bfloat16 where the processor can.
     compiled = openvino.Core().compile_model(
@@ -265,19 +277,19 @@ def _run_with_openvino(path):
     )
     names = [node.get_names() for node in compiled.inputs]
 
-    def run(inputs):
+    def run(inputs: Tensors) -> Array:
         return compiled(_by_name(inputs, names))[0]
 
     return run
 
 
-def _run_with_litert(path):
+def _run_with_litert(path: str) -> Callable[[Tensors], Array]:
     litert = import_optional("ai_edge_litert.interpreter", "export", _RUNNING)
     interpreter = litert.Interpreter(path)
     details = interpreter.get_input_details()
     output = interpreter.get_output_details()[0]["index"]
 
-    def run(inputs):
+    def run(inputs: Tensors) -> Array:
         arrays = _by_name(inputs, [detail["name"] for detail in details])
         for detail, array in zip(details, arrays):
             interpreter.resize_tensor_input(detail["index"], array.shape)
@@ -290,11 +302,11 @@ def _run_with_litert(path):
     return run
 
 
-def _run_with_torch(path):
+def _run_with_torch(path: str) -> Callable[[Tensors], Array]:
     torch = import_optional("torch", "torch", _RUNNING)
     program = torch.export.load(path).module()
 
-    def run(inputs):
+    def run(inputs: Tensors) -> Array:
         tensors = keras.tree.map_structure(torch.from_numpy, inputs)
         with torch.no_grad():
             return program(tensors).numpy()
@@ -302,11 +314,11 @@ def _run_with_torch(path):
     return run
 
 
-def _run_with_tensorflow(path):
+def _run_with_tensorflow(path: str) -> Callable[[Tensors], Array]:
     tensorflow = import_optional("tensorflow", "tensorflow", _RUNNING)
     network = tensorflow.saved_model.load(path)
 
-    def run(inputs):
+    def run(inputs: Tensors) -> Array:
         return network.serve(inputs).numpy()
 
     return run

@@ -1,22 +1,27 @@
 """Convolution, batch normalisation, activation: the unit of all adaptors."""
 
+from typing import Any
+
 import keras
 
 from keras_c2kd.layers.batch_normalization import BatchNormalization
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import Shape
+from keras_c2kd.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
 class ConvolutionBlock(keras.layers.Layer):
     """`activation(BN(Conv(maps)))` with PyTorch's alignment of the padding.
 
-    Padding is symmetric: a 3x3 kernel pads one place on each side, whatever
+    Padding is symmetric: a 3x3 kernel pads one position at each end, whatever
     the stride. Keras' `padding="same"` pads the end alone with a stride of 2.
 
     Args:
         filters: Integer, number of output channels.
         kernel_size: Integer or pair of integers. Defaults to `1`.
         strides: Integer. Defaults to `1`.
-        padding: Integer, places that are padded on each side. Defaults to
+        padding: Integer, positions that are padded at each end. Defaults to
             half the kernel, which keeps the size with a stride of 1.
         use_bias: Whether the convolution has a bias. Defaults to `False`.
         normalize: Whether there is batch normalisation. Defaults to `True`.
@@ -30,21 +35,26 @@ class ConvolutionBlock(keras.layers.Layer):
     Call arguments:
         maps: Float tensor `(batch, height, width, channels)`.
         training: Boolean, for the batch normalisation.
+
+    Example:
+    >>> block = ConvolutionBlock(8, kernel_size=3, strides=2)
+    >>> tuple(block(ops.ones((2, 8, 8, 3))).shape)
+    (2, 4, 4, 8)
     """
 
     def __init__(
         self,
-        filters,
-        kernel_size=1,
-        strides=1,
-        padding=None,
-        use_bias=False,
-        normalize=True,
-        negative_slope=None,
-        transposed=False,
-        kernel_initializer=None,
-        **kwargs,
-    ):
+        filters: int,
+        kernel_size: int | tuple[int, int] = 1,
+        strides: int = 1,
+        padding: int | None = None,
+        use_bias: bool = False,
+        normalize: bool = True,
+        negative_slope: float | None = None,
+        transposed: bool = False,
+        kernel_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if isinstance(kernel_size, int):
             kernel_size = (kernel_size, kernel_size)
@@ -62,7 +72,7 @@ class ConvolutionBlock(keras.layers.Layer):
             )
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def build(self, maps_shape):
+    def build(self, maps_shape: Shape) -> None:
         """Create the weights for maps of the given shape."""
         common = {
             "use_bias": self.use_bias,
@@ -78,7 +88,7 @@ class ConvolutionBlock(keras.layers.Layer):
             )
         else:
             self.pad = keras.layers.ZeroPadding2D(
-                self._places(),
+                self._pad_sizes(),
                 data_format="channels_last",
                 dtype=self.dtype_policy,
             )
@@ -95,7 +105,7 @@ class ConvolutionBlock(keras.layers.Layer):
             self.normalization.build((None, None, None, self.filters))
         self.built = True
 
-    def call(self, maps, training=False):
+    def call(self, maps: Tensor, training: bool = False) -> Tensor:
         """Return maps with `filters` channels."""
         if self.pad is not None:
             maps = self.pad(maps)
@@ -106,7 +116,7 @@ class ConvolutionBlock(keras.layers.Layer):
             maps = keras.ops.leaky_relu(maps, self.negative_slope)
         return maps
 
-    def compute_output_shape(self, maps_shape):
+    def compute_output_shape(self, maps_shape: Shape) -> Shape:
         """Return the shape of the output, as the convolution gives it."""
         if self.transposed:
             grown = [size and 2 * size for size in maps_shape[1:3]]
@@ -114,18 +124,19 @@ class ConvolutionBlock(keras.layers.Layer):
         shrunk = [
             size and (size + 2 * pad - kernel) // self.strides + 1
             for size, pad, kernel in zip(
-                maps_shape[1:3], self._places(), self.kernel_size
+                maps_shape[1:3], self._pad_sizes(), self.kernel_size
             )
         ]
         return (maps_shape[0], *shrunk, self.filters)
 
-    def _places(self):
-        """Return how many places are padded on each side, by direction."""
+    def _pad_sizes(self) -> tuple[int, int]:
+        """Return how many positions are padded at each end, by direction."""
         if self.padding is not None:
             return (self.padding, self.padding)
-        return tuple(size // 2 for size in self.kernel_size)
+        height, width = self.kernel_size
+        return (height // 2, width // 2)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

@@ -1,14 +1,22 @@
 """Fusion layers: two feature vectors to the logits of both modalities."""
 
+from collections.abc import Sequence
+from typing import Any
+from typing import Literal
+
 import keras
 from keras import ops
+
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import Shape
+from keras_c2kd.typing import Tensor
 
 _CONDITIONS = ("first", "second")
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
 class ConcatFusion(keras.layers.Layer):
-    """One dense layer on both vectors, role by side.
+    """One dense layer on both vectors, concatenated.
 
     `logits = [x; y] W + b = x W_x + y W_y + b`.
 
@@ -23,14 +31,23 @@ class ConcatFusion(keras.layers.Layer):
     Returns:
         Logits `(batch, num_classes)`.
 
+    Example:
+    >>> fusion = ConcatFusion(num_classes=5)
+    >>> vectors = [ops.ones((2, 4)), ops.ones((2, 6))]
+    >>> tuple(fusion(vectors).shape)
+    (2, 5)
+    >>> first, second = fusion.contributions(vectors)
+    >>> bool(ops.all(ops.isclose(first + second, fusion(vectors), atol=1e-5)))
+    True
+
     Reference: Huo et al., CVPR 2024, Table 7, "Concat".
     """
 
-    def __init__(self, num_classes, **kwargs):
+    def __init__(self, num_classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_classes = num_classes
 
-    def build(self, vectors_shape):
+    def build(self, vectors_shape: Sequence[Shape]) -> None:
         """Create the dense layer."""
         first, second = _widths(vectors_shape)
         self.first_width = first
@@ -40,12 +57,12 @@ class ConcatFusion(keras.layers.Layer):
         self.classifier.build((None, first + second))
         self.built = True
 
-    def call(self, vectors):
+    def call(self, vectors: Sequence[Tensor]) -> Tensor:
         """Return the logits."""
         return self.classifier(ops.concatenate(vectors, axis=-1))
 
-    def contributions(self, vectors):
-        """Return what each modality adds to the logits, half the bias each.
+    def contributions(self, vectors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return what each modality adds to the logits, with half the bias.
 
         Args:
             vectors: As in `call`.
@@ -61,11 +78,11 @@ class ConcatFusion(keras.layers.Layer):
             ops.matmul(second, kernel[self.first_width :]) + half,
         )
 
-    def compute_output_shape(self, vectors_shape):
+    def compute_output_shape(self, vectors_shape: Sequence[Shape]) -> Shape:
         """Return `(batch, num_classes)`."""
         return (vectors_shape[0][0], self.num_classes)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {**super().get_config(), "num_classes": self.num_classes}
 
@@ -91,11 +108,21 @@ class FiLMFusion(keras.layers.Layer):
     Returns:
         Logits `(batch, num_classes)`.
 
+    Example:
+    >>> fusion = FiLMFusion(num_classes=5, condition_on="second")
+    >>> tuple(fusion([ops.ones((2, 4)), ops.ones((2, 6))]).shape)
+    (2, 5)
+
     Reference: Perez et al., AAAI 2018, Eq. 1; Huo et al., CVPR 2024, Table 7.
     As in the code of OGM-GE and C2KD, `gamma` is not a residual `1 + gamma`.
     """
 
-    def __init__(self, num_classes, condition_on="first", **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        condition_on: Literal["first", "second"] = "first",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if condition_on not in _CONDITIONS:
             raise ValueError(
@@ -105,7 +132,7 @@ class FiLMFusion(keras.layers.Layer):
         self.num_classes = num_classes
         self.condition_on = condition_on
 
-    def build(self, vectors_shape):
+    def build(self, vectors_shape: Sequence[Shape]) -> None:
         """Create both dense layers."""
         condition, features = self._ordered(_widths(vectors_shape))
         self.modulation = keras.layers.Dense(
@@ -118,22 +145,22 @@ class FiLMFusion(keras.layers.Layer):
         self.classifier.build((None, features))
         self.built = True
 
-    def _ordered(self, pair):
+    def _ordered(self, pair: Sequence[Any]) -> Sequence[Any]:
         """Return (condition, features)."""
         first, second = pair
         return pair if self.condition_on == "first" else (second, first)
 
-    def call(self, vectors):
+    def call(self, vectors: Sequence[Tensor]) -> Tensor:
         """Return the logits."""
         condition, features = self._ordered(vectors)
         gamma, beta = ops.split(self.modulation(condition), 2, axis=-1)
         return self.classifier(gamma * features + beta)
 
-    def compute_output_shape(self, vectors_shape):
+    def compute_output_shape(self, vectors_shape: Sequence[Shape]) -> Shape:
         """Return `(batch, num_classes)`."""
         return (vectors_shape[0][0], self.num_classes)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
@@ -142,7 +169,7 @@ class FiLMFusion(keras.layers.Layer):
         }
 
 
-def _widths(vectors_shape):
+def _widths(vectors_shape: Sequence[Sequence[Any]]) -> tuple[int, int]:
     """Return the widths of two vectors, or explain what is wrong."""
     shapes = [tuple(shape) for shape in vectors_shape]
     if len(shapes) != 2 or any(

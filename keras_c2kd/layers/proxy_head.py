@@ -1,4 +1,6 @@
-"""The proxy head: a second classifier that talks to the other modality."""
+"""The proxy head: a second classifier, which distils to the other modality."""
+
+from typing import Any
 
 import keras
 from keras import ops
@@ -6,6 +8,10 @@ from keras import ops
 from keras_c2kd.layers.batch_normalization import BatchNormalization
 from keras_c2kd.ops import as_map
 from keras_c2kd.ops import global_average_pool
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import Shape
+from keras_c2kd.typing import Tensor
+from keras_c2kd.utils.argument_checks import check_num_classes
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -16,12 +22,12 @@ class ProxyHead(keras.layers.Layer):
     pooling the map is 1x1, where a 1x1 convolution is a dense layer without
     bias. Kernel: He-normal, fan-out; classifier: Keras' default (Glorot
     uniform, bias 0). For dense prediction (`size=`) nothing is pooled: every
-    place of the map gets logits, which are resized bilinearly.
+    position of the map gets logits, which are resized bilinearly.
 
     Args:
         num_classes: Integer, at least 2.
         size: Two integers, height and width of dense logits, or `None`
-            (default): one row of logits a sample.
+            (default): one vector of logits a sample.
         negative_slope: Float. `0.1` (default) is the LeakyReLU of the
             authors' code for AVE and CREMA-D; `0.0` the ReLU of the paper.
         epsilon: Float, of the batch normalisation. Defaults to `1e-5`.
@@ -45,6 +51,11 @@ class ProxyHead(keras.layers.Layer):
         Logits of shape `(batch, num_classes)`, or `(batch, *size,
         num_classes)`, in the compute dtype.
 
+    Example:
+    >>> head = ProxyHead(num_classes=5)
+    >>> tuple(head(ops.ones((2, 4, 4, 8))).shape)
+    (2, 5)
+
     Reference: Huo et al., CVPR 2024, Eq. 5. The paper says Conv-BN-ReLU on
     the backbone's output; the authors' code taps the third of four stages.
     For segmentation (section 4.2) there is neither a definition of the
@@ -55,27 +66,23 @@ class ProxyHead(keras.layers.Layer):
 
     def __init__(
         self,
-        num_classes,
-        size=None,
-        negative_slope=0.1,
-        epsilon=1e-5,
-        momentum=0.9,
-        **kwargs,
-    ):
+        num_classes: int,
+        size: tuple[int, int] | None = None,
+        negative_slope: float = 0.1,
+        epsilon: float = 1e-5,
+        momentum: float = 0.9,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
-        if num_classes < 2:
-            raise ValueError(
-                "A classifier needs at least 2 classes. "
-                f"Received: num_classes={num_classes}"
-            )
+        check_num_classes(num_classes)
         self.num_classes = num_classes
         self.size = None if size is None else tuple(size)
         self.negative_slope = negative_slope
         self.epsilon = epsilon
         self.momentum = momentum
 
-    def build(self, features_shape):
+    def build(self, features_shape: Shape) -> None:
         """Create the weights for features of the given shape."""
         rank, channels = len(features_shape), features_shape[-1]
         if not 2 <= rank <= 5 or channels is None:
@@ -104,14 +111,19 @@ class ProxyHead(keras.layers.Layer):
         self.classifier = keras.layers.Dense(
             self.num_classes, dtype=self.dtype_policy, name="classifier"
         )
-        shape = (None, channels)
+        shape: Shape = (None, channels)
         if self.size is not None:
             shape = (None, None, None, channels)
         for layer in (self.adaptation, self.normalization, self.classifier):
             layer.build(shape)
         self.built = True
 
-    def call(self, features, training=False, mask=None):
+    def call(
+        self,
+        features: Tensor,
+        training: bool = False,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """Return the proxy's logits."""
         if self.size is None:
             features = global_average_pool(features, mask)
@@ -127,14 +139,14 @@ class ProxyHead(keras.layers.Layer):
             logits, self.size, "bilinear", data_format="channels_last"
         )
 
-    def compute_mask(self, features, mask=None):
+    def compute_mask(self, features: Tensor, mask: Any = None) -> None:
         """Return None: the logits have no padding."""
 
-    def compute_output_shape(self, features_shape):
+    def compute_output_shape(self, features_shape: Shape) -> Shape:
         """Return `(batch, num_classes)` or `(batch, *size, num_classes)`."""
         return (features_shape[0], *(self.size or ()), self.num_classes)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

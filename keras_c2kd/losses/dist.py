@@ -6,6 +6,9 @@ from keras import ops
 from keras_c2kd.losses.relational_loss import RelationalLoss
 from keras_c2kd.losses.relational_loss import weighted_mean
 from keras_c2kd.ops import pearson_correlation
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import DType
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.argument_checks import check_positive
 from keras_c2kd.utils.argument_checks import check_weights
 
@@ -22,8 +25,8 @@ class DISTLoss(RelationalLoss):
       each class,
 
     `loss = beta * inter + gamma * intra`, and `rho` as in
-    `keras_c2kd.ops.pearson_correlation`: 0 where a row or column is constant.
-    Dense logits count every pixel as a sample.
+    `keras_c2kd.ops.pearson_correlation`: 0 where a sample or a class is
+    constant. Dense logits count every pixel as a sample.
 
     A batch of one has no relation within a class: `intra` is `T^2`, without
     gradient.
@@ -49,8 +52,11 @@ class DISTLoss(RelationalLoss):
             multiplied by the mean weight.
 
     Example:
+    >>> teacher = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
+    >>> student = np.array([[0.0, 2.0, 1.0], [1.0, 0.0, 0.0]])
     >>> loss = DISTLoss()
-    >>> loss(teacher_logits, student_logits)
+    >>> round(float(loss(teacher, student)), 3)
+    0.516
 
     Reference: Huang et al., NeurIPS 2022, Eq. 7 to 9. How a selection enters
     the correlations (Huo et al., CVPR 2024, Table 4, "Ours + DIST") is our
@@ -59,13 +65,13 @@ class DISTLoss(RelationalLoss):
 
     def __init__(
         self,
-        inter_weight=1.0,
-        intra_weight=1.0,
-        temperature=1.0,
-        reduction="sum_over_batch_size",
-        name="dist",
-        dtype=None,
-    ):
+        inter_weight: float = 1.0,
+        intra_weight: float = 1.0,
+        temperature: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "dist",
+        dtype: DType | None = None,
+    ) -> None:
         super().__init__(reduction, name, dtype)
         check_positive(temperature=temperature)
         check_weights(inter_weight=inter_weight, intra_weight=intra_weight)
@@ -78,7 +84,9 @@ class DISTLoss(RelationalLoss):
         self.intra_weight = intra_weight
         self.temperature = temperature
 
-    def relate(self, target, learner, weights):
+    def relate(
+        self, target: Tensor, learner: Tensor, weights: Tensor
+    ) -> Tensor:
         """Return the weighted sum of both relations."""
         target, learner = (
             ops.reshape(
@@ -88,17 +96,17 @@ class DISTLoss(RelationalLoss):
             for logits in (target, learner)
         )
         weights = ops.reshape(weights, (-1,))
-        rows = pearson_correlation(target, learner, axis=1)
-        inter = 1.0 - weighted_mean(rows, weights)
-        columns = pearson_correlation(
+        samples = pearson_correlation(target, learner, axis=1)
+        inter = 1.0 - weighted_mean(samples, weights)
+        classes = pearson_correlation(
             target, learner, axis=0, weights=ops.expand_dims(weights, 1)
         )
-        intra = 1.0 - ops.mean(columns)
+        intra = 1.0 - ops.mean(classes)
         return self.temperature**2 * (
             self.inter_weight * inter + self.intra_weight * intra
         )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

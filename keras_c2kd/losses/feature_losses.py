@@ -7,13 +7,15 @@ from keras_c2kd.ops import adaptive_average_pool
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.ops.numerics import check_same_shape
+from keras_c2kd.typing import DType
+from keras_c2kd.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_c2kd.losses")
 class FeatureMeanSquaredError(keras.losses.Loss):
     """Mean squared difference of two feature maps, one number a sample.
 
-    `loss_b = mean((target_b - learner_b)^2)` over all places and channels.
+    `loss_b = mean((target_b - learner_b)^2)` over all positions and channels.
     The target is held constant. Unlike Keras' `MeanSquaredError` it reduces
     whole samples, so that one weight a sample can be given.
 
@@ -27,19 +29,26 @@ class FeatureMeanSquaredError(keras.losses.Loss):
         y_pred: Learner features, of the same shape.
         sample_weight: Optional, shape `(batch,)`.
 
+    Example:
+    >>> target = np.arange(32.0).reshape(2, 4, 4, 1)
+    >>> learner = target + np.array([[[[1.0]]], [[[2.0]]]])
+    >>> loss = FeatureMeanSquaredError()
+    >>> round(float(loss(target, learner)), 3)
+    2.5
+
     Reference: Romero et al., ICLR 2015, Eq. 3.
     """
 
     def __init__(
         self,
-        reduction="sum_over_batch_size",
-        name="feature_mean_squared_error",
-        dtype=None,
-    ):
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "feature_mean_squared_error",
+        dtype: DType | None = None,
+    ) -> None:
         dtype = full_precision_dtype() if dtype is None else dtype
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the mean squared difference of each sample."""
         return _mean_squares(ops.stop_gradient(y_true), y_pred)
 
@@ -52,7 +61,7 @@ class HierarchicalContextLoss(keras.losses.Loss):
     `l x l`, for each `l` of 4, 2, 1 below the map's size, follow with weight
     1/2, 1/4, 1/8, halved for each size that is used. The sum is divided by
     the sum of the weights. A map that is not square is pooled to at most `l`
-    places in each direction.
+    positions in each direction.
 
     Args:
         reduction: As for every Keras loss.
@@ -65,20 +74,27 @@ class HierarchicalContextLoss(keras.losses.Loss):
         y_pred: Learner maps of the same shape.
         sample_weight: Optional, shape `(batch,)`.
 
+    Example:
+    >>> target = np.arange(32.0).reshape(2, 4, 4, 1)
+    >>> learner = target + np.array([[[[1.0]]], [[[2.0]]]])
+    >>> loss = HierarchicalContextLoss()
+    >>> round(float(loss(target, learner)), 3)
+    2.5
+
     Reference: Chen et al., CVPR 2021 (ReviewKD), section 3.4 and Fig. 5. The
     authors' code takes one integer a level, that is square maps.
     """
 
     def __init__(
         self,
-        reduction="sum_over_batch_size",
-        name="hierarchical_context_loss",
-        dtype=None,
-    ):
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "hierarchical_context_loss",
+        dtype: DType | None = None,
+    ) -> None:
         dtype = full_precision_dtype() if dtype is None else dtype
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the weighted mean over the sizes, of each sample."""
         y_true = ops.stop_gradient(y_true)
         height, width = y_pred.shape[1:3]
@@ -99,10 +115,10 @@ class HierarchicalContextLoss(keras.losses.Loss):
         return loss / total
 
 
-def _mean_squares(first, second):
+def _mean_squares(first: Tensor, second: Tensor) -> Tensor:
     first, second = full_precision(first), full_precision(second)
     check_same_shape(
-        first.shape, second.shape, "Features are compared in one shape."
+        first.shape, second.shape, "Two feature maps are compared in one shape."
     )
     squares = ops.square(first - second)
     return ops.mean(squares, axis=tuple(range(1, len(squares.shape))))

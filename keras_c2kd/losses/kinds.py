@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from typing import Any
 
 import keras
 
@@ -9,7 +10,7 @@ import keras
 _OF_CLASSES = ("crossentropy", "categorical")
 
 
-def compares_numbers(loss):
+def compares_numbers(loss: Any) -> bool:
     """Whether a loss compares numbers, and not classes with labels.
 
     Args:
@@ -33,7 +34,7 @@ def compares_numbers(loss):
     return not any(word in name for word in _OF_CLASSES)
 
 
-def compares_probabilities(loss):
+def compares_probabilities(loss: Any) -> bool:
     """Whether a loss takes a label from 0 to 1 for each output of a network.
 
     Args:
@@ -47,7 +48,7 @@ def compares_probabilities(loss):
     )
 
 
-def label_interval(loss, needs_logits):
+def label_interval(loss: Any, needs_logits: bool) -> tuple[float, float] | None:
     """Return two numbers between which labels lie, None if they are classes.
 
     Args:
@@ -61,7 +62,7 @@ def label_interval(loss, needs_logits):
     return (-math.inf, math.inf) if compares_numbers(loss) else None
 
 
-def name_of_loss(loss):
+def name_of_loss(loss: Any) -> str:
     """Return what a loss is called in errors."""
     if isinstance(loss, str):
         return loss

@@ -1,8 +1,10 @@
-"""What losses share that treat the label's class apart."""
+"""Targets of the losses that treat the label's class separately."""
+
+from keras_c2kd.typing import Tensor
 
 
-def split_labels(y_true, loss):
-    """Take apart the targets of a loss that knows the labels.
+def split_labels(y_true: object, loss: object) -> tuple[Tensor, Tensor | None]:
+    """Return the logits and labels that a loss is given as its target.
 
     Args:
         y_true: Dict `{"logits": ..., "labels": ...}`, or `{"logits": ...}`

@@ -1,5 +1,7 @@
 """Normalized knowledge distillation (NKD)."""
 
+from collections.abc import Mapping
+
 import keras
 from keras import ops
 
@@ -9,6 +11,9 @@ from keras_c2kd.ops import exclude_target
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import target_log_probabilities
 from keras_c2kd.ops.numerics import check_same_shape
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import DType
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.argument_checks import check_weights
 
 
@@ -38,8 +43,12 @@ class NKDLoss(KLDivergence):
         sample_weight: Optional, shape `(...)`.
 
     Example:
+    >>> teacher = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
+    >>> student = np.array([[0.0, 2.0, 1.0], [1.0, 0.0, 0.0]])
+    >>> labels = np.array([2, 0])
     >>> loss = NKDLoss()
-    >>> loss({"logits": teacher_logits, "labels": labels}, student_logits)
+    >>> round(float(loss({"logits": teacher, "labels": labels}, student)), 3)
+    1.67
 
     Reference: Yang et al., ICCV 2023, Eq. 8. Their CIFAR configuration is
     `non_target_weight=3.5, temperature=3.0`. An early version of their code
@@ -50,23 +59,23 @@ class NKDLoss(KLDivergence):
 
     def __init__(
         self,
-        non_target_weight=1.5,
-        temperature=1.0,
-        reduction="sum_over_batch_size",
-        name="nkd",
-        dtype=None,
-    ):
+        non_target_weight: float = 1.5,
+        temperature: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "nkd",
+        dtype: DType | None = None,
+    ) -> None:
         super().__init__(temperature, reduction, name, dtype)
         check_weights(non_target_weight=non_target_weight)
         self.non_target_weight = non_target_weight
 
-    def call(self, y_true, y_pred):
-        """Return the loss of each row, shape `(...)`."""
+    def call(self, y_true: Mapping[str, Tensor], y_pred: Tensor) -> Tensor:
+        """Return the loss of each sample, shape `(...)`."""
         target, labels = split_labels(y_true, self)
         target = ops.stop_gradient(full_precision(target))
         learner = full_precision(y_pred)
         check_same_shape(
-            target.shape, learner.shape, "NKD is of logits of one shape."
+            target.shape, learner.shape, "NKD compares logits of one shape."
         )
         loss = ops.zeros_like(learner[..., 0])
         if labels is not None:
@@ -82,7 +91,7 @@ class NKDLoss(KLDivergence):
         scale = self.non_target_weight * self.temperature**2
         return loss - scale * ops.sum(soft * log_q, axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

@@ -1,29 +1,37 @@
 """DeepLabV3+ for semantic segmentation of images and depth maps."""
 
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Literal
+
 import keras
 
 from keras_c2kd.models.image_backbones import MOBILENET_PIXELS
 from keras_c2kd.models.image_backbones import RESNET_PIXELS
+from keras_c2kd.models.image_backbones import Pixels
 from keras_c2kd.models.image_backbones import mobilenet_v2_backbone
 from keras_c2kd.models.image_backbones import pixel_range
 from keras_c2kd.models.image_backbones import resnet_backbone
 from keras_c2kd.models.named_stages import named_stages
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Shape
+from keras_c2kd.utils.argument_checks import check_num_classes
 
 # Dilation rates of the pyramid at output stride 16.
 _RATES = (6, 12, 18)
 
 
 def DeepLabV3Plus(
-    backbone,
-    input_shape,
-    num_classes,
-    weights=None,
-    output_stride=16,
-    logits_stride=1,
-    dropout=0.1,
-    pixels=None,
-    name="deeplab_v3_plus",
-):
+    backbone: Literal["resnet18", "mobilenet_v2"],
+    input_shape: Sequence[int],
+    num_classes: int,
+    weights: str | None = None,
+    output_stride: Literal[8, 16] = 16,
+    logits_stride: Literal[1, 4] = 1,
+    dropout: float = 0.1,
+    pixels: Pixels | None = None,
+    name: str = "deeplab_v3_plus",
+) -> Network:
     """DeepLabV3+: a dilated backbone, a pyramid of rates, a decoder.
 
     The last map of the backbone, at 1/16 of the images' size, goes through a
@@ -37,10 +45,10 @@ def DeepLabV3Plus(
 
     Layers to tap: `stage_1` to `stage_4`, the backbone's maps at 1/4, 1/8,
     1/16 and again 1/16; `aspp`, the pyramid's map at 1/16, for methods that
-    compare each place with every other; `low_level`, the projected map at
+    compare each position with every other; `low_level`, the projected map at
     1/4; `pre_classifier`, the refined map at 1/4, which the classifier
-    `logits` reads. A map at stride s has `ceil(size / s)` places, for odd
-    sizes too.
+    `logits` reads. A map at stride s has `ceil(size / s)` positions, for
+    odd sizes too.
 
     Args:
         backbone: `"resnet18"` or `"mobilenet_v2"`.
@@ -61,11 +69,12 @@ def DeepLabV3Plus(
             them takes 1/16 of the memory (a C2KD step of two ResNet-18, 4
             images of 480x480 and 40 classes: 5 to 6 GiB instead of 7 to 9).
             The weights fit a network of stride 1.
-        dropout: Float, share of the pyramid's map that is dropped in
+        dropout: Float, fraction of the pyramid's map that is dropped in
             training. Defaults to `0.1`, as in the authors' code.
-        pixels: Mean and deviation by which colour images were normalised, as
-            for `models.ResNet18`: with `weights`, a first layer brings them
-            to the range that these want. `None` (default) changes nothing.
+        pixels: Mean and standard deviation by which colour images were
+            normalised, as for `models.ResNet18`: with `weights`, a first layer
+            brings them to the range that these want. `None` (default) changes
+            nothing.
         name: Name of the model.
 
     Returns:
@@ -79,6 +88,11 @@ def DeepLabV3Plus(
             those of another network.
         ImportError: If KerasHub is not installed (extra `hub`), for the
             ResNet.
+
+    Example:
+    >>> network = DeepLabV3Plus("mobilenet_v2", (32, 32, 1), num_classes=5)
+    >>> network.output_shape
+    (None, 32, 32, 5)
 
     Reference: Chen et al., ECCV 2018, section 3.1 and Fig. 2; Huo et al.,
     CVPR 2024, section 4.2. Convolutions are plain ones, not separable, as in
@@ -104,7 +118,12 @@ def DeepLabV3Plus(
     return keras.Model(network.input, logits, name=name)
 
 
-def SmallSegmenter(input_shape, num_classes, width=16, name="small_segmenter"):
+def SmallSegmenter(
+    input_shape: Sequence[int],
+    num_classes: int,
+    width: int = 16,
+    name: str = "small_segmenter",
+) -> Network:
     """Four convolutions down and three up, joined; for trials on a CPU.
 
     Layers to tap: `stage_1` to `stage_4`, the maps at 1/2 to 1/16 of the
@@ -126,6 +145,11 @@ def SmallSegmenter(input_shape, num_classes, width=16, name="small_segmenter"):
     Raises:
         ValueError: As `DeepLabV3Plus`.
 
+    Example:
+    >>> network = SmallSegmenter((32, 48, 3), num_classes=5, width=2)
+    >>> network.output_shape
+    (None, 32, 48, 5)
+
     Reference: Ronneberger et al., MICCAI 2015, for the form.
     """
     _check_sizes(input_shape, num_classes)
@@ -146,8 +170,14 @@ def SmallSegmenter(input_shape, num_classes, width=16, name="small_segmenter"):
     return keras.Model(inputs, logits, name=name)
 
 
-def _check(backbone, input_shape, num_classes, output_stride, logits_stride):
-    """Refuse what no network can be built from."""
+def _check(
+    backbone: str,
+    input_shape: Sequence[int],
+    num_classes: int,
+    output_stride: int,
+    logits_stride: int,
+) -> None:
+    """Refuse arguments that no network can be built from."""
     for argument, value, choices in (
         ("backbone", backbone, tuple(_BACKBONES)),
         ("output_stride", output_stride, (8, 16)),
@@ -161,7 +191,7 @@ def _check(backbone, input_shape, num_classes, output_stride, logits_stride):
     _check_sizes(input_shape, num_classes)
 
 
-def _check_sizes(input_shape, num_classes):
+def _check_sizes(input_shape: Sequence[int], num_classes: int) -> None:
     shape = tuple(input_shape)
     if len(shape) != 3 or None in shape or min(shape[:2]) < 32:
         raise ValueError(
@@ -169,14 +199,15 @@ def _check_sizes(input_shape, num_classes):
             "size, at least 32 by 32, channels last. Received: "
             f"input_shape={shape}. Crop, pad or resize the images to one size."
         )
-    if num_classes < 2:
-        raise ValueError(
-            "A classifier needs at least 2 classes. "
-            f"Received: num_classes={num_classes}"
-        )
+    check_num_classes(num_classes)
 
 
-def _resnet18(image_shape, weights, output_stride, pixels):
+def _resnet18(
+    image_shape: Shape,
+    weights: str | None,
+    output_stride: int,
+    pixels: Pixels | None,
+) -> Network:
     network, stages = resnet_backbone(
         image_shape, [2, 2, 2, 2], "basic_block", weights
     )
@@ -186,7 +217,12 @@ def _resnet18(image_shape, weights, output_stride, pixels):
     return named_stages(network, stages, first=first)
 
 
-def _mobilenet_v2(image_shape, weights, output_stride, pixels):
+def _mobilenet_v2(
+    image_shape: Shape,
+    weights: str | None,
+    output_stride: int,
+    pixels: Pixels | None,
+) -> Network:
     network, stages = mobilenet_v2_backbone(image_shape, weights)
     stages["stage_4"] = "block_16_project_BN"
     last_map = network.get_layer(stages["stage_4"]).output
@@ -203,12 +239,14 @@ def _mobilenet_v2(image_shape, weights, output_stride, pixels):
 _BACKBONES = {"resnet18": _resnet18, "mobilenet_v2": _mobilenet_v2}
 
 
-def _dilated(network, layers, output_stride):
+def _dilated(
+    network: Network, layers: Mapping[int, tuple[str, ...]], output_stride: int
+) -> Network:
     """Return the network with dilation in place of its last strides.
 
     Where a stage would go beyond the output stride, what strides keeps the
     dilation of the stage before, and all behind it has twice that. Of the
-    larger map, the places that the strides would have kept hold the same
+    larger map, the positions that the strides would have kept hold the same
     values as before, at the borders too; the weights stay the same.
 
     Args:
@@ -220,7 +258,7 @@ def _dilated(network, layers, output_stride):
         Functional `keras.Model`; layers that do not change are shared.
     """
 
-    def clone(layer):
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         stride = next(
             (s for s, names in layers.items() if layer.name.startswith(names)),
             1,
@@ -230,7 +268,7 @@ def _dilated(network, layers, output_stride):
         before = max(stride // 2 // output_stride, 1)
         config = layer.get_config()
         if isinstance(layer, keras.layers.ZeroPadding2D):
-            # It pads what strides: now enough on each side to keep the size.
+            # It pads a convolution with stride: now enough to keep the size.
             config["padding"] = before
         elif max(getattr(layer, "strides", (1,))) > 1:
             config.update(strides=1, dilation_rate=before)
@@ -246,13 +284,15 @@ def _dilated(network, layers, output_stride):
     return keras.models.clone_model(network, clone_function=clone)
 
 
-def _pyramid(maps, multiple, dropout):
+def _pyramid(
+    maps: keras.KerasTensor, multiple: int, dropout: float
+) -> keras.KerasTensor:
     """Atrous spatial pyramid pooling, rates times a multiple."""
     layers = keras.layers
     mean = layers.GlobalAveragePooling2D(
         data_format="channels_last", keepdims=True, name="aspp_mean"
     )(maps)
-    # At every place the same: the image's mean needs no interpolation.
+    # The image's mean is the same everywhere: nothing to interpolate.
     everywhere = layers.UpSampling2D(
         maps.shape[1:3], data_format="channels_last", name="aspp_everywhere"
     )
@@ -267,7 +307,9 @@ def _pyramid(maps, multiple, dropout):
     return layers.Dropout(dropout, name="aspp_dropout")(maps)
 
 
-def _decoder(low_level, maps):
+def _decoder(
+    low_level: keras.KerasTensor, maps: keras.KerasTensor
+) -> keras.KerasTensor:
     """Fuse the low-level map with the pyramid's, and refine both together."""
     low_level = _block(low_level, 48, 1, "low_level")
     maps = _resized(maps, low_level.shape[1:3], "aspp_resized")
@@ -276,7 +318,14 @@ def _decoder(low_level, maps):
     return _block(maps, 256, 3, "pre_classifier")
 
 
-def _block(maps, filters, kernel_size, name, rate=1, strides=1):
+def _block(
+    maps: keras.KerasTensor,
+    filters: int,
+    kernel_size: int,
+    name: str,
+    rate: int = 1,
+    strides: int = 1,
+) -> keras.KerasTensor:
     """Convolution, batch normalisation and the ReLU that has the name."""
     maps = keras.layers.Conv2D(
         filters,
@@ -296,7 +345,9 @@ def _block(maps, filters, kernel_size, name, rate=1, strides=1):
     return keras.layers.ReLU(name=name)(maps)
 
 
-def _resized(maps, size, name):
+def _resized(
+    maps: keras.KerasTensor, size: Sequence[int], name: str
+) -> keras.KerasTensor:
     # Keras' Resizing layer, where `training` is not given, puts all layers
     # behind it into training mode: a plain `student(images)` would be wrong.
     maps = keras.ops.image.resize(

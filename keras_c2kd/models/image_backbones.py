@@ -1,23 +1,36 @@
 """Convolutional networks without a classifier, and others' weights in them."""
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import keras
 import numpy as np
 
-from keras_c2kd.models.keras_hub import keras_hub
+from keras_c2kd.models.named_stages import keras_hub
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Shape
 
-# Mean and deviation of pixels of 0 to 1 that ImageNet's weights want.
+Pixels: TypeAlias = tuple[Sequence[float], Sequence[float]]
+"""Mean and standard deviation of each channel of normalised pixels."""
+
+# Of pixels of 0 to 1 that ImageNet's weights want.
 RESNET_PIXELS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 MOBILENET_PIXELS = ((0.5,) * 3, (0.5,) * 3)
 
 
-def pixel_range(pixels, wanted, weights, image_shape):
+def pixel_range(
+    pixels: Pixels | None,
+    wanted: Pixels,
+    weights: str | None,
+    image_shape: Shape,
+) -> keras.layers.Layer | None:
     """Return the layer from normalised pixels to what weights want.
 
-    With pixels `x = (p - mean) / deviation` it gives
-    `(p - wanted mean) / wanted deviation`.
+    With pixels `x = (p - mean) / std` it gives
+    `(p - wanted mean) / wanted std`.
 
     Args:
-        pixels: Mean and deviation, three floats each, or None.
+        pixels: Mean and standard deviation, three floats each, or None.
         wanted: The same, of the weights.
         weights: The weights, or None.
         image_shape: `(height, width, channels)`.
@@ -31,12 +44,13 @@ def pixel_range(pixels, wanted, weights, image_shape):
     """
     if pixels is None:
         return None
-    (mean, deviation), (other_mean, other_deviation) = np.array(
+    (mean, std), (wanted_mean, wanted_std) = np.array(
         [pixels, wanted], "float64"
     )
     if image_shape[-1] != 3:
         raise ValueError(
-            "`pixels` are mean and deviation of images in colour. Received: "
+            "`pixels` are mean and standard deviation of images in colour. "
+            "Received: "
             f"pixels={pixels} for images of the shape {tuple(image_shape)}"
         )
     if weights is None or np.array_equal(pixels, wanted):
@@ -44,13 +58,18 @@ def pixel_range(pixels, wanted, weights, image_shape):
     # Keras' own layer: a saved student loads without this package.
     return keras.layers.Normalization(
         axis=-1,
-        mean=((other_mean - mean) / deviation).tolist(),
-        variance=((other_deviation / deviation) ** 2).tolist(),
+        mean=((wanted_mean - mean) / std).tolist(),
+        variance=((wanted_std / std) ** 2).tolist(),
         name="pixel_range",
     )
 
 
-def resnet_backbone(image_shape, blocks, block_type, weights=None):
+def resnet_backbone(
+    image_shape: Shape,
+    blocks: list[int],
+    block_type: str,
+    weights: str | None = None,
+) -> tuple[Network, dict[str, str]]:
     """KerasHub's ResNet of four stages.
 
     Args:
@@ -89,7 +108,9 @@ def resnet_backbone(image_shape, blocks, block_type, weights=None):
     return network, stages
 
 
-def mobilenet_v2_backbone(image_shape, weights=None):
+def mobilenet_v2_backbone(
+    image_shape: Shape, weights: str | None = None
+) -> tuple[Network, dict[str, str]]:
     """MobileNetV2 of width 1, of `keras.applications`.
 
     Args:
@@ -106,7 +127,7 @@ def mobilenet_v2_backbone(image_shape, weights=None):
     Reference: Sandler et al., CVPR 2018.
     """
 
-    def build(shape, weights=None):
+    def build(shape: Shape, weights: str | None = None) -> Network:
         return keras.applications.MobileNetV2(
             input_shape=shape, include_top=False, weights=weights
         )
@@ -123,7 +144,7 @@ def mobilenet_v2_backbone(image_shape, weights=None):
     return network, stages
 
 
-def _copy_weights(source, target):
+def _copy_weights(source: Network, target: Network) -> None:
     """Copy all weights of a network to one of other inputs, layer by layer."""
     pairs = list(zip(source.weights, target.weights))
     fits = len(source.weights) == len(target.weights) and all(

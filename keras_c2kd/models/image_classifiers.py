@@ -1,18 +1,30 @@
 """ResNet and MobileNetV2 for images, frames and spectrograms."""
 
+from collections.abc import Mapping
+from collections.abc import Sequence
+
 import keras
 
 from keras_c2kd.models.image_backbones import MOBILENET_PIXELS
 from keras_c2kd.models.image_backbones import RESNET_PIXELS
+from keras_c2kd.models.image_backbones import Pixels
 from keras_c2kd.models.image_backbones import mobilenet_v2_backbone
 from keras_c2kd.models.image_backbones import pixel_range
 from keras_c2kd.models.image_backbones import resnet_backbone
 from keras_c2kd.models.named_stages import fold_frames
 from keras_c2kd.models.named_stages import named_stages
 from keras_c2kd.models.named_stages import unfold_frames
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Shape
+from keras_c2kd.utils.argument_checks import check_num_classes
 
 
-def SmallConvNet(input_shape, num_classes, width=16, name="small_conv_net"):
+def SmallConvNet(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    width: int = 16,
+    name: str = "small_conv_net",
+) -> Network:
     """Four convolutions, each with stride 2; for trials on a CPU.
 
     Layers to tap as of `ResNet18`: `stage_1` to `stage_4`, the maps at 1/2 to
@@ -30,6 +42,13 @@ def SmallConvNet(input_shape, num_classes, width=16, name="small_conv_net"):
 
     Raises:
         ValueError: As `ResNet18`.
+
+    Example:
+    >>> network = SmallConvNet((32, 32, 3), num_classes=5, width=2)
+    >>> network.output_shape
+    (None, 5)
+    >>> network.get_layer("stage_3").output.shape
+    (None, 4, 4, 4)
     """
     inputs = maps = keras.Input(_image_shape(input_shape))
     for number, factor in enumerate((1, 1, 2, 2)):
@@ -47,8 +66,12 @@ def SmallConvNet(input_shape, num_classes, width=16, name="small_conv_net"):
 
 
 def ResNet18(
-    input_shape, num_classes, weights=None, pixels=None, name="resnet18"
-):
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    weights: str | None = None,
+    pixels: Pixels | None = None,
+    name: str = "resnet18",
+) -> Network:
     """ResNet-18: four stages of two basic blocks; 64 to 512 channels.
 
     The network is KerasHub's, which has the parameters of torchvision's:
@@ -60,7 +83,7 @@ def ResNet18(
         input_shape: `(height, width, channels)` of images or spectrograms, or
             `(frames, height, width, channels)`: each frame runs through the
             same layers, and the last maps are averaged over frames and
-            places. Sizes may be None if all that is asked of the network
+            positions. Sizes may be None if all that is asked of the network
             works without (most methods need them).
         num_classes: Integer, at least 2.
         weights: `None` (default) for random weights, as in the paper's
@@ -69,10 +92,10 @@ def ResNet18(
             classifier is new in any case. For other than 3 channels, the mean
             of the first kernel over its channels is repeated and scaled, so
             that a grey image gives what it gave in colour.
-        pixels: Mean and deviation, three floats each, by which pixels of 0 to
-            1 were normalised, as `ImageReader` does it. With `weights`, a
-            first layer then brings them to the range that these want. `None`
-            (default) changes nothing.
+        pixels: Mean and standard deviation, three floats each, by which pixels
+            of 0 to 1 were normalised, as `ImageReader` does it. With
+            `weights`, a first layer then brings them to the range that these
+            want. `None` (default) changes nothing.
         name: Name of the model.
 
     Returns:
@@ -86,6 +109,13 @@ def ResNet18(
             channels.
         ImportError: If KerasHub is not installed (extra `hub`).
 
+    Example:
+    >>> network = ResNet18((64, 64, 1), num_classes=5)
+    >>> network.output_shape
+    (None, 5)
+    >>> network.get_layer("stage_3").output.shape
+    (None, 4, 4, 256)
+
     Reference: He et al., CVPR 2016; Huo et al., CVPR 2024, section 4.1.
     """
     blocks = [2, 2, 2, 2]
@@ -95,8 +125,12 @@ def ResNet18(
 
 
 def ResNet50(
-    input_shape, num_classes, weights=None, pixels=None, name="resnet50"
-):
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    weights: str | None = None,
+    pixels: Pixels | None = None,
+    name: str = "resnet50",
+) -> Network:
     """ResNet-50: four stages of bottleneck blocks; 256 to 2048 channels.
 
     25,557,032 parameters with 1000 classes, as torchvision's (the stride is
@@ -117,6 +151,11 @@ def ResNet50(
         ValueError: As `ResNet18`.
         ImportError: As `ResNet18`.
 
+    Example:
+    >>> network = ResNet50((64, 64, 3), num_classes=5)
+    >>> network.get_layer("stage_4").output.shape
+    (None, 2, 2, 2048)
+
     Reference: He et al., CVPR 2016.
     """
     blocks = [3, 4, 6, 3]
@@ -132,8 +171,12 @@ def ResNet50(
 
 
 def MobileNetV2(
-    input_shape, num_classes, weights=None, pixels=None, name="mobilenet_v2"
-):
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    weights: str | None = None,
+    pixels: Pixels | None = None,
+    name: str = "mobilenet_v2",
+) -> Network:
     """MobileNetV2 of width 1: 3,504,872 trainable parameters with 1000 classes.
 
     The network is that of `keras.applications`; KerasHub's is another one in
@@ -158,6 +201,11 @@ def MobileNetV2(
     Raises:
         ValueError: As `ResNet18`.
 
+    Example:
+    >>> network = MobileNetV2((64, 64, 3), num_classes=5)
+    >>> network.get_layer("stage_2").output.shape
+    (None, 8, 8, 32)
+
     Reference: Sandler et al., CVPR 2018; Huo et al., CVPR 2024, section 4.1.
     """
     shape = _image_shape(input_shape)
@@ -167,15 +215,21 @@ def MobileNetV2(
 
 
 def _resnet(
-    input_shape, num_classes, weights, pixels, name, blocks, block_type
-):
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    weights: str | None,
+    pixels: Pixels | None,
+    name: str,
+    blocks: list[int],
+    block_type: str,
+) -> Network:
     shape = _image_shape(input_shape)
     network, stages = resnet_backbone(shape, blocks, block_type, weights)
     first = pixel_range(pixels, RESNET_PIXELS, weights, shape)
     return _classifier(network, stages, input_shape, num_classes, name, first)
 
 
-def _image_shape(input_shape):
+def _image_shape(input_shape: Sequence[int | None]) -> Shape:
     """Return the shape of one image."""
     shape = tuple(input_shape)
     if len(shape) not in (3, 4) or shape[-1] is None:
@@ -187,13 +241,16 @@ def _image_shape(input_shape):
     return shape[-3:]
 
 
-def _classifier(network, stages, input_shape, num_classes, name, first=None):
+def _classifier(
+    network: Network,
+    stages: Mapping[str, str],
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    name: str,
+    first: keras.layers.Layer | None = None,
+) -> Network:
     """Name the stages, and put pooling and a classifier behind."""
-    if num_classes < 2:
-        raise ValueError(
-            "A classifier needs at least 2 classes. "
-            f"Received: num_classes={num_classes}"
-        )
+    check_num_classes(num_classes)
     layers = keras.layers
     if len(input_shape) == 3:
         network = named_stages(network, stages, first=first)

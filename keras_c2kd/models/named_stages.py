@@ -1,10 +1,26 @@
-"""Names for the feature maps of networks that others have built."""
+"""Networks of KerasHub and Keras, with names for their feature maps."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 from keras import ops
 
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Tensors
+from keras_c2kd.utils.optional_imports import import_optional
 
-def fold_frames(inputs):
+
+def keras_hub() -> Any:
+    """Return the module `keras_hub`.
+
+    Raises:
+        ImportError: If it is not installed.
+    """
+    return import_optional("keras_hub", "hub", "Building this network")
+
+
+def fold_frames(inputs: keras.KerasTensor) -> keras.KerasTensor:
     """`(batch, frames, ...)` to `(batch * frames, ...)`.
 
     Of Keras' own operations, as all that a network is built of here: a saved
@@ -13,12 +29,20 @@ def fold_frames(inputs):
     return ops.reshape(inputs, (-1, *inputs.shape[2:]))
 
 
-def unfold_frames(inputs, frames):
+def unfold_frames(
+    inputs: keras.KerasTensor, frames: int | None
+) -> keras.KerasTensor:
     """`(batch * frames, ...)` back to `(batch, frames, ...)`."""
     return ops.reshape(inputs, (-1, frames, *inputs.shape[1:]))
 
 
-def named_stages(network, stages, frames=None, inputs=None, first=None):
+def named_stages(
+    network: Network,
+    stages: Mapping[str, str],
+    frames: int | None = None,
+    inputs: Tensors = None,
+    first: keras.layers.Layer | None = None,
+) -> Network:
     """Return the network with a layer of a given name behind some layers.
 
     The layers and their variables stay the same. The new ones change
@@ -54,9 +78,11 @@ def named_stages(network, stages, frames=None, inputs=None, first=None):
         inputs = keras.Input(network.input.shape[1:])
         changed = first(inputs)
 
-    def call(layer, *args, **kwargs):
+    def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Tensors:
         if changed is not None:
-            args = [changed if value is inputs else value for value in args]
+            args = tuple(
+                changed if value is inputs else value for value in args
+            )
         outputs = layer(*args, **kwargs)
         name = names.get(layer.name)
         if name is None:

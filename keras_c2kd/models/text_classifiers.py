@@ -2,24 +2,28 @@
 
 import collections
 import re
+from collections.abc import Iterable
 
 import keras
 import numpy as np
 
-from keras_c2kd.models.keras_hub import keras_hub
+from keras_c2kd.models.named_stages import keras_hub
 from keras_c2kd.models.named_stages import named_stages
+from keras_c2kd.typing import Array
+from keras_c2kd.typing import Network
+from keras_c2kd.utils.argument_checks import check_num_classes
 
 # Of BERT's uncased WordPiece vocabulary.
 VOCABULARY_SIZE = 30522
 
 
 def BertBase(
-    num_classes,
-    weights=None,
-    dropout=0.1,
-    sequence_length=None,
-    name="bert_base",
-):
+    num_classes: int,
+    weights: str | None = None,
+    dropout: float = 0.1,
+    sequence_length: int | None = None,
+    name: str = "bert_base",
+) -> Network:
     """BERT-base, uncased, with a classifier on its pooled output.
 
     KerasHub's network: 12 layers of width 768, 12 heads, 109,482,240
@@ -31,8 +35,8 @@ def BertBase(
         weights: `None` (default) for random weights, or what KerasHub's
             `from_preset` takes, such as `"bert_base_en_uncased"` (a download)
             or a folder. A preset of another size is taken as it is.
-        dropout: Float, share of the pooled output that is dropped. Defaults
-            to `0.1`.
+        dropout: Float, fraction of the pooled output that is dropped.
+            Defaults to `0.1`.
         sequence_length: Integer, number of tokens of every text, for methods
             that need to know the size of maps or inputs (FitNet, ReviewKD,
             SHAKE, DLB). `None` (default) for texts of any length.
@@ -48,9 +52,16 @@ def BertBase(
             in the preset.
         ImportError: If KerasHub is not installed (extra `hub`).
 
+    Example:
+    >>> network = BertBase(num_classes=5, sequence_length=8)
+    >>> network.output_shape
+    (None, 5)
+    >>> network.get_layer("stage_4").output.shape
+    (None, 8, 768)
+
     Reference: Devlin et al., NAACL 2019; Huo et al., CVPR 2024, section 4.1.
     """
-    _check_classes(num_classes)
+    check_num_classes(num_classes)
     backbone = keras_hub().models.BertBackbone
     if weights is None:
         network = backbone(
@@ -65,7 +76,9 @@ def BertBase(
     return _classifier(network, num_classes, dropout, sequence_length, name)
 
 
-def bert_layout_map(device_mesh, model_axis="model"):
+def bert_layout_map(
+    device_mesh: keras.distribution.DeviceMesh, model_axis: str = "model"
+) -> keras.distribution.LayoutMap:
     """Return how `BertBase` is divided among devices, on JAX.
 
     For networks that do not fit on one device. As in Megatron-LM: attention
@@ -84,7 +97,15 @@ def bert_layout_map(device_mesh, model_axis="model"):
     Raises:
         ValueError: If the mesh has no such axis.
 
-    Example, for two parts of the batch and two of the network:
+    Example:
+    >>> mesh = keras.distribution.DeviceMesh(
+    ...     (1, 1), ("batch", "model"), devices=["cpu:0"]
+    ... )
+    >>> layouts = bert_layout_map(mesh)
+    >>> layouts["bert/layer_0/query/kernel"].axes
+    (None, 'model', None)
+
+    On four devices, for two parts of the batch and two of the network:
     ```python
     mesh = keras.distribution.DeviceMesh((2, 2), ("batch", "model"))
     keras.distribution.set_distribution(
@@ -115,8 +136,11 @@ def bert_layout_map(device_mesh, model_axis="model"):
 
 
 def SmallTextNet(
-    num_classes, width=32, sequence_length=None, name="small_text_net"
-):
+    num_classes: int,
+    width: int = 32,
+    sequence_length: int | None = None,
+    name: str = "small_text_net",
+) -> Network:
     """Embedded tokens and four convolutions over them; for trials on a CPU.
 
     It reads what `BertBase` reads. Layers to tap as there: `stage_1` to
@@ -133,8 +157,13 @@ def SmallTextNet(
 
     Raises:
         ValueError: If there are fewer than 2 classes.
+
+    Example:
+    >>> network = SmallTextNet(num_classes=5, width=2, sequence_length=8)
+    >>> network.output_shape
+    (None, 5)
     """
-    _check_classes(num_classes)
+    check_num_classes(num_classes)
     layers = keras.layers
     inputs = _token_inputs(sequence_length)
     # Not `[..., None]`, for which LiteRT would need TensorFlow's kernels.
@@ -158,22 +187,20 @@ def SmallTextNet(
     return keras.Model(inputs, logits, name=name)
 
 
-def _check_classes(num_classes):
-    if num_classes < 2:
-        raise ValueError(
-            "A classifier needs at least 2 classes. "
-            f"Received: num_classes={num_classes}"
-        )
-
-
-def _token_inputs(sequence_length):
+def _token_inputs(sequence_length: int | None) -> dict[str, keras.KerasTensor]:
     return {
         key: keras.Input((sequence_length,), dtype="int32", name=key)
         for key in ("token_ids", "segment_ids", "padding_mask")
     }
 
 
-def _classifier(network, num_classes, dropout, sequence_length, name):
+def _classifier(
+    network: Network,
+    num_classes: int,
+    dropout: float,
+    sequence_length: int | None,
+    name: str,
+) -> Network:
     """Name the stages, and put a classifier on the pooled output."""
     depth = network.num_layers
     if depth < 4:
@@ -199,7 +226,9 @@ def _classifier(network, num_classes, dropout, sequence_length, name):
     return keras.Model(network.input, logits, name=name)
 
 
-def word_vocabulary(texts, largest=VOCABULARY_SIZE):
+def word_vocabulary(
+    texts: Iterable[str], largest: int = VOCABULARY_SIZE
+) -> list[str]:
     """Return BERT's special tokens and the most frequent words of texts.
 
     For networks with random weights; those of a preset need its vocabulary.
@@ -211,6 +240,10 @@ def word_vocabulary(texts, largest=VOCABULARY_SIZE):
 
     Returns:
         List of strings, for the `vocabulary` of `BertTokens`.
+
+    Example:
+    >>> word_vocabulary(["Roads are flooded.", "Roads?"])[5:]
+    ['roads', '.', '?', 'are', 'flooded']
     """
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     counts = collections.Counter(
@@ -241,14 +274,19 @@ class BertTokens:
         ImportError: If KerasHub is not installed (extra `hub`).
 
     Example:
-    >>> tokens = BertTokens("bert_base_en_uncased")
-    >>> tokens(["Roads are flooded"])["token_ids"].shape
-    (1, 40)
+    >>> words = word_vocabulary(["roads are flooded"])
+    >>> tokens = BertTokens(vocabulary=words, sequence_length=6)
+    >>> print(tokens(["Roads are wet"])["token_ids"])
+    [[2 7 5 1 3 0]]
     """
 
     def __init__(
-        self, weights=None, vocabulary=None, sequence_length=40, lowercase=True
-    ):
+        self,
+        weights: str | None = None,
+        vocabulary: str | list[str] | None = None,
+        sequence_length: int = 40,
+        lowercase: bool = True,
+    ) -> None:
         if (weights is None) == (vocabulary is None):
             raise ValueError(
                 "Tokens need one of `weights` (a preset) and `vocabulary`. "
@@ -265,7 +303,7 @@ class BertTokens:
             tokenizer, sequence_length=sequence_length
         )
 
-    def __call__(self, texts):
+    def __call__(self, texts: Iterable[str]) -> dict[str, Array]:
         """Return `token_ids`, `segment_ids`, `padding_mask` of some texts.
 
         Args:

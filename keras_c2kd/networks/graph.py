@@ -1,6 +1,7 @@
 """The graph of a network: its ends, its classifier, symbolic outputs."""
 
 import inspect
+from collections.abc import Iterator
 
 import keras
 
@@ -9,9 +10,14 @@ from keras_c2kd.backend.keras_internals import history_of
 from keras_c2kd.backend.keras_internals import layers_within as layers_within
 from keras_c2kd.backend.keras_internals import mask_of as mask_of
 from keras_c2kd.backend.keras_internals import node_of
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Tensors
 
 
-def symbolic_output(model, inputs=None, connected=False):
+def symbolic_output(
+    model: Network, inputs: Tensors = None, connected: bool = False
+) -> Tensors:
     """Run a model without a graph of its own on symbolic tensors.
 
     Args:
@@ -36,7 +42,7 @@ def symbolic_output(model, inputs=None, connected=False):
     return None
 
 
-def _symbolic_inputs(model, inputs):
+def _symbolic_inputs(model: Network, inputs: Tensors) -> Iterator[Tensors]:
     """Yield structures of tensors that a model might take."""
     if inputs is not None:
         try:
@@ -60,7 +66,7 @@ def _symbolic_inputs(model, inputs):
         )
 
 
-def reads_list(model, inputs):
+def reads_list(model: Network, inputs: Tensors) -> bool:
     """Whether a model reads its inputs as a list, in their order.
 
     Args:
@@ -68,7 +74,7 @@ def reads_list(model, inputs):
         inputs: The symbolic inputs of its graph, None if it has none.
     """
     if inputs is None:
-        config = getattr(model, "get_build_config", dict)() or {}
+        config: Config = getattr(model, "get_build_config", dict)() or {}
         shapes = config.get("input_shape")
         return isinstance(shapes, (list, tuple)) and not all(
             size is None or isinstance(size, int) for size in shapes
@@ -80,7 +86,7 @@ def reads_list(model, inputs):
 _GRAPH_CALLS = (functional_call, keras.Sequential.call)
 
 
-def classifier_of(model, owner="model"):
+def classifier_of(model: Network, owner: str = "model") -> keras.layers.Layer:
     """Return the layer that turns features into logits.
 
     Args:
@@ -89,7 +95,7 @@ def classifier_of(model, owner="model"):
 
     Returns:
         The last layer with weights: a `Dense` layer, or a convolution with a
-        kernel of one place.
+        kernel of size 1.
 
     Raises:
         ValueError: If the model is no graph, or its last layer with weights
@@ -98,7 +104,9 @@ def classifier_of(model, owner="model"):
     return _find_classifier(model, owner)[0]
 
 
-def classifier_and_input(model, owner="model"):
+def classifier_and_input(
+    model: Network, owner: str = "model"
+) -> tuple[keras.layers.Layer, keras.KerasTensor]:
     """Return the classifier, and the tensor of the model's graph it reads.
 
     Args:
@@ -122,7 +130,9 @@ def classifier_and_input(model, owner="model"):
     return layer, tensor
 
 
-def _find_classifier(model, owner):
+def _find_classifier(
+    model: Network, owner: str
+) -> tuple[keras.layers.Layer, keras.KerasTensor, Network]:
     """Return the classifier, its input, and the graph that it is part of."""
     layer = None
     if is_graph(model):
@@ -146,19 +156,19 @@ def _find_classifier(model, owner):
     return layer, tensor, model
 
 
-def is_graph(model):
+def is_graph(model: Network) -> bool:
     """Whether a model is a graph of layers, and computes what that says."""
     return has_ends(model) and type(model).call in _GRAPH_CALLS
 
 
-def has_ends(model):
+def has_ends(model: Network) -> bool:
     """Whether a model has symbolic inputs and outputs."""
     # A Sequential has inputs once it knows them, and as one tensor only.
     is_sequential = isinstance(model, keras.Sequential)
     return hasattr(model, "inputs" if is_sequential else "operations")
 
 
-def graph_ends(model):
+def graph_ends(model: Network) -> tuple[Tensors, Tensors]:
     """Return the symbolic inputs and outputs of a graph model."""
     if isinstance(model, keras.Sequential):
         return model.inputs[0], model.outputs[0]
@@ -168,7 +178,7 @@ def graph_ends(model):
     return inputs, model.output
 
 
-def graph_input(model):
+def graph_input(model: Network) -> Tensors:
     """Return the symbolic inputs of a model, None if it has none.
 
     Args:

@@ -1,22 +1,29 @@
 """Finding a network's input in a batch keyed by modality."""
 
+from collections.abc import Mapping
+
 from keras_c2kd.networks.graph import graph_input
 from keras_c2kd.networks.graph import reads_list
+from keras_c2kd.typing import Modality
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Tensors
 
 
-def modality_keys(modality):
+def modality_keys(modality: Modality) -> tuple[str, ...]:
     """Return the keys of a modality: one, or several for a tuple."""
     return modality if isinstance(modality, tuple) else (modality,)
 
 
-def has_modality(inputs, modality):
+def has_modality(inputs: Tensors, modality: Modality) -> bool:
     """Whether a batch holds all that a network of the modality reads."""
     return isinstance(inputs, dict) and set(modality_keys(modality)) <= set(
         inputs
     )
 
 
-def modality_input(inputs, modality, network):
+def modality_input(
+    inputs: Mapping[str, Tensors], modality: Modality, network: Network
+) -> Tensors:
     """Return a network's input: one entry of the batch, or several.
 
     Args:

@@ -1,6 +1,8 @@
-"""What the two networks must be before anything is trained."""
+"""Checks of the two networks before anything is trained."""
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 
@@ -9,9 +11,16 @@ from keras_c2kd.backend.keras_internals import node_of
 from keras_c2kd.networks.graph import graph_ends
 from keras_c2kd.networks.graph import is_graph
 from keras_c2kd.networks.graph import symbolic_output
+from keras_c2kd.typing import Modality
+from keras_c2kd.typing import Network
 
 
-def check_pair(student, teacher, teacher_modality, method):
+def check_pair(
+    student: Network,
+    teacher: Network | None,
+    teacher_modality: Modality | None,
+    method: keras.layers.Layer,
+) -> None:
     """Refuse a pair that is not two networks, or that the method cannot use.
 
     Args:
@@ -49,11 +58,11 @@ def check_pair(student, teacher, teacher_modality, method):
             "`teacher_modality` names the teacher's input in the batch. "
             "Received: teacher_modality=None"
         )
-    mine = {id(variable) for variable in getattr(student, "variables", ())}
+    students = {id(variable) for variable in getattr(student, "variables", ())}
     shared = [
         variable.path
         for variable in getattr(teacher, "variables", ())
-        if id(variable) in mine
+        if id(variable) in students
     ]
     if shared:
         raise ValueError(
@@ -64,8 +73,10 @@ def check_pair(student, teacher, teacher_modality, method):
         )
 
 
-def check_logits(shapes, needs_logits=True):
-    """Refuse outputs that cannot be compared row by row.
+def check_logits(
+    shapes: Mapping[str, Mapping[str, Any]], needs_logits: bool = True
+) -> None:
+    """Refuse outputs that cannot be compared sample by sample.
 
     Args:
         shapes: Dict from the role to `{"logits": shape or None, ...}`.
@@ -73,7 +84,7 @@ def check_logits(shapes, needs_logits=True):
             be two.
 
     Raises:
-        ValueError: If the numbers of classes or of rows differ, or if there
+        ValueError: If the numbers of classes or of pixels differ, or if there
             are fewer than two classes where they are compared.
     """
     counts = {
@@ -104,19 +115,24 @@ def check_logits(shapes, needs_logits=True):
     )
     if unequal:
         raise ValueError(
-            "Teacher and student must have one row of logits each for a "
-            "sample, or for the same pixels. Received: logits of the sizes "
+            "Teacher and student must both have logits of a sample, or of "
+            "the same pixels. Received: logits of the sizes "
             f"{sizes} between batch and classes. Resize one to the other."
         )
 
 
-def check_activation(model, role, from_logits, needs_logits):
+def check_activation(
+    model: Network | keras.KerasTensor,
+    role: str,
+    from_logits: bool | None,
+    needs_logits: bool,
+) -> None:
     """Refuse a softmax where logits are wanted, and the reverse.
 
     Args:
         model: `keras.Model`, or the symbolic output of one.
         role: `"student"` or `"teacher"`, for the error.
-        from_logits: Whether the loss takes logits; None if it does not tell.
+        from_logits: Whether the loss takes logits; None if it is not known.
         needs_logits: Whether the method compares logits.
 
     Raises:
@@ -153,9 +169,9 @@ def check_activation(model, role, from_logits, needs_logits):
 
 
 _PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparsemax")
-# Layers and operations that hand on what they get, in evaluation at least, or
-# means of it: behind them probabilities are still probabilities.
-_HANDS_ON = {
+# Layers and operations after which probabilities are still probabilities: in
+# evaluation they return their input, parts of it, or means.
+_KEEPS_PROBABILITIES = {
     *("Reshape", "Flatten", "Permute", "Identity", "ActivityRegularization"),
     *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
     *("AlphaDropout", "GaussianDropout", "GaussianNoise", "Masking"),
@@ -166,7 +182,7 @@ _HANDS_ON = {
 }
 
 
-def _end_of(model):
+def _end_of(model: Network | keras.KerasTensor) -> str | None:
     """Return the name of the activation that ends a network.
 
     Args:
@@ -183,18 +199,20 @@ def _end_of(model):
             tensor = _output_of(operation, index)
             continue
         activation = _activation_name(operation)
-        hands_on = kind in _HANDS_ON or (
+        keeps_them = kind in _KEEPS_PROBABILITIES or (
             kind == "Activation" and activation == "linear"
         )
-        if not hands_on:
+        if not keeps_them:
             return activation
         parents = node_of(operation, node).input_tensors
         tensor = parents[0] if len(parents) == 1 else None
     return None
 
 
-def _output_of(model, index=0):
-    """Return an output of a network that tells its graph, or None."""
+def _output_of(
+    model: Network | keras.KerasTensor, index: int = 0
+) -> keras.KerasTensor | None:
+    """Return a symbolic output of a network that has a graph, or None."""
     if isinstance(model, keras.KerasTensor):
         return model
     outputs = None
@@ -206,7 +224,7 @@ def _output_of(model, index=0):
     return outputs[index] if index < len(outputs) else None
 
 
-def _activation_name(operation):
+def _activation_name(operation: Any) -> str | None:
     """Return the activation that an operation ends with, or None."""
     if isinstance(operation, keras.layers.Softmax):
         return "softmax"

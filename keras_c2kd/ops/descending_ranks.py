@@ -3,8 +3,10 @@
 import numpy as np
 from keras import ops
 
+from keras_c2kd.typing import Tensor
 
-def descending_ranks(scores, break_ties=False):
+
+def descending_ranks(scores: Tensor, break_ties: bool = False) -> Tensor:
     """Rank of each class: 1 for the highest score.
 
     Ties share the smallest rank, `1 + number of higher scores`; with
@@ -19,6 +21,11 @@ def descending_ranks(scores, break_ties=False):
 
     Returns:
         Int32 tensor of the same shape, without gradient.
+
+    Example:
+    >>> scores = np.array([[0.1, 0.7, 0.7, 0.3]])
+    >>> print(ops.convert_to_numpy(descending_ranks(scores)))
+    [[4 1 1 3]]
     """
     scores = ops.stop_gradient(ops.convert_to_tensor(scores))
     own = ops.expand_dims(scores, -1)

@@ -1,14 +1,17 @@
-"""Kendall's rank correlation of two rows of logits."""
+"""Kendall's rank correlation of the logits of two networks."""
 
 import math
+from typing import Any
+from typing import Literal
 
 import keras
 from keras import ops
 
 from keras_c2kd.ops.numerics import full_precision
+from keras_c2kd.typing import Tensor
 
 # The pairwise comparisons are made for a block of classes and a chunk of
-# rows at a time. At most 16 blocks are unrolled, which bounds the compile
+# samples at a time. At most 16 blocks are unrolled, which bounds the compile
 # time; the comparisons of one block bound the memory. On a CPU, a compiled
 # program runs fastest if they stay in the nearest cache (32 thousand numbers),
 # eager operations, on PyTorch, if there are few of them (half a million
@@ -20,24 +23,26 @@ _MOST_BLOCKS = 16
 _VARIANTS = ("a", "b")
 
 
-def kendall_rank_correlation(first, second, variant="a"):
-    """Kendall's rank correlation of two sets of logits, row by row.
+def kendall_rank_correlation(
+    first: Tensor, second: Tensor, variant: Literal["a", "b"] = "a"
+) -> Tensor:
+    """Kendall's rank correlation of two networks' logits, sample by sample.
 
     With `S(a, b) = sum_{i < j} sign(a_i - a_j) sign(b_i - b_j)` over the
     pairs of classes,
 
-    - `tau_a = S(a, b) / (C (C - 1) / 2)`: a tie counts 0, so a constant row
-      has correlation 0 with everything;
+    - `tau_a = S(a, b) / (C (C - 1) / 2)`: a tie counts 0, so that constant
+      logits have correlation 0 with everything;
     - `tau_b = S(a, b) / sqrt(S(a, a) S(b, b))`: divided by the pairs that are
-      no tie in `a`, and in `b`. A constant row has no other pairs, and its
-      correlation is NaN, as in SciPy: above no threshold, so that a
-      selection drops the row whatever its threshold, as the authors' code.
+      no tie in `a`, and in `b`. Constant logits have no other pairs, and
+      their correlation is NaN, as in SciPy: above no threshold, so that a
+      selection drops the sample whatever its threshold, as the authors' code.
 
-    Without ties the two are equal. 1 means that both rows rank the classes
-    alike, -1 that one ranks them in reverse. Only ranks matter: any strictly
-    increasing function of the logits (a softmax, a temperature) leaves the
-    result unchanged. Exact, and without gradient: it is constant almost
-    everywhere.
+    Without ties the two are equal. 1 means that both networks rank the
+    classes alike, -1 that one ranks them in reverse. Only ranks matter: any
+    strictly increasing function of the logits (a softmax, a temperature)
+    leaves the result unchanged. Exact, and without gradient: it is constant
+    almost everywhere.
 
     Time grows with `num_classes ** 2`; the memory added beyond the inputs is
     a small constant, for dense `(batch, height, width, num_classes)` logits
@@ -49,16 +54,19 @@ def kendall_rank_correlation(first, second, variant="a"):
         variant: `"a"` (default) or `"b"`.
 
     Returns:
-        Float tensor of shape `(...)` with values in `[-1, 1]`; NaN for rows
-        that hold a NaN, and in tau-b for constant rows.
+        Float tensor of shape `(...)` with values in `[-1, 1]`; NaN for samples
+        whose logits hold a NaN, and in tau-b for constant logits.
 
     Raises:
         ValueError: If the shapes differ, there are fewer than 2 classes, or
             `variant` is unknown.
 
     Example:
-    >>> kendall_rank_correlation([[1.0, 2.0, 3.0]], [[1.0, 3.0, 2.0]])
-    [0.33333334]
+    >>> first = np.array([[1.0, 2.0, 3.0]])
+    >>> second = np.array([[1.0, 3.0, 2.0]])
+    >>> correlation = kendall_rank_correlation(first, second)
+    >>> print(ops.convert_to_numpy(correlation).round(3))
+    [0.333]
 
     Reference: Huo et al., CVPR 2024, Eq. 3, which is tau-a. The authors' code
     calls `scipy.stats.kendalltau`, which is tau-b.
@@ -79,14 +87,14 @@ def kendall_rank_correlation(first, second, variant="a"):
             f"Received: shape={tuple(first.shape)}"
         )
     leading_shape = ops.shape(first)[:-1]
-    rows = _row_count(first)
+    samples = _sample_count(first)
     block, chunk = _sizes(first)
     first = ops.reshape(first, (-1, num_classes))
     second = ops.reshape(second, (-1, num_classes))
-    if rows is None and len(leading_shape) == 1:
-        # A batch of unknown size: a batch of rows is small enough for once.
+    if samples is None and len(leading_shape) == 1:
+        # A batch of unknown size that is not dense fits in one chunk.
         correlation = _correlation(first, second, block, variant)
-    elif rows is not None and rows <= chunk:
+    elif samples is not None and samples <= chunk:
         correlation = _correlation(first, second, block, variant)
     else:
         correlation = _in_chunks(first, second, block, chunk, variant)
@@ -98,8 +106,8 @@ def kendall_rank_correlation(first, second, variant="a"):
     return ops.reshape(correlation, leading_shape)
 
 
-def check_variant(variant):
-    """Refuse a variant of Kendall's correlation that is not here.
+def check_variant(variant: str) -> None:
+    """Refuse an unknown variant of Kendall's correlation.
 
     Args:
         variant: What was given.
@@ -114,8 +122,8 @@ def check_variant(variant):
         )
 
 
-def _sizes(logits):
-    """Return how many classes and how many rows are compared at a time."""
+def _sizes(logits: Tensor) -> tuple[int, int]:
+    """Return how many classes and how many samples are compared at a time."""
     num_classes = logits.shape[-1]
     if keras.backend.backend() == "torch":
         device = getattr(logits, "device", None)
@@ -132,14 +140,16 @@ def _sizes(logits):
     return block, max(1, comparisons // (block * num_classes))
 
 
-def _row_count(logits):
-    """Return the static number of rows, or None where it is not known."""
+def _sample_count(logits: Tensor) -> int | None:
+    """Return the number of samples, or None where it is not known."""
     leading = tuple(logits.shape)[:-1]
     return None if None in leading else math.prod(leading)
 
 
-def _correlation(first, second, block, variant):
-    """Kendall correlation of `(rows, classes)`, a block of classes a time."""
+def _correlation(
+    first: Tensor, second: Tensor, block: int, variant: Literal["a", "b"]
+) -> Tensor:
+    """Correlation of `(samples, classes)`, a block of classes at a time."""
     first, second = ops.transpose(first), ops.transpose(second)
     num_classes = first.shape[0]
     concordance = _concordance(first, second, block)
@@ -147,15 +157,15 @@ def _correlation(first, second, block, variant):
         return concordance / (num_classes * (num_classes - 1))
     first_pairs = _concordance(first, first, block)
     second_pairs = _concordance(second, second, block)
-    # Of constant rows this is 0 / 0, which is NaN as wanted.
+    # Of constant logits this is 0 / 0, which is NaN as wanted.
     ratio = ops.sqrt(first_pairs / second_pairs)
     return ops.clip(concordance / first_pairs * ratio, -1.0, 1.0)
 
 
-def _concordance(first, second, block):
+def _concordance(first: Tensor, second: Tensor, block: int) -> Tensor:
     """Sum of the products of signs over all ordered pairs of classes."""
     num_classes = first.shape[0]
-    concordance = 0.0
+    concordance: Any = 0.0
     for start in range(0, num_classes, block):
         products = _signs(first, start, block) * _signs(second, start, block)
         if block == num_classes:
@@ -168,38 +178,44 @@ def _concordance(first, second, block):
     return concordance
 
 
-def _signs(logits, start, block):
-    """Signs of block-minus-rest, shape `(block, classes - start, rows)`."""
+def _signs(logits: Tensor, start: int, block: int) -> Tensor:
+    """Signs of block-minus-rest, shape `(block, classes - start, samples)`."""
     return ops.sign(logits[start : start + block, None] - logits[None, start:])
 
 
-def _in_chunks(first, second, block, chunk, variant):
-    """Apply `_correlation` to `chunk` rows at a time, without a copy of all."""
+def _in_chunks(
+    first: Tensor,
+    second: Tensor,
+    block: int,
+    chunk: int,
+    variant: Literal["a", "b"],
+) -> Tensor:
+    """Apply `_correlation` to `chunk` samples at a time."""
     num_classes = first.shape[-1]
-    rows = ops.shape(first)[0]
+    samples = ops.shape(first)[0]
     if keras.backend.backend() == "torch":
         # Eager: results that are kept one by one between large temporaries
         # would break the heap into pieces, gigabytes for dense logits.
-        correlations = ops.zeros((rows,), dtype=first.dtype)
-        for start in range(0, rows, chunk):
+        correlations = ops.zeros((samples,), dtype=first.dtype)
+        for start in range(0, samples, chunk):
             part = slice(start, start + chunk)
             correlations[part] = _correlation(
                 first[part], second[part], block, variant
             )
         return correlations
     if first.shape[0] is None:
-        # Of an unknown number of rows there may be less than one chunk.
+        # Of an unknown number of samples there may be less than one chunk.
         filler = ops.zeros((chunk, num_classes), dtype=first.dtype)
         first = ops.concatenate([first, filler], axis=0)
         second = ops.concatenate([second, filler], axis=0)
-    num_chunks = (rows + chunk - 1) // chunk
+    num_chunks = (samples + chunk - 1) // chunk
     last_start = ops.shape(first)[0] - chunk
 
-    def start_of(number):
-        # The last chunk ends with the last row and overlaps the one before.
+    def start_of(number: Tensor) -> Tensor:
+        # The last chunk ends with the last sample and overlaps another.
         return ops.minimum(number * chunk, last_start)
 
-    def correlation(number):
+    def correlation(number: Tensor) -> Tensor:
         start, shape = (start_of(number), 0), (chunk, num_classes)
         return _correlation(
             ops.slice(first, start, shape),
@@ -210,8 +226,8 @@ def _in_chunks(first, second, block, chunk, variant):
 
     numbers = ops.arange(num_chunks, dtype="int32")
     correlations = ops.reshape(ops.map(correlation, numbers), (-1,))
-    row = ops.arange(rows, dtype="int32")
-    number = row // chunk
+    sample = ops.arange(samples, dtype="int32")
+    number = sample // chunk
     return ops.take(
-        correlations, number * chunk + row - start_of(number), axis=0
+        correlations, number * chunk + sample - start_of(number), axis=0
     )

@@ -3,9 +3,12 @@
 from keras import ops
 
 from keras_c2kd.ops.exclude_target import exclude_target
+from keras_c2kd.typing import Tensor
 
 
-def target_log_probabilities(logits, labels, temperature=1.0):
+def target_log_probabilities(
+    logits: Tensor, labels: Tensor, temperature: float = 1.0
+) -> Tensor:
     """Logarithms of the probability of the label's class and of the rest.
 
     `log p_t = z_t - logsumexp(z)` and
@@ -20,6 +23,12 @@ def target_log_probabilities(logits, labels, temperature=1.0):
 
     Returns:
         Float tensor of shape `(..., 2)`: target, rest.
+
+    Example:
+    >>> logits, labels = np.array([[0.0, 0.0, 0.0, 0.0]]), np.array([1])
+    >>> logs = target_log_probabilities(logits, labels)
+    >>> print(np.exp(ops.convert_to_numpy(logs)).round(3))
+    [[0.25 0.75]]
 
     Reference: Zhao et al., CVPR 2022, Eq. 1 to 3 (the binary probabilities
     `b`). The authors' code sums probabilities and takes the logarithm

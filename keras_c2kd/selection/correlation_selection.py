@@ -1,5 +1,7 @@
 """Selections by the agreement of teacher and student on a sample."""
 
+from typing import Literal
+
 import keras
 
 from keras_c2kd.ops import cosine_similarity
@@ -8,6 +10,9 @@ from keras_c2kd.ops import kendall_rank_correlation
 from keras_c2kd.ops import pearson_correlation
 from keras_c2kd.ops.kendall_rank_correlation import check_variant
 from keras_c2kd.selection.sample_selection import SampleSelection
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import DType
+from keras_c2kd.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -34,29 +39,42 @@ class KendallSelection(SampleSelection):
     Raises:
         ValueError: As for `SampleSelection`, or if `variant` is unknown.
 
+    Example:
+    >>> teacher = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
+    >>> student = np.array([[0.0, 2.0, 1.0], [1.0, 0.0, 0.0]])
+    >>> labels = np.array([2, 0])
+    >>> selection = KendallSelection(threshold=0.5)
+    >>> selected, score = selection(teacher, student, labels)
+    >>> print(ops.convert_to_numpy(selected))
+    [0. 1.]
+    >>> print(ops.convert_to_numpy(score).round(3))
+    [0.333 0.667]
+
     Reference: Huo et al., CVPR 2024, Eq. 3 and 4.
     """
 
     def __init__(
         self,
-        threshold=0.0,
-        on="proxy",
-        name=None,
-        dtype=None,
-        mean_over="batch",
-        variant="a",
-    ):
+        threshold: float = 0.0,
+        on: Literal["proxy", "main"] = "proxy",
+        name: str | None = None,
+        dtype: DType | None = None,
+        mean_over: Literal["batch", "selected"] = "batch",
+        variant: Literal["a", "b"] = "a",
+    ) -> None:
         super().__init__(threshold, on, name, dtype, mean_over)
         check_variant(variant)
         self.variant = variant
 
-    def score(self, teacher_logits, student_logits, labels):
+    def score(
+        self, teacher_logits: Tensor, student_logits: Tensor, labels: Tensor
+    ) -> Tensor:
         """Return Kendall's correlation of each sample, shape `(...)`."""
         return kendall_rank_correlation(
             teacher_logits, student_logits, self.variant
         )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {**super().get_config(), "variant": self.variant}
 
@@ -65,10 +83,23 @@ class KendallSelection(SampleSelection):
 class CosineSelection(SampleSelection):
     """Keeps samples by the cosine similarity of the raw logits.
 
+    Example:
+    >>> teacher = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
+    >>> student = np.array([[0.0, 2.0, 1.0], [1.0, 0.0, 0.0]])
+    >>> labels = np.array([2, 0])
+    >>> selection = CosineSelection(threshold=0.8)
+    >>> selected, score = selection(teacher, student, labels)
+    >>> print(ops.convert_to_numpy(selected))
+    [1. 1.]
+    >>> print(ops.convert_to_numpy(score).round(3))
+    [0.837 0.802]
+
     Reference: Huo et al., CVPR 2024, Fig. 4 ("Cos").
     """
 
-    def score(self, teacher_logits, student_logits, labels):
+    def score(
+        self, teacher_logits: Tensor, student_logits: Tensor, labels: Tensor
+    ) -> Tensor:
         """Return the cosine similarity of each sample, shape `(...)`."""
         return cosine_similarity(teacher_logits, student_logits)
 
@@ -77,10 +108,23 @@ class CosineSelection(SampleSelection):
 class PearsonSelection(SampleSelection):
     """Keeps samples by Pearson's correlation of the raw logits.
 
+    Example:
+    >>> teacher = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
+    >>> student = np.array([[0.0, 2.0, 1.0], [1.0, 0.0, 0.0]])
+    >>> labels = np.array([2, 0])
+    >>> selection = PearsonSelection(threshold=0.6)
+    >>> selected, score = selection(teacher, student, labels)
+    >>> print(ops.convert_to_numpy(selected))
+    [0. 1.]
+    >>> print(ops.convert_to_numpy(score).round(3))
+    [0.5   0.866]
+
     Reference: Huo et al., CVPR 2024, Fig. 4 ("Pearson").
     """
 
-    def score(self, teacher_logits, student_logits, labels):
+    def score(
+        self, teacher_logits: Tensor, student_logits: Tensor, labels: Tensor
+    ) -> Tensor:
         """Return Pearson's correlation of each sample, shape `(...)`."""
         return pearson_correlation(teacher_logits, student_logits)
 
@@ -92,9 +136,22 @@ class GradientCosineSelection(SampleSelection):
     The score is `keras_c2kd.ops.gradient_cosine`: per sample, on the
     student's last linear layer.
 
+    Example:
+    >>> teacher = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
+    >>> student = np.array([[0.0, 2.0, 1.0], [1.0, 0.0, 0.0]])
+    >>> labels = np.array([2, 0])
+    >>> selection = GradientCosineSelection()
+    >>> selected, score = selection(teacher, student, labels)
+    >>> print(ops.convert_to_numpy(selected))
+    [1. 1.]
+    >>> print(ops.convert_to_numpy(score).round(3))
+    [0.994 0.706]
+
     Reference: Huo et al., CVPR 2024, Fig. 4 ("GradCos").
     """
 
-    def score(self, teacher_logits, student_logits, labels):
+    def score(
+        self, teacher_logits: Tensor, student_logits: Tensor, labels: Tensor
+    ) -> Tensor:
         """Return the cosine of the two gradients, shape `(...)`."""
         return gradient_cosine(student_logits, teacher_logits, labels)

@@ -1,12 +1,17 @@
 """The contract of a sample selection: which samples may be distilled."""
 
 import inspect
+from typing import Any
+from typing import Literal
 
 import keras
 from keras import ops
 
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import DType
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.argument_checks import check_instance
 from keras_c2kd.utils.argument_checks import check_number
 from keras_c2kd.utils.final_arguments import FinalArguments
@@ -54,6 +59,18 @@ class SampleSelection(FinalArguments, keras.layers.Layer):
     Returns:
         Two float tensors of shape `(...)`: 1 for selected and 0 for the rest,
         and the score.
+
+    Example:
+    >>> class ConfidentTeacher(SampleSelection):
+    ...     def score(self, teacher_logits, student_logits, labels):
+    ...         return ops.max(ops.softmax(teacher_logits), axis=-1)
+    >>> selection = ConfidentTeacher(threshold=0.7)
+    >>> teacher, student = np.array([[0.0, 2.0], [0.5, 0.0]]), np.zeros((2, 2))
+    >>> selected, score = selection(teacher, student, np.array([1, 0]))
+    >>> print(ops.convert_to_numpy(selected))
+    [1. 0.]
+    >>> print(ops.convert_to_numpy(score).round(3))
+    [0.881 0.622]
     """
 
     # Whether it looks at several samples at once.
@@ -61,12 +78,12 @@ class SampleSelection(FinalArguments, keras.layers.Layer):
 
     def __init__(
         self,
-        threshold=0.0,
-        on="proxy",
-        name=None,
-        dtype=None,
-        mean_over="batch",
-    ):
+        threshold: float = 0.0,
+        on: Literal["proxy", "main"] = "proxy",
+        name: str | None = None,
+        dtype: DType | None = None,
+        mean_over: Literal["batch", "selected"] = "batch",
+    ) -> None:
         super().__init__(name=name, dtype=dtype, autocast=False)
         self.supports_masking = True
         if on not in ("proxy", "main"):
@@ -85,15 +102,23 @@ class SampleSelection(FinalArguments, keras.layers.Layer):
         self.mean_over = mean_over
         self.built = True
 
-    def score(self, teacher_logits, student_logits, labels):
+    def score(
+        self, teacher_logits: Tensor, student_logits: Tensor, labels: Tensor
+    ) -> Tensor:
         """Return the score of each sample, shape `(...)`."""
         raise NotImplementedError(
             f"{type(self).__name__} is a SampleSelection and must implement "
             "`score(teacher_logits, student_logits, labels)`."
         )
 
-    def call(self, teacher_logits, student_logits, labels, valid=None):
-        """Return who is selected, as 1 and 0, and the score."""
+    def call(
+        self,
+        teacher_logits: Tensor,
+        student_logits: Tensor,
+        labels: Tensor,
+        valid: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return 1 for selected samples and 0 for others, and the score."""
         score = self.score(
             ops.stop_gradient(full_precision(teacher_logits)),
             ops.stop_gradient(full_precision(student_logits)),
@@ -104,10 +129,10 @@ class SampleSelection(FinalArguments, keras.layers.Layer):
             selected = ops.logical_and(selected, valid)
         return ops.cast(selected, full_precision_dtype()), score
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
         """Return None: what the networks masked comes with `valid`."""
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         config = {
             **super().get_config(),
@@ -121,7 +146,7 @@ class SampleSelection(FinalArguments, keras.layers.Layer):
         return config
 
 
-def check_selection(selection, argument="selection"):
+def check_selection(selection: object, argument: str = "selection") -> None:
     """Refuse what is no instance of `SampleSelection`.
 
     Args:

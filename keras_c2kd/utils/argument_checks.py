@@ -2,11 +2,16 @@
 
 import math
 import numbers
-from numbers import Integral
+from typing import Any
+from typing import NoReturn
 
 
-def check_number(minimum=None, maximum=None, **given):
-    """Refuse what is no finite number within limits.
+def check_number(
+    minimum: float | None = None,
+    maximum: float | None = None,
+    **given: Any,
+) -> None:
+    """Refuse values that are no finite numbers within limits.
 
     Args:
         minimum: The least value, or None.
@@ -30,8 +35,8 @@ def check_number(minimum=None, maximum=None, **given):
             _refuse(name, value, f"a finite number{limits}")
 
 
-def check_positive(**given):
-    """Refuse what is no finite number above 0, such as a temperature.
+def check_positive(**given: Any) -> None:
+    """Refuse values that are no finite numbers above 0, as temperatures are.
 
     Args:
         **given: The values by the names of their arguments.
@@ -44,7 +49,7 @@ def check_positive(**given):
             _refuse(name, value, "a positive, finite number")
 
 
-def check_weights(**given):
+def check_weights(**given: Any) -> None:
     """Refuse weights of loss terms that are negative, NaN or infinite.
 
     Args:
@@ -56,36 +61,57 @@ def check_weights(**given):
     check_number(minimum=0, **given)
 
 
-def check_integer(minimum=0, why="", **given):
-    """Refuse what is no integer of at least the minimum.
+def check_integer(minimum: int = 0, why: str = "", **given: Any) -> None:
+    """Refuse values that are no integers of at least the minimum.
 
     Args:
         minimum: The least value.
-        why: A sentence that says what needs it, for the error.
+        why: A sentence for the error, on why it must be so.
         **given: The values by the names of their arguments.
 
     Raises:
         ValueError: If a value is no integer or too small.
     """
     for name, value in given.items():
-        is_integer = isinstance(value, numbers.Integral)
-        if not is_integer or isinstance(value, bool) or value < minimum:
+        if not _is_integer(value) or value < minimum:
             rule = f"an integer of at least {minimum}"
             _refuse(name, value, f"{rule}. {why}" if why else rule)
 
 
-def _is_finite(value):
+def check_num_classes(num_classes: int) -> None:
+    """Refuse a classifier of fewer than two classes.
+
+    Args:
+        num_classes: Number of classes.
+
+    Raises:
+        ValueError: If it is less than 2.
+    """
+    if num_classes < 2:
+        raise ValueError(
+            "A classifier needs at least 2 classes. "
+            f"Received: num_classes={num_classes}"
+        )
+
+
+def _is_finite(value: Any) -> bool:
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     return is_number and math.isfinite(value)
 
 
-def _refuse(name, value, rule):
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _refuse(name: str, value: object, rule: str) -> NoReturn:
     rule = rule.rstrip(".")
     raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}")
 
 
-def check_instance(value, base, argument, example):
-    """Refuse what is no instance of a class.
+def check_instance(
+    value: object, base: type, argument: str, example: str
+) -> None:
+    """Refuse a value that is no instance of a class.
 
     Args:
         value: What was given.
@@ -108,17 +134,13 @@ def check_instance(value, base, argument, example):
     )
 
 
-def check_counts(**counts):
+def check_counts(**counts: Any) -> None:
     """Raise a ValueError if a number of samples or steps is not positive.
 
-    Keras takes a zero for its default. None stands for it here.
+    None means Keras' default, for which Keras also takes a zero.
     """
     for name, count in counts.items():
-        if count is not None and not (
-            isinstance(count, Integral)
-            and not isinstance(count, bool)
-            and count > 0
-        ):
+        if count is not None and not (_is_integer(count) and count > 0):
             raise ValueError(
                 f"`{name}` must be a positive integer. Received: "
                 f"{name}={count!r}. Leave it out for Keras' default."

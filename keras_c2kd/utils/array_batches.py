@@ -1,7 +1,13 @@
 """Arrays in memory as batches, each made when it is needed."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
+
+from keras_c2kd.typing import Array
+from keras_c2kd.typing import Tensors
 
 
 class ArrayBatches(keras.utils.PyDataset):
@@ -15,9 +21,16 @@ class ArrayBatches(keras.utils.PyDataset):
         shuffle: Whether samples are shuffled, anew in each epoch.
     """
 
-    def __init__(self, x, y, sample_weight, batch_size, shuffle):
+    def __init__(
+        self,
+        x: Tensors,
+        y: Tensors,
+        sample_weight: Tensors,
+        batch_size: int,
+        shuffle: bool,
+    ) -> None:
         super().__init__()
-        given = (x, y, sample_weight)
+        given: tuple[Tensors, ...] = (x, y, sample_weight)
         while given[-1] is None:
             given = given[:-1]
         self._arrays = as_arrays(given)
@@ -30,14 +43,14 @@ class ArrayBatches(keras.utils.PyDataset):
         self._order = np.arange(self._size)
         self.on_epoch_end()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return -(-self._size // self._batch_size)
 
-    def __getitem__(self, index):
-        rows = self._order[index * self._batch_size :][: self._batch_size]
-        return map_arrays(lambda array: array[rows], self._arrays)
+    def __getitem__(self, index: int) -> Tensors:
+        samples = self._order[index * self._batch_size :][: self._batch_size]
+        return map_arrays(lambda array: array[samples], self._arrays)
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         """Shuffle the samples anew."""
         if self._shuffle:
             self._order = self._random.permutation(self._size)
@@ -53,7 +66,9 @@ class WrappedPyDataset(keras.utils.PyDataset):
         use_multiprocessing: Whether the workers may be processes.
     """
 
-    def __init__(self, dataset, use_multiprocessing=True):
+    def __init__(
+        self, dataset: keras.utils.PyDataset, use_multiprocessing: bool = True
+    ) -> None:
         super().__init__(
             workers=dataset.workers,
             use_multiprocessing=(
@@ -64,23 +79,23 @@ class WrappedPyDataset(keras.utils.PyDataset):
         self._dataset = dataset
 
     @property
-    def num_batches(self):
-        """Number of batches, as the data set says."""
+    def num_batches(self) -> int | None:
+        """Number of batches of the data set, None if it is endless."""
         return self._dataset.num_batches
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._dataset)
 
-    def on_epoch_begin(self):
-        """Tell the data set."""
+    def on_epoch_begin(self) -> None:
+        """Begin an epoch of the data set."""
         self._dataset.on_epoch_begin()
 
-    def on_epoch_end(self):
-        """Tell the data set."""
+    def on_epoch_end(self) -> None:
+        """End an epoch of the data set."""
         self._dataset.on_epoch_end()
 
 
-def as_arrays(data):
+def as_arrays(data: Tensors) -> Tensors:
     """Return numpy views of array-likes, in the same dicts and tuples.
 
     A list is one array, of texts for example, as it is in KerasHub.
@@ -88,7 +103,7 @@ def as_arrays(data):
     return map_arrays(as_array, data)
 
 
-def as_array(data):
+def as_array(data: Any) -> Array:
     """Return a numpy view of an array-like; texts keep their own lengths."""
     if isinstance(data, np.ndarray):
         return data
@@ -98,12 +113,14 @@ def as_array(data):
     return array.astype(object) if array.dtype.kind in "US" else array
 
 
-def split(arrays, validation_split):
+def split(
+    arrays: tuple[Tensors, ...], validation_split: float
+) -> tuple[tuple[Tensors, ...], tuple[Tensors, ...]]:
     """Divide arrays into the first ones, and the last ones for validation.
 
     Args:
         arrays: Tuple of inputs, labels and weights; absent ones are None.
-        validation_split: Float, the share of the last ones.
+        validation_split: Float, the fraction that the last ones are.
 
     Returns:
         Two tuples of the same form.
@@ -113,20 +130,20 @@ def split(arrays, validation_split):
     """
     arrays = as_arrays(arrays)
     size = len(keras.tree.flatten(arrays)[0])
-    place = int(np.floor(size * (1.0 - validation_split)))
-    if not 0 < place < size:
+    boundary = int(np.floor(size * (1.0 - validation_split)))
+    if not 0 < boundary < size:
         raise ValueError(
             "`validation_split` leaves samples to train on and samples to "
             f"validate on. Received: validation_split={validation_split} of "
             f"{size} samples."
         )
     return (
-        map_arrays(lambda array: array[:place], arrays),
-        map_arrays(lambda array: array[place:], arrays),
+        map_arrays(lambda array: array[:boundary], arrays),
+        map_arrays(lambda array: array[boundary:], arrays),
     )
 
 
-def map_arrays(function, data):
+def map_arrays(function: Callable[[Any], Any], data: Tensors) -> Tensors:
     """Apply a function to the leaves of dicts and tuples; None stays."""
     if isinstance(data, dict):
         return {k: map_arrays(function, value) for k, value in data.items()}
@@ -135,7 +152,7 @@ def map_arrays(function, data):
     return None if data is None else function(data)
 
 
-def rows_of(size, index, count, batch):
+def rows_of(size: int, index: int, count: int, batch: int) -> slice:
     """Return the slice of one process of a batch of so many samples.
 
     Raises:

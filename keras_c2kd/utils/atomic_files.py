@@ -6,11 +6,14 @@ import os
 import pathlib
 import tempfile
 import uuid
+from collections.abc import Iterator
 
 _PIECE = 1 << 20  # Bytes that are written at a time.
 
 
-def write_atomically(path, content, keep_name=True):
+def write_atomically(
+    path: str | os.PathLike[str], content: str | bytes, keep_name: bool = True
+) -> None:
     """Write a file that is either the old one or the whole new one.
 
     That holds for a kill, a full disk and a power cut.
@@ -44,7 +47,9 @@ def write_atomically(path, content, keep_name=True):
                 temporary.unlink()
 
 
-def move_durably(source, path):
+def move_durably(
+    source: str | os.PathLike[str], path: str | os.PathLike[str]
+) -> None:
     """Give a finished file its name, so that a power cut cannot empty it.
 
     Args:
@@ -56,18 +61,18 @@ def move_durably(source, path):
     _sync_folder(pathlib.Path(path).parent)
 
 
-def sync(path):
+def sync(path: str | os.PathLike[str]) -> None:
     """Wait until a file and its name are on the disk."""
     _sync_file(path)
     _sync_folder(pathlib.Path(path).parent)
 
 
-def _sync_file(path):
+def _sync_file(path: str | os.PathLike[str]) -> None:
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder):
+def _sync_folder(folder: str | os.PathLike[str]) -> None:
     if os.name == "nt":  # Windows cannot, and keeps names by itself.
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -77,8 +82,8 @@ def _sync_folder(folder):
         os.close(descriptor)
 
 
-def check_writable(folder):
-    """Raise now what writing into a folder would raise in the end.
+def check_writable(folder: str | os.PathLike[str]) -> None:
+    """Raise now the error that writing into a folder would meet later.
 
     Args:
         folder: Path of the folder; it need not exist and is not made.
@@ -93,10 +98,10 @@ def check_writable(folder):
         reserve(nearest, 1)
 
 
-def reserve(folder, size):
-    """Raise at once what the disk would say to a file of this size.
+def reserve(folder: str | os.PathLike[str], size: int) -> None:
+    """Raise at once the error that a file of this size would meet.
 
-    For writers that do not survive it: HDF5 takes the process down.
+    For writers that do not survive a full disk: HDF5 ends the process.
 
     Args:
         folder: Path of the folder.
@@ -111,8 +116,8 @@ def reserve(folder, size):
 
 
 @contextlib.contextmanager
-def disk_errors(path):
-    """Tell which file an error of the disk is about, and what to do.
+def disk_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Add to an error of the disk which file it concerns, and what to do.
 
     Args:
         path: Path of what is written.

@@ -2,29 +2,38 @@
 
 import functools
 import inspect
+from collections.abc import Callable
+from typing import Any
+from typing import Self
 
 import keras
+
+from keras_c2kd.typing import Config
 
 
 class FinalArguments:
     """Refuses to set an attribute that is an argument of the constructor.
 
     What is built of an argument, such as a loss, a head or a compiled step,
-    would not follow: the attribute would say one thing and the object do
-    another. It comes before the Keras class among the bases.
+    would not follow: the attribute and what the object does would differ.
+    This class stands before the Keras class among the bases.
     """
 
-    def __init_subclass__(cls, **kwargs):
+    name: str
+    dtype_policy: keras.DTypePolicy
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
-            cls.__init__ = _then_final(cls.__init__)
+            constructor = _then_final(vars(cls)["__init__"])
+            setattr(cls, "__init__", constructor)
 
     # Further names that cannot be set once an object is constructed, and of
     # an object that is, all of them.
-    final_names = ()
-    _final = frozenset()
+    final_names: tuple[str, ...] = ()
+    _final: frozenset[str] = frozenset()
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: object) -> None:
         if name in self._final and not self.may_change(name):
             kind = type(self).__name__
             raise AttributeError(
@@ -35,7 +44,7 @@ class FinalArguments:
             )
         super().__setattr__(name, value)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the arguments that each of these layers has."""
         return {
             "name": self.name,
@@ -43,7 +52,7 @@ class FinalArguments:
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """Rebuild the layer from `get_config()`, and what it is made of."""
         return cls(
             **{
@@ -54,13 +63,13 @@ class FinalArguments:
             }
         )
 
-    def may_change(self, name):
+    def may_change(self, name: str) -> bool:
         """Return whether a constructor's argument can be set all the same."""
         return False
 
 
 @functools.cache
-def argument_names(kind):
+def argument_names(kind: type) -> frozenset[str]:
     """Return the named arguments of a class and of its bases here.
 
     Args:
@@ -83,17 +92,17 @@ def argument_names(kind):
     return frozenset(names - {"self", "name", "dtype"})
 
 
-def _then_final(constructor):
+def _then_final(constructor: Callable[..., None]) -> Callable[..., None]:
     """Return a constructor after which the arguments cannot be set."""
 
     @functools.wraps(constructor)
-    def construct(self, *args, **kwargs):
+    def construct(self: Any, *args: Any, **kwargs: Any) -> None:
         constructor(self, *args, **kwargs)
         # Constructors of bases end before those of their subclasses.
-        if type(self).__init__ is construct:
+        if getattr(type(self), "__init__") is construct:
             names = argument_names(type(self)).union(self.final_names)
             vars(self)["_final"] = names
 
     # Keras reads the signature of what is called itself.
-    construct.__signature__ = inspect.signature(constructor)
+    setattr(construct, "__signature__", inspect.signature(constructor))
     return construct

@@ -1,6 +1,7 @@
 """Packages of the extras, imported when they are needed."""
 
 import importlib
+from typing import Any
 
 # Where the package has another name than its module.
 _PACKAGES = {
@@ -10,7 +11,7 @@ _PACKAGES = {
 }
 
 
-def import_optional(module, extra, purpose):
+def import_optional(module: str, extra: str, purpose: str) -> Any:
     """Import a module that an extra of this package installs.
 
     Args:
@@ -34,7 +35,7 @@ def import_optional(module, extra, purpose):
         ) from error
 
 
-def install_command(extra):
+def install_command(extra: str) -> str:
     """Return the sentence that says how to install an extra.
 
     Args:

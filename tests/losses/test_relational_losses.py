@@ -235,7 +235,7 @@ def test_configs_and_bad_arguments(create, reference, shape):
         keras.saving.serialize_keras_object(loss)
     )
     assert type(copy) is create and copy.get_config() == loss.get_config()
-    with pytest.raises(ValueError, match="no value a row.*'sum'"):
+    with pytest.raises(ValueError, match="no value for each.*'sum'"):
         create(reduction="sum")
     if "temperature" in loss.get_config():
         with pytest.raises(ValueError, match="positive"):

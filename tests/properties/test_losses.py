@@ -289,7 +289,7 @@ def test_labels_that_do_not_fit(kind):
     logits = np.ones((6, 3), "float32")
     for shape in ((6, 1), (3,), (1,), (6, 3)):
         target = {"logits": logits, "labels": np.zeros(shape, "int32")}
-        with pytest.raises(ValueError, match="one label a row.*Received: "):
+        with pytest.raises(ValueError, match="and one label.*Received: "):
             ROWS[kind][0](target, logits)
     target = {"logits": logits[:, :1], "labels": np.zeros(6, "int32")}
     with pytest.raises(ValueError, match="at least 2 classes.*Received: "):
@@ -301,5 +301,5 @@ def test_weights_that_do_not_fit(kind):
     loss, shapes = BATCHES[kind]
     features = np.ones(shapes[1], "float32")
     for shape in ((5,), (1,), (len(features), 2)):
-        with pytest.raises(ValueError, match="one weight a row.*Received: "):
+        with pytest.raises(ValueError, match="has one weight.*Received: "):
             loss(features, features, sample_weight=np.ones(shape, "float32"))

@@ -162,7 +162,7 @@ def test_logits_that_do_not_fit():
         ops.target_log_probabilities,
         ops.non_target_log_softmax,
     ):
-        with pytest.raises(ValueError, match="one label a row.*Received: "):
+        with pytest.raises(ValueError, match="and one label.*Received: "):
             function(logits, labels)
-    with pytest.raises(ValueError, match="one label a row.*Received: "):
+    with pytest.raises(ValueError, match="and one label.*Received: "):
         ops.gradient_cosine(logits, logits, labels)

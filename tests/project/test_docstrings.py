@@ -1,0 +1,43 @@
+"""The examples in the docstrings of public names run, on every backend."""
+
+import doctest
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+from keras_c2kd import layers
+from keras_c2kd import losses
+from keras_c2kd import models
+from keras_c2kd import ops
+from keras_c2kd import selection
+
+ROOMS = (ops, losses, selection, layers, models)
+NAMES = {
+    name: getattr(room, name) for room in ROOMS for name in room.__all__
+} | {"keras": keras, "ops": keras.ops, "np": np}
+
+# The networks' examples show shapes; initialising them takes JAX a minute.
+PARAMETERS = [
+    *ROOMS[:-1],
+    pytest.param(models, marks=pytest.mark.one_backend),
+]
+
+
+@pytest.mark.parametrize("room", PARAMETERS, ids=lambda room: room.__name__)
+def test_examples(room):
+    finder = doctest.DocTestFinder()
+    runner = doctest.DocTestRunner(verbose=False)
+    report = []
+    for name in room.__all__:
+        thing = getattr(room, name)
+        examples = finder.find(
+            thing, name, inspect.getmodule(thing), NAMES.copy()
+        )
+        assert any(example.examples for example in examples), (
+            f"{room.__name__}.{name} has no example"
+        )
+        for example in examples:
+            runner.run(example, out=report.append)
+    assert not runner.failures, "".join(report)

@@ -1,0 +1,128 @@
+"""The package's annotations, as mypy sees them and shows them to a user."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+import keras_c2kd
+
+pytestmark = pytest.mark.backend_free
+
+ROOMS = ("ops", "losses", "selection", "layers", "models")
+# What is Keras', which has no annotations: options of its layers, policies of
+# dtypes, initializers, meshes.
+OF_KERAS = (
+    "**kwargs: Any",
+    "dtype: str | Any | None",
+    "device_mesh: Any",
+    "kernel_initializer: Any",
+)
+BEGIN = """
+import numpy as np
+from keras_c2kd import layers, losses, models, ops, selection
+
+logits = np.zeros((2, 3))
+labels = np.zeros((2,), "int32")
+"""
+TENSOR = "keras_c2kd.typing.Tensor"
+SHOWN = {
+    "ops.kendall_rank_correlation(logits, logits)": TENSOR,
+    "2.0 * ops.kl_divergence(logits, logits)[0]": TENSOR,
+    "ops.linear_cka(logits, logits, debiased=True)": TENSOR,
+    "ops.map_shape((None, 3))": "tuple[int | None, ...]",
+    "losses.KLDivergence().temperature": "float",
+    "losses.KLDivergence().call(logits, logits)": TENSOR,
+    "losses.DISTLoss()(logits, logits)": TENSOR,
+    "selection.KendallSelection().call(logits, logits, labels)": (
+        f"tuple[{TENSOR}, {TENSOR}]"
+    ),
+    "layers.ProxyHead(3).call(logits)": TENSOR,
+    "models.word_vocabulary(['a text'])": "list[str]",
+}
+REFUSED = (
+    "ops.kendall_rank_correlation(logits)",
+    "ops.kendall_rank_correlation(logits, logits, 'c')",
+    "ops.exclude_target('logits', labels)",
+    "ops.kl_divergence(logits, logits, temperature='4')",
+    "losses.KLDivergence(temperature='4')",
+    "losses.DKDLoss(target_weight=None)",
+    "selection.KendallSelection(on=3)",
+    "selection.RandomSelection(like='kendall')",
+    "layers.ProxyHead('3')",
+    "layers.FiLMFusion(3, condition_on='third')",
+    "models.ResNet18((32, 32, 3), '5')",
+    "models.DeepLabV3Plus('vgg', (32, 32, 3), 5)",
+    "models.word_vocabulary(3)",
+)
+
+
+@pytest.fixture(scope="module")
+def check(tmp_path_factory):
+    """Return a function that runs mypy on a path with our configuration."""
+    cache = tmp_path_factory.mktemp("mypy")
+    root = pathlib.Path(keras_c2kd.__file__).parents[1]
+
+    def run(path):
+        words = [sys.executable, "-m", "mypy", "--config-file=pyproject.toml"]
+        words += [f"--cache-dir={cache}", "--no-pretty", str(path)]
+        result = subprocess.run(words, cwd=root, capture_output=True, text=True)
+        assert result.returncode in (0, 1), result.stdout + result.stderr
+        return result.stdout.splitlines()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def messages(check, tmp_path_factory):
+    """Return what mypy says to each line of a user's file, and the others."""
+    names = [
+        f"{room}.{name}"
+        for room in ROOMS
+        for name in getattr(keras_c2kd, room).__all__
+    ]
+    lines = [f"reveal_type({words})" for words in (*names, *SHOWN)]
+    lines += REFUSED
+    path = tmp_path_factory.mktemp("user") / "user.py"
+    path.write_text("\n".join([*BEGIN.splitlines(), *lines]))
+    begin = len(BEGIN.splitlines())
+    found = {words: [] for words in (*names, *SHOWN, *REFUSED)}
+    order = list(found)
+    for message in check(path):
+        known = re.match(rf"{re.escape(str(path))}:(\d+): (.*)", message)
+        if known is not None:
+            number = int(known[1]) - begin - 1
+            assert number >= 0, message
+            found[order[number]].append(known[2])
+    return found
+
+
+def test_the_package_has_no_error(check):
+    *errors, summary = check("keras_c2kd")
+    assert summary.startswith("Success"), "\n".join(errors)
+
+
+def test_public_names_have_types(messages):
+    for name, found in messages.items():
+        if name in SHOWN or name in REFUSED:
+            continue
+        (note,) = found
+        shown = re.fullmatch(r'note: Revealed type is "(.*)"', note)[1]
+        for words in OF_KERAS:
+            shown = shown.replace(words, "")
+        if name.startswith("models."):
+            shown = shown.removesuffix("-> Any")  # A Keras model.
+        assert shown and "Any" not in shown, f"{name}: {note}"
+
+
+@pytest.mark.parametrize("expression", SHOWN)
+def test_types_of_results(messages, expression):
+    expected = f'note: Revealed type is "{SHOWN[expression]}"'
+    assert messages[expression] == [expected]
+
+
+@pytest.mark.parametrize("statement", REFUSED)
+def test_wrong_arguments_are_errors(messages, statement):
+    assert any(note.startswith("error: ") for note in messages[statement])
