@@ -5,6 +5,7 @@ import pathlib
 import keras
 import numpy as np
 
+from keras_c2kd.networks.graph import call_once
 from keras_c2kd.networks.graph import graph_ends
 from keras_c2kd.networks.graph import graph_input
 from keras_c2kd.utils.optional_imports import import_optional
@@ -66,22 +67,6 @@ def export_network(network, path):
             f"Exporting to {name} with KERAS_BACKEND={backend} needs a package "
             f"that cannot be imported ({error}). {install_command('export')}"
         ) from error
-
-
-def call_once(network):
-    """Call a network on zeros: Keras exports none that was never called.
-
-    Args:
-        network: `keras.Model`. One without a graph of layers, which does not
-            tell what it takes, is left as it is.
-    """
-    inputs = graph_input(network)
-    if inputs is not None:
-        example = keras.tree.map_structure(
-            lambda spec: keras.ops.zeros(_free_sizes_as(2, spec), spec.dtype),
-            inputs,
-        )
-        network(example, training=False)
 
 
 def load_exported(path):

@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 
-from keras_c2kd.analysis.figures import figure_class
-from keras_c2kd.analysis.figures import save_figure
+from keras_c2kd.utils.figures import figure_class
+from keras_c2kd.utils.figures import save_figure
 
 # A loss is the darker of both in grey, too; their number's sign tells anyway.
 _LOSS, _NONE, _GAIN = "#c04a00", "#ffffff", "#56b4e9"

@@ -1,27 +1,12 @@
 """Figures of an experiment, in the forms of the paper."""
 
 import importlib
-import io
-import itertools
 
 import numpy as np
 
-from keras_c2kd.utils.atomic_files import write_atomically
-from keras_c2kd.utils.optional_imports import import_optional
-
-# Told apart by lightness and marker as well as by hue, for grey prints.
-STYLES = (
-    {"color": "#000000", "marker": "o"},
-    {"color": "#d55e00", "marker": "s"},
-    {"color": "#56b4e9", "marker": "^"},
-    {"color": "#009e73", "marker": "D"},
-    {"color": "#cc79a7", "marker": "v"},
-    {"color": "#f0e442", "marker": "P"},
-    {"color": "#0072b2", "marker": "X"},
-    {"color": "#999999", "marker": "*"},
-    {"color": "#882255", "marker": "<"},
-    {"color": "#ddaa77", "marker": ">"},
-)
+from keras_c2kd.utils.figures import assign_styles
+from keras_c2kd.utils.figures import new_figure
+from keras_c2kd.utils.figures import save_figure
 
 
 def plot_training_dynamics(records, path, batch_size, metric="accuracy"):
@@ -41,7 +26,7 @@ def plot_training_dynamics(records, path, batch_size, metric="accuracy"):
             lines.
         metric: Name of the metric. Defaults to `"accuracy"`.
     """
-    styles = _assign_styles(record["settings"]["method"] for record in records)
+    styles = assign_styles(record["settings"]["method"] for record in records)
     histories = {}
     for record in records:
         settings = record["settings"]
@@ -110,14 +95,8 @@ def plot_comparison(comparisons, path, metric="accuracy"):
     """
     students = list(dict.fromkeys(map(_student_of, comparisons)))
     height = max(2.4, 0.6 + 0.25 * len({row.method for row in comparisons}))
-    figure, panels = new_figure(
-        len(students),
-        rows=2,
-        width=4.8,
-        height=height,
-        gather_global_batch=True,
-    )
-    styles = _assign_styles(row.method for row in comparisons)
+    figure, panels = new_figure(len(students), rows=2, width=4.8, height=height)
+    styles = assign_styles(row.method for row in comparisons)
     methods = list(styles)
     for column, student in enumerate(students):
         rows = [row for row in comparisons if _student_of(row) == student]
@@ -221,41 +200,5 @@ def _draw_dot(panel, place, middle, low, high, style):
     panel.plot([low, high], [place, place], color=style["color"])
 
 
-def _assign_styles(methods):
-    """Give each method its look, the same one in all panels."""
-    names = dict.fromkeys(methods)
-    return dict(zip(names, itertools.cycle(STYLES)))
-
-
 def _mean_over_runs(runs, key):
     return np.mean([run[key] for run in runs], axis=0)
-
-
-def figure_class():
-    """Return matplotlib's `Figure`, which leaves pyplot's state alone."""
-    return import_optional(
-        "matplotlib.figure", "experiments", "Drawing a figure"
-    ).Figure
-
-
-def new_figure(
-    columns, rows=1, width=4.0, height=3.0, gather_global_batch=False
-):
-    """Return a figure and its panels."""
-    figure = figure_class()(
-        figsize=(width * columns, height * rows), layout="constrained"
-    )
-    panels = figure.subplots(rows, columns, squeeze=False)
-    return figure, list(panels.flat)
-
-
-def save_figure(figure, path):
-    """Write a figure as a PNG file."""
-    write_atomically(path, as_png(figure))
-
-
-def as_png(figure):
-    """Return a figure as the bytes of a PNG file."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=150)
-    return file.getvalue()

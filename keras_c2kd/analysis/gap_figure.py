@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from keras_c2kd.analysis.figures import as_png
-from keras_c2kd.analysis.figures import figure_class
+from keras_c2kd.utils.figures import as_png
+from keras_c2kd.utils.figures import figure_class
 
 # Black and vermilion differ in lightness too, for grey prints.
 _ROLES = {

@@ -8,11 +8,13 @@ import numpy as np
 
 from keras_c2kd.analysis.feature_comparison import FeatureComparison
 from keras_c2kd.analysis.labelled_rows import SIDES
-from keras_c2kd.data import EpochDataset
 from keras_c2kd.distiller.batch_spec import BatchSpec
 from keras_c2kd.networks.graph import graph_input
 from keras_c2kd.networks.modalities import modality_input
 from keras_c2kd.networks.modalities import modality_keys
+from keras_c2kd.utils.array_batches import as_array
+from keras_c2kd.utils.array_batches import as_arrays
+from keras_c2kd.utils.array_batches import map_arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,11 +185,19 @@ def _names(network):
 def _batches(data, batch_size):
     """Return an iterable of batches, and their number or None."""
     if isinstance(data, (tuple, list)) and data and isinstance(data[0], dict):
-        parts = [_numpy(part) for part in data if part is not None]
-        largest = max(map(len, keras.tree.flatten(parts)))
+        inputs, *others = data
+        arrays = (
+            as_arrays(inputs),
+            *(as_array(part) for part in others if part is not None),
+        )
+        largest = max(map(len, keras.tree.flatten(arrays)))
         starts = range(0, largest, batch_size)
-        return (_slice(parts, i, i + batch_size) for i in starts), len(starts)
-    if isinstance(data, EpochDataset):
+        return (
+            map_arrays(lambda array: array[i : i + batch_size], arrays)
+            for i in starts
+        ), len(starts)
+    # An `EpochDataset`, read in its order and without augmentation.
+    if hasattr(data, "evaluation"):
         data = data.evaluation()
     if not hasattr(data, "__iter__") and hasattr(data, "__getitem__"):
         return (data[i] for i in range(len(data))), len(data)
@@ -209,13 +219,6 @@ def _is_endless(data):
     return hasattr(data, "cardinality") and int(data.cardinality()) == -1
 
 
-def _slice(parts, start, end):
-    return tuple(
-        keras.tree.map_structure(lambda array: array[start:end], part)
-        for part in parts
-    )
-
-
 def _arrays(batch, where):
     """Return inputs, labels and weights (or None) of a batch in numpy."""
     inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
@@ -225,21 +228,7 @@ def _arrays(batch, where):
             f"{where}: inputs of type {type(inputs).__name__} and labels of "
             f"type {type(labels).__name__}."
         )
-    return _numpy(inputs), _numpy(labels), weights
-
-
-def _numpy(values):
-    """Return arrays for the tensors of a dict, or for a list of numbers."""
-    if isinstance(values, (list, tuple)):
-        return np.asarray(values)
-    return keras.tree.map_structure(
-        lambda value: (
-            value
-            if isinstance(value, np.ndarray)
-            else keras.ops.convert_to_numpy(value)
-        ),
-        values,
-    )
+    return as_arrays(inputs), as_array(labels), weights
 
 
 class _Pair(keras.Model):

@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 
-from keras_c2kd.analysis.figures import STYLES
-from keras_c2kd.analysis.figures import new_figure
-from keras_c2kd.analysis.figures import save_figure
+from keras_c2kd.utils.figures import STYLES
+from keras_c2kd.utils.figures import new_figure
+from keras_c2kd.utils.figures import save_figure
 
 # Beside their colour and lightness, for grey prints.
 _HATCHES = ("", "//", "..", "xx")

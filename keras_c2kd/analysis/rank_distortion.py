@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from keras_c2kd.backend import distribution
 from keras_c2kd.networks.modalities import modality_input
+from keras_c2kd.networks.modalities import predict_on_batch
 from keras_c2kd.ops import kendall_rank_correlation
 
 
@@ -44,7 +44,7 @@ class RankDistortion(keras.callbacks.Callback):
             if prepare is not None:
                 inputs, _, _ = prepare(inputs, None, None)
             teacher, student = (
-                distribution.predict_on_batch(
+                predict_on_batch(
                     network,
                     modality_input(inputs, modality, network),
                     prepared=True,
@@ -57,7 +57,7 @@ class RankDistortion(keras.callbacks.Callback):
             shape = tuple(teacher.shape)
             if shape not in self._correlate:
                 self._correlate[shape] = _compiled_correlation(shape)
-            correlation = distribution.predict_on_batch(
+            correlation = predict_on_batch(
                 self._correlate[shape], [teacher, student]
             )
             distorted.append(np.asarray(correlation) < self.threshold)

@@ -31,12 +31,12 @@ from keras_c2kd.distiller.two_optimizers import check_learning_rates
 from keras_c2kd.distiller.two_optimizers import check_unused
 from keras_c2kd.distiller.two_optimizers import two_optimizers
 from keras_c2kd.distiller.used_modalities import UsedModalities
-from keras_c2kd.export import call_once
 from keras_c2kd.losses.kinds import label_interval
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import DistillationMethod
 from keras_c2kd.methods.distillation_method import checked_losses
 from keras_c2kd.networks.feature_extractor import extractor_for_method
+from keras_c2kd.networks.graph import call_once
 from keras_c2kd.networks.modalities import has_modality
 from keras_c2kd.networks.modalities import modality_input
 from keras_c2kd.networks.modalities import modality_keys

@@ -1,5 +1,7 @@
 """Finding a network's input in a batch keyed by modality."""
 
+import keras
+
 from keras_c2kd.networks.graph import graph_input
 from keras_c2kd.networks.graph import reads_list
 
@@ -30,3 +32,18 @@ def modality_input(inputs, modality, network):
     if len(modality) > 1 and reads_list(network, graph_input(network)):
         return [inputs[key] for key in modality]
     return {key: inputs[key] for key in modality}
+
+
+def predict_on_batch(network, inputs, prepared=False):
+    """Return `network.predict_on_batch(inputs)`, each row once.
+
+    With a strategy, Keras returns the rows once for each device.
+
+    Args:
+        network: `keras.Model`.
+        inputs: Array, or dict of arrays.
+        prepared: Whether a KerasHub task is not to preprocess them again.
+    """
+    rows = len(keras.tree.flatten(inputs)[0])
+    kind = keras.Model if prepared else type(network)
+    return kind.predict_on_batch(network, inputs)[:rows]

@@ -6,8 +6,8 @@ import types
 import numpy as np
 import pytest
 
-from keras_c2kd.analysis import plot_dial_maps
-from keras_c2kd.analysis import plot_number_maps
+from keras_c2kd.analysis.dial_maps import plot_dial_maps
+from keras_c2kd.analysis.dial_maps import plot_number_maps
 from keras_c2kd.experiments import summarize
 
 pytestmark = pytest.mark.backend_free

@@ -114,21 +114,6 @@ def element_spec(iterator):
     return _engine().element_spec(iterator)
 
 
-def predict_on_batch(network, inputs, prepared=False):
-    """Return `network.predict_on_batch(inputs)`, each row once.
-
-    With a strategy, Keras returns the rows once for each device.
-
-    Args:
-        network: `keras.Model`.
-        inputs: Array, or dict of arrays.
-        prepared: Whether a KerasHub task is not to preprocess them again.
-    """
-    rows = len(keras.tree.flatten(inputs)[0])
-    kind = keras.Model if prepared else type(network)
-    return kind.predict_on_batch(network, inputs)[:rows]
-
-
 def as_logs(step):
     """Return what a step returns in the form in which Keras takes it."""
     return _engine().as_logs(step)
