@@ -1,12 +1,16 @@
 """CREMA-D: six emotions, spoken and seen."""
 
+import os
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 from keras_c2kd.data.data_files import data_files
 from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.paired_splits import PairedSplits
 from keras_c2kd.data.paired_splits import check_validate_on
 from keras_c2kd.data.paired_splits import described_split
 from keras_c2kd.data.paired_splits import paired_splits
@@ -33,18 +37,18 @@ KNOWN_DAMAGE = {
 
 
 def load_crema_d(
-    root,
-    split="random",
-    lists=None,
-    cache=None,
-    validation_share=0.1,
-    test_share=0.1,
-    validate_on="validation",
-    drop_known_damage=True,
-    audio=AUDIO,
-    visual=VISUAL,
-    **kwargs,
-):
+    root: str | os.PathLike[str],
+    split: str = "random",
+    lists: Sequence[str | os.PathLike[str]] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    validation_share: float = 0.1,
+    test_share: float = 0.1,
+    validate_on: str = "validation",
+    drop_known_damage: bool = True,
+    audio: AudioReader = AUDIO,
+    visual: FrameReader = VISUAL,
+    **kwargs: Any,
+) -> PairedSplits:
     """Index CREMA-D as its repository lays it out.
 
     `<root>/AudioWAV/<id>.wav` and `<root>/VideoFlash/<id>.flv`; the id's
@@ -125,7 +129,9 @@ def load_crema_d(
     )
 
 
-def _clips(root):
+def _clips(
+    root: pathlib.Path,
+) -> tuple[dict[str, Sample], list[dict[str, str]]]:
     """Return the samples by id, and the clips that lack a half."""
     audio, visual = (
         {path.stem: path for path in data_files(root / folder, suffix, False)}
@@ -160,7 +166,14 @@ def _clips(root):
     return clips, left_out
 
 
-def _split(clips, split, lists, validation_share, test_share, excluded):
+def _split(
+    clips: dict[str, Sample],
+    split: str,
+    lists: Sequence[str | os.PathLike[str]] | None,
+    validation_share: float,
+    test_share: float,
+    excluded: list[dict[str, str]],
+) -> dict[str, list[str]]:
     """Return the ids of the three parts; add doubled rows to `excluded`."""
     if split == "lists":
         if lists is None or len(lists) != 2:
@@ -205,7 +218,9 @@ def _split(clips, split, lists, validation_share, test_share, excluded):
     }
 
 
-def _read_list(path, excluded):
+def _read_list(
+    path: str | os.PathLike[str], excluded: list[dict[str, str]]
+) -> list[str]:
     """Return the ids of a list, whose classes must be those of the ids."""
     ids, is_listed_before = [], ListedBefore(excluded)
     for number, row in read_rows(path):

@@ -1,15 +1,23 @@
 """CrisisMMD: tweets and their photographs, by humanitarian category."""
 
 import csv
+import os
 import pathlib
 import re
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
 
 from keras_c2kd.data.data_files import files_by_name
 from keras_c2kd.data.data_files import name_in_list
 from keras_c2kd.data.modality_readers import ImageReader
 from keras_c2kd.data.modality_readers import TextReader
+from keras_c2kd.data.paired_dataset import Reader
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.paired_splits import PairedSplits
 from keras_c2kd.data.paired_splits import paired_splits
 from keras_c2kd.data.paired_splits import path_in
 from keras_c2kd.data.text_lists import ListedBefore
@@ -52,15 +60,15 @@ _COLUMNS = ("tweet_id", "image_id", "tweet_text", "image")
 
 
 def load_crisis_mmd(
-    root,
-    tokens,
-    annotations="agreed",
-    label="label",
-    cache=None,
-    image=IMAGE,
-    clean=None,
-    **kwargs,
-):
+    root: str | os.PathLike[str],
+    tokens: Callable[[list[str]], Mapping[str, NDArray[Any]]],
+    annotations: str = "agreed",
+    label: str = "label",
+    cache: str | os.PathLike[str] | None = None,
+    image: ImageReader = IMAGE,
+    clean: Callable[[str], str] | None = None,
+    **kwargs: Any,
+) -> PairedSplits:
     """Index CrisisMMD v2.0, the humanitarian task, as it is distributed.
 
     `<root>/data_image/...` and one of the two folders of splits,
@@ -105,7 +113,9 @@ def load_crisis_mmd(
     root = pathlib.Path(root)
     folder, pattern = _ANNOTATIONS[annotations]
     files = files_by_name(root, PHOTOGRAPHS)
-    parts, missing, excluded = {}, [], []
+    parts: dict[str, list[Sample]] = {}
+    missing: list[dict[str, str]] = []
+    excluded: list[dict[str, str]] = []
     is_listed_before = ListedBefore(excluded)
     for part, name in (
         ("train", "train"),
@@ -114,8 +124,8 @@ def load_crisis_mmd(
     ):
         parts[part] = []
         for row in _read_list(root / folder / pattern.format(name), label):
-            path = path_in(root, row["image"])
-            path = files.get(name_in_list(path.relative_to(root)))
+            listed_path = path_in(root, row["image"])
+            path = files.get(name_in_list(listed_path.relative_to(root)))
             if is_listed_before(row["image_id"], row[label]):
                 continue
             if path is None:
@@ -125,7 +135,7 @@ def load_crisis_mmd(
             sources = {"text": row["tweet_text"], "image": Source(path)}
             number = CATEGORIES.index(row[label])
             parts[part].append(Sample(row["image_id"], number, sources))
-    readers = {
+    readers: dict[str, Reader] = {
         "text": TextReader(tokens, clean_tweet if clean is None else clean),
         "image": image,
     }
@@ -143,7 +153,7 @@ def load_crisis_mmd(
     )
 
 
-def clean_tweet(text):
+def clean_tweet(text: str) -> str:
     """Return a tweet without the mark of a retweet, links and hash signs.
 
     Args:
@@ -157,7 +167,7 @@ def clean_tweet(text):
     return " ".join(text.replace("#", " ").split())
 
 
-def _read_list(path, label):
+def _read_list(path: pathlib.Path, label: str) -> list[dict[str, str]]:
     """Return the rows as dicts; quotes are text and ids stay text."""
     if not path.is_file():
         raise ValueError(

@@ -2,9 +2,12 @@
 
 import os
 import pathlib
+from collections.abc import Sequence
 
 
-def data_files(folder, suffixes, deep=True):
+def data_files(
+    folder: str | os.PathLike[str], suffixes: Sequence[str], deep: bool = True
+) -> list[pathlib.Path]:
     """Return the files of a folder that have one of some suffixes.
 
     Folders are none, whatever they are called, and so is what begins with a
@@ -42,7 +45,9 @@ def data_files(folder, suffixes, deep=True):
     return sorted(found)
 
 
-def files_by_name(folder, suffixes):
+def files_by_name(
+    folder: str | os.PathLike[str], suffixes: Sequence[str]
+) -> dict[str, pathlib.Path]:
     """Return the files below a folder by what a list calls them.
 
     Args:
@@ -59,7 +64,7 @@ def files_by_name(folder, suffixes):
     }
 
 
-def name_in_list(path):
+def name_in_list(path: str | os.PathLike[str]) -> str:
     """Return a path with `/` between its parts and its suffix in lower case.
 
     Args:

@@ -39,7 +39,7 @@ _RECORDINGS = (
 )
 
 
-def kind_of(beginning, recordings=True):
+def kind_of(beginning: bytes, recordings: bool = True) -> str | None:
     """Return the name of a file's kind by its beginning.
 
     Args:

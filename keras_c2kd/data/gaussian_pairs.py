@@ -5,8 +5,11 @@ what a method reaches on them says nothing about sound or pictures.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.data.paired_arrays import PairedArrays
 from keras_c2kd.data.paired_splits import PARTS
@@ -86,7 +89,7 @@ class GaussianFamily:
     signal: float = 4.0
     ratio: float = 2.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the numbers."""
         if self.num_classes < 2 or self.decisive < 1 or self.distractors < 0:
             raise ValueError(
@@ -116,11 +119,11 @@ class GaussianFamily:
             )
 
     @property
-    def moved(self):
+    def moved(self) -> int:
         """Number of classes whose means are exchanged."""
         return round(self.misalignment * self.num_classes)
 
-    def class_means(self, seed):
+    def class_means(self, seed: int) -> dict[str, NDArray[np.float64]]:
         """Return what the decisive features are on average, by class.
 
         Args:
@@ -141,7 +144,9 @@ class GaussianFamily:
         strength = self.signal * self.ratio**-self.imbalance
         return {"a": self.signal * means, "b": strength * means[places]}
 
-    def draw(self, pairs, seed, part="train"):
+    def draw(
+        self, pairs: int, seed: int, part: str = "train"
+    ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
         """Draw pairs, the classes in turn.
 
         Args:
@@ -177,7 +182,9 @@ class GaussianFamily:
         }
         return inputs, labels
 
-    def bayes_logits(self, inputs, seed):
+    def bayes_logits(
+        self, inputs: Mapping[str, NDArray[Any]], seed: int
+    ) -> dict[str, NDArray[np.float64]]:
         """Return logits of the exact posterior probabilities.
 
         `z(c) = s mu(c) . x - |s mu(c)|^2 / 2`, with the decisive features
@@ -198,8 +205,13 @@ class GaussianFamily:
 
 
 def load_gaussian_pairs(
-    train=360, validation=600, test=3600, seed=0, batch_size=60, **family
-):
+    train: int = 360,
+    validation: int = 600,
+    test: int = 3600,
+    seed: int = 0,
+    batch_size: int = 60,
+    **family: Any,
+) -> PairedSplits:
     """Generate Gaussian pairs whose modality gap is set by two dials.
 
     GENERATED data, see `GaussianFamily` for what they are and what the dials
@@ -233,11 +245,11 @@ def load_gaussian_pairs(
     # (60, 32), (60, 32), (60,)
     ```
     """
-    family = GaussianFamily(**family)
+    gaussians = GaussianFamily(**family)
     sizes = {"train": train, "validation": validation, "test": test}
     parts = {
         part: PairedArrays(
-            *family.draw(size, seed, part),
+            *gaussians.draw(size, seed, part),
             batch_size=batch_size if part == "train" else size,
             training=part == "train",
             seed=seed,
@@ -247,9 +259,9 @@ def load_gaussian_pairs(
     provenance = {
         "data_set": "Gaussian pairs (generated)",
         "split": "each part drawn anew for each seed",
-        "classes": [str(label) for label in range(family.num_classes)],
+        "classes": [str(label) for label in range(gaussians.num_classes)],
         "sizes": sizes,
-        "family": dataclasses.asdict(family),
+        "family": dataclasses.asdict(gaussians),
         "missing": [],
         "unreadable": [],
         "excluded": [],

@@ -1,6 +1,14 @@
 """Rooms that are drawn at random and seen in colour and in depth."""
 
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
+
+# Draws a number between two for each room.
+Draw = Callable[[float, float], NDArray[Any]]
 
 # What a pixel shows; the labels of the classes.
 WALL, FLOOR, RED, BLUE, BOX, BALL, COLUMN, CONE = KINDS = range(8)
@@ -9,7 +17,7 @@ FARTHEST = 10.0
 _PRESENT = 0.75  # Share of the rooms in which a thing stands.
 
 
-def draw_rooms(generators):
+def draw_rooms(generators: Sequence[np.random.Generator]) -> dict[str, Any]:
     """Draw what stands where in some rooms, and how it looks.
 
     Hidden things are lower than the camera and posters hang higher than it,
@@ -25,7 +33,7 @@ def draw_rooms(generators):
     uniform = np.stack([g.random(100, "float32") for g in generators])
     columns = iter(uniform.T[:, :, None, None])
 
-    def draw(low, high):
+    def draw(low: float, high: float) -> NDArray[Any]:
         return low + (high - low) * next(columns)
 
     # Four things in five parts of the view, not all of them there: where
@@ -62,7 +70,7 @@ def draw_rooms(generators):
     }
 
 
-def _draw_palette(draw):
+def _draw_palette(draw: Draw) -> NDArray[Any]:
     """Draw the colours under the room's light."""
     wall, floor = draw(0.5, 0.75), draw(0.25, 0.45)
     colours = {
@@ -83,7 +91,7 @@ def _draw_palette(draw):
     return palette
 
 
-def _draw_posters(draw):
+def _draw_posters(draw: Draw) -> list[dict[str, NDArray[Any]]]:
     """Hang up to three posters beside one another.
 
     A place is as often empty as not: where posters hang tells nothing to a
@@ -104,7 +112,11 @@ def _draw_posters(draw):
     return posters
 
 
-def render_rooms(rooms, size, generators):
+def render_rooms(
+    rooms: dict[str, Any],
+    size: tuple[int, int],
+    generators: Sequence[np.random.Generator],
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Look at rooms with a camera and a depth sensor in one place.
 
     Args:
@@ -146,7 +158,7 @@ class _View:
     along a direction is the depth.
     """
 
-    def __init__(self, rooms, size):
+    def __init__(self, rooms: dict[str, Any], size: tuple[int, int]) -> None:
         self.rooms = rooms
         height, width = size
         focal_length = height * np.float32(np.sqrt(0.75))
@@ -169,19 +181,28 @@ class _View:
         self.pattern = np.ones(shape, "float32")
         self.normal = [np.zeros(shape, "float32") for _ in "xyz"]
 
-    def point(self, depth):
+    def point(
+        self, depth: NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Return where the directions are at a depth, as x, y, z."""
         x, y, z = self.direction
         return depth * x, self.rooms["camera_height"] + depth * y, depth * z
 
-    def cover(self, kind, depth, exists, pattern=1.0, normal=(0, 0, 0)):
+    def cover(
+        self,
+        kind: int,
+        depth: NDArray[Any],
+        exists: NDArray[Any] | bool,
+        pattern: NDArray[Any] | float = 1.0,
+        normal: Sequence[NDArray[Any] | float] = (0, 0, 0),
+    ) -> None:
         """Show a surface where it exists and is nearer than what is shown."""
         seen = exists & (depth > 0) & (depth < self.depth)
         layers = (self.depth, self.kind, self.pattern, *self.normal)
         for layer, value in zip(layers, (depth, kind, pattern, *normal)):
             np.copyto(layer, value, where=seen, casting="unsafe")
 
-    def see_room(self):
+    def see_room(self) -> None:
         """Show the wall, which may be turned, and the floor."""
         x, y, z = self.direction
         sine, cosine = (f(self.rooms["wall_turn"]) for f in (np.sin, np.cos))
@@ -194,12 +215,12 @@ class _View:
         odd = (np.floor(x / 0.5) + np.floor(z / 0.5)) % 2
         self.cover(FLOOR, depth, True, 0.9 + 0.2 * odd, (0, 1, 0))
 
-    def along_wall(self, point):
+    def along_wall(self, point: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Return how far to the right of its middle the wall's points are."""
         turn, distance = self.rooms["wall_turn"], self.rooms["wall_distance"]
         return point[0] * np.cos(turn) - (point[2] - distance) * np.sin(turn)
 
-    def see_posters(self):
+    def see_posters(self) -> None:
         """Paint the wall where posters are; they have no thickness."""
         point = self.point(self.depth)
         along = self.along_wall(point)
@@ -214,7 +235,9 @@ class _View:
             np.copyto(self.kind, poster["kind"], where=seen, casting="unsafe")
             np.copyto(self.pattern, bars, where=seen, casting="unsafe")
 
-    def place(self, thing):
+    def place(
+        self, thing: dict[str, NDArray[Any]]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return x and z of the middle of a thing on the floor."""
         turn = self.rooms["wall_turn"]
         slope = thing["aside"] * self.half_view
@@ -223,7 +246,7 @@ class _View:
         ahead = thing["ahead"] * wall
         return slope * ahead, ahead
 
-    def see_column(self):
+    def see_column(self) -> None:
         """Show an upright cylinder."""
         thing = self.rooms["things"][COLUMN]
         middle_x, middle_z = self.place(thing)
@@ -252,7 +275,7 @@ class _View:
         on_top = np.hypot(x - middle_x, z - middle_z) < thing["radius"]
         self.cover(COLUMN, depth, thing["present"] & on_top, 1.0, (0, 1, 0))
 
-    def see_cone(self):
+    def see_cone(self) -> None:
         """Show an upright cone."""
         thing = self.rooms["things"][CONE]
         middle_x, middle_z = self.place(thing)
@@ -277,7 +300,7 @@ class _View:
             rings = _rings(point[1], 0.25)
             self.cover(CONE, depth, exists, rings, normal)
 
-    def see_box(self):
+    def see_box(self) -> None:
         """Put a box before what is seen, turned on its foot."""
         thing = self.rooms["things"][BOX]
         middle_x, middle_z = self.place(thing)
@@ -305,9 +328,9 @@ class _View:
             ends = (middle - half) / direction, (middle + half) / direction
             entry = np.maximum(entry, np.minimum(*ends))
             leave = np.minimum(leave, np.maximum(*ends))
-        self.cover(BOX, entry, thing["present"] & (entry < leave))
+        self.cover(BOX, np.asarray(entry), thing["present"] & (entry < leave))
 
-    def see_ball(self):
+    def see_ball(self) -> None:
         """Put a ball before what is seen."""
         thing = self.rooms["things"][BALL]
         middle_x, middle_z = self.place(thing)
@@ -319,7 +342,7 @@ class _View:
         depth = (b - np.sqrt(b**2 - a * c)) / a
         self.cover(BALL, depth, thing["present"])
 
-    def shade(self):
+    def shade(self) -> NDArray[Any]:
         """Return the colour of what is seen, lit by the room's lamp."""
         ways = [
             lamp - place
@@ -333,6 +356,6 @@ class _View:
         return colour * (self.pattern * (0.55 + 0.8 * lit))[..., None]
 
 
-def _rings(height, distance):
+def _rings(height: NDArray[Any], distance: float) -> NDArray[Any]:
     """Return lighter and darker rings at equal distances."""
     return 1 + 0.15 * np.sign(np.sin(height * (2 * np.pi / distance)))

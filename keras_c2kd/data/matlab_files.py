@@ -5,10 +5,15 @@ damaged file can end the process. What is here checks them, and reads arrays of
 numbers alone.
 """
 
+import os
 import struct
 import zlib
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Numbers of the format: how the numbers of an element are stored.
 _STORED = {
@@ -27,7 +32,7 @@ _MATRIX, _COMPRESSED = 14, 15
 _MOST_BYTES = 2**26
 
 
-def read_matlab_array(path, key):
+def read_matlab_array(path: str | os.PathLike[str], key: str) -> NDArray[Any]:
     """Return an array of numbers.
 
     Args:
@@ -62,7 +67,7 @@ def read_matlab_array(path, key):
     raise KeyError(key)
 
 
-def _elements(data, order):
+def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
     """Yield the elements of some bytes: their kinds and their own bytes."""
     place = 0
     while place < len(data):
@@ -83,19 +88,19 @@ def _elements(data, order):
         place += end
 
 
-def _matrix(data, order):
+def _matrix(data: bytes, order: str) -> tuple[str, Callable[[], NDArray[Any]]]:
     """Return a matrix's name, and a function that reads its numbers."""
     parts = list(_elements(data, order))
     shape = _numbers(*parts[1], order)
 
-    def array():
+    def array() -> NDArray[Any]:
         numbers = _numbers(*parts[3], order)
         return numbers.reshape([int(size) for size in shape], order="F")
 
     return bytes(parts[2][1]).decode(), array
 
 
-def _numbers(kind, data, order):
+def _numbers(kind: int, data: bytes, order: str) -> NDArray[Any]:
     if kind not in _STORED:
         raise ValueError(f"numbers of the kind {kind}")
     return np.frombuffer(data, order + _STORED[kind])

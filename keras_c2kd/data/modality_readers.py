@@ -6,9 +6,14 @@ is cached; and `view`, which draws a crop, a window or frames in training.
 
 import dataclasses
 import math
+from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.media import read_audio
@@ -43,19 +48,19 @@ class AudioReader:
     random_window: bool = False
     at_least: float = 0.0
 
-    source_type = Source
+    source_type: ClassVar[type] = Source
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int, int]:
         """Shape of a view."""
         return self.spectrogram.shape
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """What the prepared array depends on."""
         return {"audio": 3, "rate": self.spectrogram.rate}
 
-    def prepare(self, source):
+    def prepare(self, source: Source) -> NDArray[np.float32]:
         """Return the wave of a `Source`, float32 `(samples,)`.
 
         Raises:
@@ -68,7 +73,9 @@ class AudioReader:
             raise MediaError(source.path, "is silent")
         return wave
 
-    def view(self, wave, random=None):
+    def view(
+        self, wave: NDArray[Any], random: np.random.Generator | None = None
+    ) -> NDArray[np.float32]:
         """Return the spectrogram; `random` is a generator in training."""
         start = 0
         if self.random_window:
@@ -76,8 +83,11 @@ class AudioReader:
                 len(wave), round(self.at_least * self.spectrogram.rate)
             )
             room = max(length - self.spectrogram.samples, 0)
-            start = room // 2 if random is None else random.integers(room + 1)
-        return self.spectrogram(wave, int(start))
+            if random is None:
+                start = room // 2
+            else:
+                start = int(random.integers(room + 1))
+        return self.spectrogram(wave, start)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,16 +137,16 @@ class FrameReader:
     stored_side: int = 256
     mirror: bool = True
     first_frames: bool = False
-    mean: tuple = IMAGENET_MEAN
-    deviation: tuple = IMAGENET_STD
-    crop_area: tuple | None = (0.08, 1.0)
-    crop_ratio: tuple = (3 / 4, 4 / 3)
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    deviation: tuple[float, float, float] = IMAGENET_STD
+    crop_area: tuple[float, float] | None = (0.08, 1.0)
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     crop_draws: int = 10
     mirrored_share: float = 0.5
 
-    source_type = Source
+    source_type: ClassVar[type] = Source
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the numbers."""
         check_integer(
             minimum=1,
@@ -152,13 +162,13 @@ class FrameReader:
             _check_range("crop_area", self.crop_area, 1.0)
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """Shape of a view."""
         shape = (self.size, self.size, 3)
         return shape if self.frames == 1 else (self.frames, *shape)
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """What the prepared array depends on."""
         return {
             "frames": 2,
@@ -166,41 +176,52 @@ class FrameReader:
             "stored_side": self.stored_side,
         }
 
-    def prepare(self, source):
+    def prepare(self, source: Source) -> NDArray[np.uint8]:
         """Return all frames of a `Source`, uint8 `(n, height, width, 3)`."""
         frames = read_frames(
             source.path, self.per_second, source.start, source.end
         )
         return np.stack([self._stored(frame) for frame in frames])
 
-    def _stored(self, frame):
+    def _stored(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = frame.shape[:2]
         scale = self.stored_side / min(height, width)
         if scale >= 1.0:
             return frame
         return _resized(frame, (round(width * scale), round(height * scale)))
 
-    def view(self, frames, random=None):
+    def view(
+        self,
+        frames: NDArray[np.uint8],
+        random: np.random.Generator | None = None,
+    ) -> NDArray[np.float32]:
         """Return normalised frames; `random` is a generator in training."""
         total, height, width = frames.shape[:3]
         chosen = self._choose(total, random)
         box, flip = (0, 0, width, height), False
         if random is not None:
             if self.crop_area is not None:
-                box = self._random_box(height, width, random)
+                box = self._random_box(height, width, self.crop_area, random)
             flip = self.mirror and random.random() < self.mirrored_share
         size = (self.size, self.size)
         views = [_resized(frames[i], size, box) for i in chosen]
         values = np.stack(views).astype("float32") / 255.0
         if flip:
             values = values[:, :, ::-1]
-        values = (values - np.float32(self.mean)) / np.float32(self.deviation)
+        values = values - np.asarray(self.mean, "float32")
+        values = values / np.asarray(self.deviation, "float32")
         return values[0] if self.frames == 1 else values
 
-    def _random_box(self, height, width, random):
+    def _random_box(
+        self,
+        height: int,
+        width: int,
+        crop_area: tuple[float, float],
+        random: np.random.Generator,
+    ) -> tuple[int, int, int, int]:
         """Draw `(left, upper, right, lower)`; the middle if none fits."""
         for _ in range(self.crop_draws):
-            pixels = height * width * random.uniform(*self.crop_area)
+            pixels = height * width * random.uniform(*crop_area)
             aspect = math.exp(random.uniform(*np.log(self.crop_ratio)))
             w = round(math.sqrt(pixels * aspect))
             h = round(math.sqrt(pixels / aspect))
@@ -212,7 +233,9 @@ class FrameReader:
         left, upper = (width - side) // 2, (height - side) // 2
         return left, upper, left + side, upper + side
 
-    def _choose(self, total, random):
+    def _choose(
+        self, total: int, random: np.random.Generator | None
+    ) -> NDArray[Any]:
         """Return the numbers of the frames to take, in order."""
         if self.first_frames:
             return np.minimum(np.arange(self.frames), total - 1)
@@ -234,11 +257,11 @@ class ImageReader(FrameReader):
     """
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """What the prepared array depends on."""
         return {"image": 1, "stored_side": self.stored_side}
 
-    def prepare(self, source):
+    def prepare(self, source: Source) -> NDArray[np.uint8]:
         """Return the image of a `Source`, uint8 `(1, height, width, 3)`."""
         return self._stored(read_image(source.path))[None]
 
@@ -254,32 +277,40 @@ class TextReader:
             nothing.
     """
 
-    tokens: object
-    clean: object = str
+    tokens: Callable[[list[str]], Mapping[str, NDArray[Any]]]
+    clean: Callable[[str], str] = str
 
-    source_type = str
+    source_type: ClassVar[type] = str
 
     # Tokenising takes a millisecond, in every epoch.
-    _known: dict = dataclasses.field(
+    _known: dict[str, dict[str, NDArray[Any]]] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )
 
     # Nothing on disk is slow here.
-    settings = None
+    settings: ClassVar[None] = None
 
-    def prepare(self, source):
+    def prepare(self, source: str) -> dict[str, NDArray[Any]]:
         """Return the tokens of a string, a dict of arrays `(length,)`."""
         if source not in self._known:
             found = self.tokens([self.clean(source)])
             self._known[source] = {n: array[0] for n, array in found.items()}
         return self._known[source]
 
-    def view(self, arrays, random=None):
+    def view(
+        self,
+        arrays: dict[str, NDArray[Any]],
+        random: np.random.Generator | None = None,
+    ) -> dict[str, NDArray[Any]]:
         """Return the tokens: nothing is drawn."""
         return arrays
 
 
-def _resized(frame, size, box=None):
+def _resized(
+    frame: NDArray[np.uint8],
+    size: tuple[int, int],
+    box: tuple[int, int, int, int] | None = None,
+) -> NDArray[np.uint8]:
     """Resize a part of an image bilinearly to `(width, height)`."""
     from PIL import Image
 
@@ -287,7 +318,7 @@ def _resized(frame, size, box=None):
     return np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box))
 
 
-def _check_range(name, limits, most):
+def _check_range(name: str, limits: Any, most: float) -> None:
     """Raise a ValueError for what are no two numbers to draw between."""
     is_pair = isinstance(limits, Sequence) and len(limits) == 2
     if not is_pair or not 0 < limits[0] <= limits[1] <= most:

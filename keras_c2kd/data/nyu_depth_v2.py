@@ -2,16 +2,21 @@
 
 import dataclasses
 import math
+import os
 import pathlib
 import zlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.data.matlab_files import read_matlab_array
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.media import reader_module
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.paired_splits import PairedSplits
 from keras_c2kd.data.paired_splits import check_validate_on
 from keras_c2kd.data.paired_splits import described_split
 from keras_c2kd.data.paired_splits import paired_splits
@@ -91,21 +96,21 @@ _KINDS = ["u", "f", "u"]
 
 
 def load_nyu_depth_v2(
-    root,
-    cache=None,
-    crop=None,
-    evaluation_size=None,
-    scales=SCALES,
-    mirror=True,
-    scale_depth=True,
-    depth_source="depths",
-    depth_encoding="metres",
-    depth_channels=1,
-    validation_share=0.1,
-    validate_on="validation",
-    batch_size=16,
-    **kwargs,
-):
+    root: str | os.PathLike[str],
+    cache: str | os.PathLike[str] | None = None,
+    crop: tuple[int, int] | None = None,
+    evaluation_size: tuple[int, int] | None = None,
+    scales: Sequence[float] = SCALES,
+    mirror: bool = True,
+    scale_depth: bool = True,
+    depth_source: str = "depths",
+    depth_encoding: str = "metres",
+    depth_channels: int = 1,
+    validation_share: float = 0.1,
+    validate_on: str = "validation",
+    batch_size: int = 16,
+    **kwargs: Any,
+) -> PairedSplits:
     """Index the labelled part of NYU-Depth V2, as it is distributed.
 
     `<root>/nyu_depth_v2_labeled.mat`, which is read a frame at a time, and
@@ -215,7 +220,9 @@ def load_nyu_depth_v2(
     )
 
 
-def _split_scenes(numbers, scenes, share):
+def _split_scenes(
+    numbers: list[int], scenes: list[str], share: float
+) -> tuple[list[int], list[int]]:
     """Divide frames, whole scenes at a time: a share of them, and the rest."""
     if not 0 < share < 1:
         raise ValueError(
@@ -231,7 +238,7 @@ def _split_scenes(numbers, scenes, share):
     )
 
 
-def _sample(path, number, checksum):
+def _sample(path: pathlib.Path, number: int, checksum: int) -> Sample:
     """Return the sample of a frame, whose number counts from 1."""
     # The part of the file from one frame to the next.
     source = Source(path, number - 1, number)
@@ -250,7 +257,7 @@ class _Frames:
 
     key: str
 
-    def __call__(self, source):
+    def __call__(self, source: Source) -> NDArray[Any]:
         number = int(source.start)
         try:
             with reader_module("h5py").File(source.path, "r") as file:
@@ -267,12 +274,12 @@ class _Frames:
         return np.ascontiguousarray(frame.T)
 
 
-def _reading(key):
+def _reading(key: str) -> tuple[_Frames, dict[str, Any]]:
     """Return how an array is read, and what its frames in a cache are of."""
     return _Frames(key), {"nyu_depth_v2": 1, "array": key}
 
 
-def _check_files(root):
+def _check_files(root: pathlib.Path) -> None:
     missing = [name for name in _FILES if not (root / name).is_file()]
     if missing:
         raise ValueError(
@@ -282,7 +289,7 @@ def _check_files(root):
         )
 
 
-def _read_index(path, depth_source):
+def _read_index(path: pathlib.Path, depth_source: str) -> tuple[list[str], int]:
     """Return the scene of each frame, and the number of labels."""
     h5py = reader_module("h5py")
     needed = ("images", depth_source, "labels", "scenes", "names")
@@ -335,7 +342,7 @@ def _read_index(path, depth_source):
     return scenes, sizes["names"]
 
 
-def _array(file, key):
+def _array(file: Any, key: str) -> Any:
     """Return an array of an HDF5 file; a link leads to another file."""
     link = file.get(key, getlink=True)
     if not isinstance(link, reader_module("h5py").HardLink):
@@ -343,7 +350,7 @@ def _array(file, key):
     return _own(file[key])
 
 
-def _own(array):
+def _own(array: Any) -> Any:
     """Return an array of an HDF5 file if all it says is in that file."""
     if not isinstance(array, reader_module("h5py").Dataset):
         raise OSError(f"{array.name!r} is no array")
@@ -362,12 +369,12 @@ def _own(array):
 _SMALL, _MOST_COMPRESSED = 1 << 28, 1032
 
 
-def _read_mapping(path, num_labels):
+def _read_mapping(path: pathlib.Path, num_labels: int) -> NDArray[np.int32]:
     """Return the class of each label, `IGNORED` of label 0."""
     mapped = _read_numbers(path, "mapClass")
-    lowest, highest = min(mapped, default=None), max(mapped, default=None)
+    lowest, highest = min(mapped, default=0), max(mapped, default=0)
     if len(mapped) != num_labels or not (
-        mapped and 1 <= lowest and highest <= len(CLASSES)
+        1 <= lowest and highest <= len(CLASSES)
     ):
         raise ValueError(
             f"`mapClass` has a class from 1 to {len(CLASSES)} for each of the "
@@ -377,7 +384,9 @@ def _read_mapping(path, num_labels):
     return np.asarray([IGNORED, *(number - 1 for number in mapped)], "int32")
 
 
-def _read_split(path, num_frames):
+def _read_split(
+    path: pathlib.Path, num_frames: int
+) -> tuple[list[int], list[int]]:
     """Return the numbers of the frames of two parts, counted from 1."""
     train, test = (
         _read_numbers(path, key) for key in ("trainNdxs", "testNdxs")
@@ -396,7 +405,7 @@ def _read_split(path, num_frames):
     return train, test
 
 
-def _read_numbers(path, key):
+def _read_numbers(path: pathlib.Path, key: str) -> list[int]:
     """Return an array of a small MATLAB file as a list of integers."""
     numbers = np.ravel(_read_mat(path, key))
     is_number = numbers.dtype.kind in "iuf"
@@ -407,7 +416,7 @@ def _read_numbers(path, key):
     return numbers.astype("int64").tolist()
 
 
-def _read_mat(path, key):
+def _read_mat(path: pathlib.Path, key: str) -> NDArray[Any]:
     """Return an array of a small MATLAB file of any version."""
     try:
         if reader_module("h5py").is_hdf5(path):

@@ -6,12 +6,15 @@ on them says nothing about photographs.
 
 import dataclasses
 import zlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_c2kd.data.generated_rooms import draw_rooms
 from keras_c2kd.data.generated_rooms import render_rooms
 from keras_c2kd.data.paired_dataset import Sample
+from keras_c2kd.data.paired_splits import PairedSplits
 from keras_c2kd.data.paired_splits import paired_splits
 from keras_c2kd.data.scene_dataset import LABELS
 from keras_c2kd.data.scene_dataset import ColourReader
@@ -32,7 +35,7 @@ class SceneClass:
     """
 
     name: str
-    told_by: tuple
+    told_by: tuple[str, ...]
     description: str
 
 
@@ -58,20 +61,20 @@ _PIXELS_AT_ONCE = 1 << 16
 
 
 def load_rgbd_scenes(
-    train=200,
-    validation=100,
-    test=200,
-    size=(64, 64),
-    seed=0,
-    crop=None,
-    evaluation_size=None,
-    scales=(1.0,),
-    mirror=True,
-    scale_depth=True,
-    depth_encoding="metres",
-    depth_channels=1,
-    **kwargs,
-):
+    train: int = 200,
+    validation: int = 100,
+    test: int = 200,
+    size: tuple[int, int] = (64, 64),
+    seed: int = 0,
+    crop: tuple[int, int] | None = None,
+    evaluation_size: tuple[int, int] | None = None,
+    scales: Sequence[float] = (1.0,),
+    mirror: bool = True,
+    scale_depth: bool = True,
+    depth_encoding: str = "metres",
+    depth_channels: int = 1,
+    **kwargs: Any,
+) -> PairedSplits:
     """Generate rooms in colour and depth, with a class a pixel.
 
     GENERATED data, to teach and to test with: nothing is downloaded, and no
@@ -159,7 +162,9 @@ def load_rgbd_scenes(
     return data
 
 
-def _samples(part, seed, count, size):
+def _samples(
+    part: str, seed: int, count: int, size: tuple[int, int]
+) -> list[Sample]:
     """Generate the rooms of a part; checksums stand for their labels."""
     # Another stream for each part, so that no two share a room.
     stream = [seed, ("train", "validation", "test").index(part)]

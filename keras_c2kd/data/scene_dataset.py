@@ -1,13 +1,22 @@
 """Scenes in colour and depth with a label a pixel, as paired batches."""
 
 import dataclasses
+import os
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from keras_c2kd.data.epoch_dataset import Batch
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.modality_readers import IMAGENET_MEAN
 from keras_c2kd.data.modality_readers import IMAGENET_STD
 from keras_c2kd.data.paired_dataset import PairedDataset
+from keras_c2kd.data.paired_dataset import Reader
+from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.utils.argument_checks import check_number
 from keras_c2kd.utils.argument_checks import check_positive
 
@@ -48,17 +57,17 @@ class Window:
             Defaults to `False`.
     """
 
-    size: tuple
-    rows: np.ndarray
-    columns: np.ndarray
+    size: tuple[int, int]
+    rows: NDArray[Any]
+    columns: NDArray[Any]
     scale: float = 1.0
     mirrored: bool = False
 
-    def interpolate(self, image):
+    def interpolate(self, image: NDArray[Any]) -> NDArray[Any]:
         """Return the part of an image that is seen, bilinear."""
         return _interpolate(_interpolate(image, self.rows, 0), self.columns, 1)
 
-    def take(self, image):
+    def take(self, image: NDArray[Any]) -> NDArray[Any]:
         """Return the part that is seen, each pixel from the nearest one."""
         rows, columns = (
             np.floor(places + 0.5).astype("int64")
@@ -66,7 +75,7 @@ class Window:
         )
         return image[rows[:, None], columns]
 
-    def pad(self, part, value):
+    def pad(self, part: NDArray[Any], value: float) -> NDArray[Any]:
         """Return a part in its place in the view, the rest a value."""
         if part.shape[:2] != tuple(self.size):
             view = np.full((*self.size, *part.shape[2:]), value, part.dtype)
@@ -75,7 +84,9 @@ class Window:
         return part[:, ::-1] if self.mirrored else part
 
 
-def _interpolate(image, places, axis):
+def _interpolate(
+    image: NDArray[Any], places: NDArray[Any], axis: int
+) -> NDArray[Any]:
     """Return an image at some places of an axis, linear between pixels."""
     last = image.shape[axis] - 1
     places = np.clip(places, 0, last)
@@ -124,13 +135,13 @@ class ScenePlacement:
     0.5 to 2.0, padding, crop and mirror in this order.
     """
 
-    crop: tuple | None = None
-    evaluation_size: tuple | None = None
-    scales: tuple = (1.0,)
+    crop: tuple[int, int] | None = None
+    evaluation_size: tuple[int, int] | None = None
+    scales: Sequence[float] = (1.0,)
     mirror: bool = True
     mirrored_share: float = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the numbers."""
         check_number(minimum=0, maximum=1, mirrored_share=self.mirrored_share)
         sizes = [self.crop, self.evaluation_size]
@@ -145,7 +156,9 @@ class ScenePlacement:
                 f"as they are. Received: scales={self.scales}"
             )
 
-    def window(self, height, width, random=None):
+    def window(
+        self, height: int, width: int, random: np.random.Generator | None = None
+    ) -> Window:
         """Return the `Window` of a scene.
 
         Args:
@@ -164,7 +177,7 @@ class ScenePlacement:
         if random is None:
             return Window(size, np.arange(height), np.arange(width))
         size = self.crop or size
-        scale = self.scales[random.integers(len(self.scales))]
+        scale = self.scales[int(random.integers(len(self.scales)))]
         rows, columns = (
             _seen(length, scale, wanted, random)
             for length, wanted in zip((height, width), size)
@@ -173,7 +186,9 @@ class ScenePlacement:
         return Window(size, rows, columns, scale, mirrored)
 
 
-def _seen(length, scale, wanted, random):
+def _seen(
+    length: int, scale: float, wanted: int, random: np.random.Generator
+) -> NDArray[Any]:
     """Draw which places of a resized axis are seen, in its own pixels."""
     resized = max(round(length * scale), 1)
     start = random.integers(max(resized - wanted, 0) + 1)
@@ -198,15 +213,17 @@ class SceneReader:
     """
 
     placement: ScenePlacement
-    read: object = np.asarray
-    settings: dict | None = None
+    read: Callable[[Any], NDArray[Any]] = np.asarray
+    settings: Mapping[str, Any] | None = None
 
-    def prepare(self, source):
+    def prepare(self, source: Any) -> NDArray[Any]:
         """Return the part as it is kept."""
         return self.read(source)
 
-    def _window(self, array, random):
-        return self.placement.window(*array.shape[:2], random)
+    def _window(
+        self, array: NDArray[Any], random: np.random.Generator | None
+    ) -> Window:
+        return self.placement.window(len(array), array.shape[1], random)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,10 +241,12 @@ class ColourReader(SceneReader):
             ImageNet's.
     """
 
-    mean: tuple = IMAGENET_MEAN
-    deviation: tuple = IMAGENET_STD
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    deviation: tuple[float, float, float] = IMAGENET_STD
 
-    def view(self, array, random=None):
+    def view(
+        self, array: NDArray[Any], random: np.random.Generator | None = None
+    ) -> NDArray[np.float32]:
         """Return the normalised pixels; `random` is there in training."""
         window = self._window(array, random)
         pixels = window.interpolate(array).astype("float32", copy=False)
@@ -279,7 +298,7 @@ class DepthReader(SceneReader):
     nearest: float = NEAREST
     farthest: float = FARTHEST
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the encoding."""
         if self.encoding not in DEPTH_ENCODINGS:
             raise ValueError(
@@ -298,7 +317,7 @@ class DepthReader(SceneReader):
                 f"nearest={self.nearest}, farthest={self.farthest}"
             )
 
-    def prepare(self, source):
+    def prepare(self, source: Any) -> NDArray[Any]:
         """Return the depth as it is kept.
 
         Raises:
@@ -309,7 +328,9 @@ class DepthReader(SceneReader):
             raise MediaError(_name_of(source), "has a depth of NaN or infinity")
         return depth
 
-    def view(self, array, random=None):
+    def view(
+        self, array: NDArray[Any], random: np.random.Generator | None = None
+    ) -> NDArray[np.float32]:
         """Return the encoded depth; `random` is there in training."""
         window = self._window(array, random)
         depth = window.take(array)
@@ -335,9 +356,9 @@ class LabelReader(SceneReader):
         classes: Integer array: the class of each number, or `IGNORED`.
     """
 
-    classes: np.ndarray = None
+    classes: Any = None
 
-    def prepare(self, source):
+    def prepare(self, source: Any) -> NDArray[Any]:
         """Return the numbers as they are kept.
 
         Raises:
@@ -352,14 +373,16 @@ class LabelReader(SceneReader):
             )
         return numbers
 
-    def view(self, array, random=None):
+    def view(
+        self, array: NDArray[Any], random: np.random.Generator | None = None
+    ) -> NDArray[np.int32]:
         """Return the classes; `random` is there in training."""
         window = self._window(array, random)
         classes = np.asarray(self.classes, "int32")
         return window.pad(classes[window.take(array)], IGNORED)
 
 
-def _name_of(source):
+def _name_of(source: Any) -> str | os.PathLike[str]:
     """Return the file of a part; those that are not read have none."""
     return getattr(source, "path", "an array")
 
@@ -379,16 +402,26 @@ class SceneDataset(PairedDataset):
         **kwargs: As for `PairedDataset`.
     """
 
-    def __init__(self, samples, readers, **kwargs):
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        readers: Mapping[str, Reader],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(samples, readers, **kwargs)
         self.chosen = tuple(name for name in readers if name != LABELS)
 
-    def batch(self, indices):
+    def batch(self, indices: Sequence[int] | NDArray[Any]) -> Batch:
         """Return `(inputs, labels)` of some samples."""
         inputs, _ = super().batch(indices)
         return inputs, self._views(LABELS, indices)
 
-    def _views(self, modality, indices, view=0):
+    def _views(
+        self,
+        modality: str,
+        indices: Sequence[int] | NDArray[Any],
+        view: int = 0,
+    ) -> NDArray[Any]:
         """Return some samples' views, with the same draws for all parts."""
         reader = self.readers[modality]
         return np.stack(

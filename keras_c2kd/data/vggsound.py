@@ -1,12 +1,16 @@
 """VGGSound, the 50 classes of the paper."""
 
+import os
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 from keras_c2kd.data.data_files import data_files
 from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.paired_splits import PairedSplits
 from keras_c2kd.data.paired_splits import check_validate_on
 from keras_c2kd.data.paired_splits import described_split
 from keras_c2kd.data.paired_splits import paired_splits
@@ -82,15 +86,15 @@ CLASSES = (
 
 
 def load_vggsound(
-    root,
-    classes=CLASSES,
-    cache=None,
-    validation_share=0.1,
-    validate_on="validation",
-    audio=AUDIO,
-    visual=VISUAL,
-    **kwargs,
-):
+    root: str | os.PathLike[str],
+    classes: Sequence[str] = CLASSES,
+    cache: str | os.PathLike[str] | None = None,
+    validation_share: float = 0.1,
+    validate_on: str = "validation",
+    audio: AudioReader = AUDIO,
+    visual: FrameReader = VISUAL,
+    **kwargs: Any,
+) -> PairedSplits:
     """Index VGGSound: the official list, and the clips that you have.
 
     `<root>/vggsound.csv`: rows `youtube_id,start_seconds,label,split`, no
@@ -129,7 +133,9 @@ def load_vggsound(
     root = pathlib.Path(root)
     listed = _read_list(root / "vggsound.csv")
     clips, sounds = _clips(root, VIDEOS), _clips(root, (".wav",))
-    found, missing, excluded = {"train": [], "test": []}, [], []
+    found: dict[str, list[Sample]] = {"train": [], "test": []}
+    missing: list[dict[str, str]] = []
+    excluded: list[dict[str, str]] = []
     is_listed_before = ListedBefore(excluded)
     labels = {name: label for label, name in enumerate(classes)}
     for video, start, name, split in listed:
@@ -165,22 +171,24 @@ def load_vggsound(
     )
 
 
-def _clips(root, suffixes):
+def _clips(
+    root: pathlib.Path, suffixes: Sequence[str]
+) -> dict[tuple[str, int | None], pathlib.Path]:
     """Return the paths of media files by (youtube id, start)."""
     return {_clip_of(path): path for path in data_files(root, suffixes)}
 
 
-def _clip_of(path):
+def _clip_of(path: pathlib.Path) -> tuple[str, int | None]:
     """Return (youtube id, start) of a file's name; ids may have any `_`."""
     video, _, start = path.stem.rpartition("_")
     return (video, int(start)) if _is_second(start) else (path.stem, None)
 
 
-def _is_second(text):
+def _is_second(text: str) -> bool:
     return text.isdecimal() and len(text) <= 6
 
 
-def _read_list(path):
+def _read_list(path: pathlib.Path) -> list[tuple[str, int, str, str]]:
     """Return the rows as (youtube id, start, label, split)."""
     if not path.is_file():
         raise ValueError(
