@@ -2,18 +2,31 @@
 
 import importlib
 import math
+import os
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_c2kd.utils.figures import figure_class
 from keras_c2kd.utils.figures import save_figure
 
+# What is drawn of each pair of levels, of the rows' and the columns' setting.
+Cells = Mapping[tuple[float, float], Any]
+
 # A loss is the darker of both in grey, too; their number's sign tells anyway.
 _LOSS, _NONE, _GAIN = "#c04a00", "#ffffff", "#56b4e9"
 _CELL_WIDTH, _CELL_HEIGHT = 0.78, 0.56
 
 
-def plot_dial_maps(maps, dials, path, limit=None):
+def plot_dial_maps(
+    maps: Mapping[str, Cells],
+    dials: Sequence[str],
+    path: str | os.PathLike[str],
+    limit: float | None = None,
+) -> None:
     """Draw the mean difference of every cell, and if it is more than noise.
 
     Colour runs from loss over none (white) to gain, the same in all maps.
@@ -65,7 +78,11 @@ def plot_dial_maps(maps, dials, path, limit=None):
     save_figure(figure, path)
 
 
-def plot_number_maps(maps, dials, path):
+def plot_number_maps(
+    maps: Mapping[str, Mapping[tuple[float, float], float]],
+    dials: Sequence[str],
+    path: str | os.PathLike[str],
+) -> None:
     """Draw numbers from 0 to 1 over the dials, in grey.
 
     Args:
@@ -82,7 +99,9 @@ def plot_number_maps(maps, dials, path):
     save_figure(figure, path)
 
 
-def _figure(maps, dials):
+def _figure(
+    maps: Mapping[str, Mapping[tuple[float, float], Any]], dials: Sequence[str]
+) -> tuple[Any, list[Any]]:
     """Return a figure with one panel a map."""
     rows, columns = _levels(next(iter(maps.values())))
     across = min(3, len(maps))
@@ -101,12 +120,17 @@ def _figure(maps, dials):
     return figure, panels
 
 
-def _levels(cells):
+def _levels(cells: Iterable[tuple[float, float]]) -> tuple[list[float], ...]:
     """Return the levels of rows and columns in order of appearance."""
     return tuple(list(dict.fromkeys(levels)) for levels in zip(*cells))
 
 
-def _draw(panel, numbers, number_format, style):
+def _draw(
+    panel: Any,
+    numbers: Mapping[tuple[float, float], float],
+    number_format: str,
+    style: dict[str, Any],
+) -> Any:
     """Draw coloured cells with their numbers; return the image."""
     rows, columns = _levels(numbers)
     values = [[numbers[row, column] for column in columns] for row in rows]
@@ -128,12 +152,12 @@ def _draw(panel, numbers, number_format, style):
     return image
 
 
-def _rim():
+def _rim() -> Any:
     effects = importlib.import_module("matplotlib.patheffects")
     return effects.withStroke(linewidth=2.5, foreground="white", alpha=0.85)
 
 
-def _mark(panel, cells):
+def _mark(panel: Any, cells: Cells) -> None:
     """Hatch what is noise, and frame what stands."""
     patches = importlib.import_module("matplotlib.patches")
     rows, columns = _levels(cells)

@@ -1,15 +1,25 @@
 """Figures of an experiment, in the forms of the paper."""
 
 import importlib
+import os
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.utils.figures import assign_styles
 from keras_c2kd.utils.figures import new_figure
 from keras_c2kd.utils.figures import save_figure
 
 
-def plot_training_dynamics(records, path, batch_size, metric="accuracy"):
+def plot_training_dynamics(
+    records: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    batch_size: int,
+    metric: str = "accuracy",
+) -> None:
     """Draw validation scores and rank-distorted samples over the epochs.
 
     The paper's Fig. 3 with one panel a student: solid lines are the student's
@@ -27,7 +37,7 @@ def plot_training_dynamics(records, path, batch_size, metric="accuracy"):
         metric: Name of the metric. Defaults to `"accuracy"`.
     """
     styles = assign_styles(record["settings"]["method"] for record in records)
-    histories = {}
+    histories: dict[str, dict[str, list[Any]]] = {}
     for record in records:
         settings = record["settings"]
         key = f"{settings['student']} ({settings['student_network']})"
@@ -50,10 +60,10 @@ def plot_training_dynamics(records, path, batch_size, metric="accuracy"):
                 **style,
             )
             if all("rank_distorted_share" in run for run in runs):
-                share = _mean_over_runs(runs, "rank_distorted_share")
+                fraction = _mean_over_runs(runs, "rank_distorted_share")
                 counts.plot(
                     epochs,
-                    batch_size * share,
+                    batch_size * fraction,
                     linestyle=":",
                     markevery=every,
                     markersize=4,
@@ -81,7 +91,11 @@ def plot_training_dynamics(records, path, batch_size, metric="accuracy"):
     save_figure(figure, path)
 
 
-def plot_comparison(comparisons, path, metric="accuracy"):
+def plot_comparison(
+    comparisons: Sequence[Any],
+    path: str | os.PathLike[str],
+    metric: str = "accuracy",
+) -> None:
     """Draw the table: scores above, paired differences below.
 
     One column a student. Above, the mean score and its standard deviation
@@ -133,7 +147,11 @@ def plot_comparison(comparisons, path, metric="accuracy"):
     save_figure(figure, path)
 
 
-def plot_segmentation(columns, classes, path):
+def plot_segmentation(
+    columns: Mapping[str, NDArray[Any]],
+    classes: Sequence[str],
+    path: str | os.PathLike[str],
+) -> None:
     """Draw pictures beside label maps, one row a scene.
 
     Args:
@@ -179,7 +197,7 @@ def plot_segmentation(columns, classes, path):
     save_figure(figure, path)
 
 
-def _class_colours(count):
+def _class_colours(count: int) -> NDArray[Any]:
     """Return colours that differ in hue and, one after the other, in light."""
     colours = importlib.import_module("matplotlib.colors")
     numbers = np.arange(count)
@@ -189,16 +207,25 @@ def _class_colours(count):
     return colours.hsv_to_rgb(np.stack([hue, 0 * hue + 0.65, value], axis=-1))
 
 
-def _student_of(row):
+def _student_of(row: Any) -> str:
     return f"{row.student} ({row.student_network})"
 
 
-def _draw_dot(panel, place, middle, low, high, style):
+def _draw_dot(
+    panel: Any,
+    place: int,
+    middle: float,
+    low: float,
+    high: float,
+    style: Mapping[str, Any],
+) -> None:
     middle, low, high = 100 * middle, 100 * low, 100 * high
     panel.plot([middle], [place], linestyle="none", markersize=7, **style)
     # The ends are NaN for a single seed; nothing is drawn then.
     panel.plot([low, high], [place, place], color=style["color"])
 
 
-def _mean_over_runs(runs, key):
+def _mean_over_runs(
+    runs: Sequence[Mapping[str, Any]], key: str
+) -> NDArray[Any]:
     return np.mean([run[key] for run in runs], axis=0)

@@ -1,5 +1,7 @@
 """Mean intersection over union, as fast on every backend."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -13,7 +15,9 @@ class MeanIoU(keras.metrics.MeanIoU):
     this adds up segments, in 2 milliseconds on each backend.
     """
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
         """Add one batch.
 
         Args:

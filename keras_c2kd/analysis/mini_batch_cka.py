@@ -1,5 +1,7 @@
 """Linear CKA of two networks over a data set, batch by batch."""
 
+from typing import Any
+
 import keras
 
 from keras_c2kd.ops import cka_ratio
@@ -34,7 +36,12 @@ class MiniBatchCKA(keras.metrics.Metric):
     Huo et al., CVPR 2024, Fig. 6 shows CKA without naming the estimator.
     """
 
-    def __init__(self, debiased=True, name="mini_batch_cka", dtype=None):
+    def __init__(
+        self,
+        debiased: bool = True,
+        name: str = "mini_batch_cka",
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name=name, dtype=dtype or full_precision_dtype())
         self.debiased = debiased
         self.sums = [
@@ -42,7 +49,9 @@ class MiniBatchCKA(keras.metrics.Metric):
             for name in ("both", "own", "other")
         ]
 
-    def update_state(self, first, second, sample_weight=None):
+    def update_state(
+        self, first: Any, second: Any, sample_weight: Any = None
+    ) -> None:
         """Add one batch.
 
         Args:
@@ -64,10 +73,10 @@ class MiniBatchCKA(keras.metrics.Metric):
         ):
             total.assign_add(term)
 
-    def result(self):
+    def result(self) -> Any:
         """Return the CKA of all batches so far."""
         return cka_ratio(*(keras.ops.convert_to_tensor(s) for s in self.sums))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "debiased": self.debiased}

@@ -5,8 +5,14 @@ A summary is anything with `mean` and `deviation` over the seeds, such as
 """
 
 import math
+import os
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.utils.figures import STYLES
 from keras_c2kd.utils.figures import new_figure
@@ -18,7 +24,12 @@ _BARS = ("#4d4d4d", "#d55e00", "#56b4e9", "#f0e442")
 _LINES = ("-", "--", "-.", ":")
 
 
-def plot_modality_gap(alone, correlations, path, score="test accuracy (%)"):
+def plot_modality_gap(
+    alone: Mapping[str, Mapping[str, Sequence[Any]]],
+    correlations: Mapping[str, Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    score: str = "test accuracy (%)",
+) -> None:
     """Draw what each modality reaches alone, and how alike they rank.
 
     The paper's Fig. 1: (a) accuracy and mean probability of the label's
@@ -48,7 +59,13 @@ def plot_modality_gap(alone, correlations, path, score="test accuracy (%)"):
     save_figure(figure, path)
 
 
-def _draw_alone(panel, alone, modalities, part, scale):
+def _draw_alone(
+    panel: Any,
+    alone: Mapping[str, Mapping[str, Sequence[Any]]],
+    modalities: list[str],
+    part: int,
+    scale: int,
+) -> None:
     """Draw one group of bars a data set, one bar a modality."""
     width = 0.8 / len(modalities)
     top = 0.0
@@ -73,11 +90,11 @@ def _draw_alone(panel, alone, modalities, part, scale):
         panel.errorbar(
             places, heights, spreads, color="black", capsize=3, linestyle="none"
         )
-        for place, height, spread in zip(places, heights, spreads):
+        for position, height, spread in zip(places, heights, spreads):
             top = max(top, height + spread)
             panel.annotate(
                 f"{height:.1f}" if scale == 100 else f"{height:.3f}",
-                (place, height + spread),
+                (position, height + spread),
                 (0, 3),
                 textcoords="offset points",
                 ha="center",
@@ -87,9 +104,11 @@ def _draw_alone(panel, alone, modalities, part, scale):
     panel.set_ylim(0, 1.12 * top or 1)
 
 
-def _draw_correlations(panel, correlations):
+def _draw_correlations(
+    panel: Any, correlations: Mapping[str, Mapping[str, Any]]
+) -> None:
     """Draw a bar for each pair of networks."""
-    names = []
+    names: list[str] = []
     panel.set_title("Kendall correlation of the logits")
     if not any(correlations.values()):
         panel.text(0.5, 0.5, "no networks compared", ha="center", va="center")
@@ -128,7 +147,11 @@ def _draw_correlations(panel, correlations):
     panel.set_xlim(min(-0.1, 1.2 * lowest), 1.05)
 
 
-def plot_sensitivity(panels, path, score="test accuracy (%)"):
+def plot_sensitivity(
+    panels: Mapping[str, Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    score: str = "test accuracy (%)",
+) -> None:
     """Draw the score over the threshold of each selection metric.
 
     The paper's Fig. 4, one panel a student; the band is the standard
@@ -165,7 +188,11 @@ def plot_sensitivity(panels, path, score="test accuracy (%)"):
     save_figure(figure, path)
 
 
-def plot_modules(panels, path, score="test accuracy (%)"):
+def plot_modules(
+    panels: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    path: str | os.PathLike[str],
+    score: str = "test accuracy (%)",
+) -> None:
     """Draw the score while modules are added to a method.
 
     The paper's Fig. 5, one panel a student; bars are the standard deviation
@@ -194,7 +221,13 @@ def plot_modules(panels, path, score="test accuracy (%)"):
     save_figure(figure, path)
 
 
-def _draw_line(axis, places, summaries, name, number):
+def _draw_line(
+    axis: Any,
+    places: Sequence[float],
+    summaries: Iterable[Any],
+    name: str,
+    number: int,
+) -> None:
     summaries = list(summaries)
     axis.errorbar(
         places,
@@ -209,14 +242,14 @@ def _draw_line(axis, places, summaries, name, number):
     )
 
 
-def _finish(axis, title, score):
+def _finish(axis: Any, title: str, score: str) -> None:
     axis.set_title(title, parse_math=False)
     axis.set_ylabel(score)
     axis.grid(axis="y", color="0.92")
     axis.set_axisbelow(True)
 
 
-def _add_legend(figure, axis):
+def _add_legend(figure: Any, axis: Any) -> None:
     """Put the legend that all panels share below them."""
     handles, labels = axis.get_legend_handles_labels()
     # Lines without bars come first, but are drawn behind.
@@ -234,7 +267,12 @@ def _add_legend(figure, axis):
         text.set_parse_math(False)
 
 
-def plot_feature_similarity(matrices, sides, stages, path):
+def plot_feature_similarity(
+    matrices: Mapping[str, NDArray[Any]],
+    sides: Mapping[str, tuple[str, str]],
+    stages: Sequence[str],
+    path: str | os.PathLike[str],
+) -> None:
     """Draw CKA of equal stages over the depth, and of all pairs of stages.
 
     The paper's Fig. 6: networks of two modalities against networks of one.
@@ -280,7 +318,9 @@ def plot_feature_similarity(matrices, sides, stages, path):
     save_figure(figure, path)
 
 
-def _draw_matrix(axis, values, stages):
+def _draw_matrix(
+    axis: Any, values: NDArray[Any], stages: Sequence[str]
+) -> None:
     axis.imshow(values, cmap="Greys", vmin=0, vmax=1, origin="lower")
     for (row, column), value in np.ndenumerate(values):
         axis.text(
@@ -295,6 +335,6 @@ def _draw_matrix(axis, values, stages):
         set_ticks(range(len(stages)), stages)
 
 
-def _spread(summary):
+def _spread(summary: Any) -> float:
     """Return the standard deviation, 0 for a single seed."""
     return 0.0 if math.isnan(summary.deviation) else summary.deviation

@@ -1,5 +1,8 @@
 """How many samples the two networks rank differently, epoch by epoch."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -9,7 +12,7 @@ from keras_c2kd.ops import kendall_rank_correlation
 
 
 class RankDistortion(keras.callbacks.Callback):
-    """Log the share of samples with a Kendall correlation below a threshold.
+    """Log the fraction of samples with a Kendall correlation below a threshold.
 
     `rank_distorted_share = mean(kendall(f_T, f_S) < threshold)` over all
     given pairs at the end of each epoch, of the two networks' own logits in
@@ -29,13 +32,15 @@ class RankDistortion(keras.callbacks.Callback):
     when it selects; methods without proxies have none.
     """
 
-    def __init__(self, dataset, threshold=0.0):
+    def __init__(self, dataset: Any, threshold: float = 0.0) -> None:
         super().__init__()
         self.dataset = dataset
         self.threshold = threshold
-        self._correlate = {}
+        self._correlate: dict[tuple[int, ...], keras.Model] = {}
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Add `rank_distorted_share` to the epoch's logs."""
         distorted = []
         prepare = self.model.preparation("evaluate")
@@ -62,11 +67,11 @@ class RankDistortion(keras.callbacks.Callback):
             )
             distorted.append(np.asarray(correlation) < self.threshold)
         if logs is not None:
-            share = np.concatenate([x.ravel() for x in distorted]).mean()
-            logs["rank_distorted_share"] = float(share)
+            fraction = np.concatenate([x.ravel() for x in distorted]).mean()
+            logs["rank_distorted_share"] = float(fraction)
 
 
-def _compiled_correlation(shape):
+def _compiled_correlation(shape: tuple[int, ...]) -> keras.Model:
     """Return a model from two sets of logits to their correlation.
 
     Keras compiles models where the backend can; operation by operation,
@@ -77,8 +82,10 @@ def _compiled_correlation(shape):
 
 
 class _Correlation(keras.layers.Layer):
-    def call(self, logits):
+    def call(self, logits: Sequence[Any]) -> Any:
         return kendall_rank_correlation(*logits)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: Sequence[Any]
+    ) -> tuple[Any, ...]:
         return tuple(input_shape[0])[:-1]

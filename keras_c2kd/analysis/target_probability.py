@@ -1,5 +1,7 @@
 """How sure a network is of the right class."""
 
+from typing import Any
+
 import keras
 
 from keras_c2kd.networks.modalities import modality_input
@@ -8,7 +10,9 @@ from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import target_log_probabilities
 
 
-def mean_target_probability(network, modality, dataset):
+def mean_target_probability(
+    network: keras.Model, modality: str | tuple[str, ...], dataset: Any
+) -> float:
     """Return the mean probability that a network gives the label's class.
 
     `mean(softmax(f)[y])` over all samples, in inference mode.

@@ -229,8 +229,8 @@ def _standardise(
     recordings: NDArray[Any], train_rows: NDArray[Any]
 ) -> NDArray[Any]:
     mean = recordings[train_rows].mean(axis=(0, 1))
-    deviation = recordings[train_rows].std(axis=(0, 1))
-    return ((recordings - mean) / deviation).astype("float32")
+    standard_deviation = recordings[train_rows].std(axis=(0, 1))
+    return ((recordings - mean) / standard_deviation).astype("float32")
 
 
 def _average_pool(images: NDArray[Any], image_size: int) -> NDArray[Any]:

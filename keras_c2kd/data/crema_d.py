@@ -41,8 +41,8 @@ def load_crema_d(
     split: str = "random",
     lists: Sequence[str | os.PathLike[str]] | None = None,
     cache: str | os.PathLike[str] | None = None,
-    validation_share: float = 0.1,
-    test_share: float = 0.1,
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.1,
     validate_on: str = "validation",
     drop_known_damage: bool = True,
     audio: AudioReader = AUDIO,
@@ -66,9 +66,9 @@ def load_crema_d(
             no header; a clip that is listed twice counts once. The
             validation clips are taken from the training list.
         cache: Folder of prepared arrays, or None.
-        validation_share: Float, share of the clips (or actors) to choose
+        validation_fraction: Float, fraction of the clips (or actors) to choose
             with. Defaults to `0.1`.
-        test_share: The same to report; not with lists. Defaults to `0.1`.
+        test_fraction: The same to report; not with lists. Defaults to `0.1`.
         validate_on: `"validation"` (default), or `"test"`: no clips are taken
             from training, and the test clips choose, as in the authors' code.
             What is then reported was chosen on what it is reported on.
@@ -94,7 +94,7 @@ def load_crema_d(
     """
     check_validate_on(validate_on, ("validation", "test"))
     if validate_on == "test":
-        validation_share = 0.0
+        validation_fraction = 0.0
     clips, missing = _clips(pathlib.Path(root))
     excluded = [
         {"name": name, "reason": reason}
@@ -103,7 +103,9 @@ def load_crema_d(
     ]
     for entry in excluded:
         del clips[entry["name"]]
-    named = _split(clips, split, lists, validation_share, test_share, excluded)
+    named = _split(
+        clips, split, lists, validation_fraction, test_fraction, excluded
+    )
     if validate_on == "test":
         named["validation"] = named["test"]
     listed = {name for ids in named.values() for name in ids}
@@ -170,8 +172,8 @@ def _split(
     clips: dict[str, Sample],
     split: str,
     lists: Sequence[str | os.PathLike[str]] | None,
-    validation_share: float,
-    test_share: float,
+    validation_fraction: float,
+    test_fraction: float,
     excluded: list[dict[str, str]],
 ) -> dict[str, list[str]]:
     """Return the ids of the three parts; add doubled rows to `excluded`."""
@@ -187,19 +189,20 @@ def _split(
                 "No clip may be in both lists. Received: "
                 f"{len(both)} that are, such as {both[0]!r}"
             )
-        validation, train = split_off(known, validation_share)
+        validation, train = split_off(known, validation_fraction)
         return {"train": train, "validation": validation, "test": test}
     if split not in ("random", "actors"):
         raise ValueError(
             "`split` is 'random', 'actors' or 'lists'. Received: "
             f"split={split!r}"
         )
-    if min(test_share, validation_share) < 0 or (
-        test_share + validation_share >= 1
+    if min(test_fraction, validation_fraction) < 0 or (
+        test_fraction + validation_fraction >= 1
     ):
         raise ValueError(
             "Clips must be left to train on. Received: "
-            f"validation_share={validation_share}, test_share={test_share}"
+            f"validation_fraction={validation_fraction}, "
+            f"test_fraction={test_fraction}"
         )
     units = {name: [name] for name in clips}
     if split == "actors":
@@ -207,9 +210,9 @@ def _split(
         for name in clips:
             units.setdefault(name.split("_")[0], []).append(name)
     keys = sorted(units)
-    test, rest = split_off(keys, test_share)
+    test, rest = split_off(keys, test_fraction)
     validation, train = split_off(
-        rest, validation_share * len(keys) / len(rest)
+        rest, validation_fraction * len(keys) / len(rest)
     )
     parts = {"train": train, "validation": validation, "test": test}
     return {

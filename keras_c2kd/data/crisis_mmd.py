@@ -36,7 +36,9 @@ CATEGORIES = (
 )
 
 # Pixels of -1 to 1, as ImageNet's weights of MobileNetV2 want them.
-IMAGE = ImageReader(size=224, mean=(0.5,) * 3, deviation=(0.5,) * 3)
+IMAGE = ImageReader(
+    size=224, mean=(0.5, 0.5, 0.5), standard_deviation=(0.5, 0.5, 0.5)
+)
 
 PHOTOGRAPHS = (
     ".jpg",

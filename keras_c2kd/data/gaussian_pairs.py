@@ -44,7 +44,7 @@ class GaussianFamily:
       falls with it. The ranks of `mu_b(y) . mu_b(c) - |mu_b(c)|^2 / 2` over
       the classes `c`, those of the expected logits of a class, stay exactly
       as they are: they know no `s_b`.
-    - Misalignment `m` is the share of the classes that exchange their means:
+    - Misalignment `m` is the fraction of the classes that exchange their means:
       `mu_a(c) = mu(c)`, `mu_b(c) = mu(p(c))`, where the permutation `p` moves
       `m C` classes in one cycle and no other. Similarities between the
       classes of `b` become others. Its Bayes accuracy stays exactly as it is:
@@ -52,7 +52,7 @@ class GaussianFamily:
       moves are among those that a larger one moves.
 
     At `i = m = 0` both modalities have the same class means. The family is
-    that of the modality focusing hypothesis, whose one dial is the share of
+    that of the modality focusing hypothesis, whose one dial is the fraction of
     modality-general decisive features (`general / decisive` here), extended
     to many classes and by the two dials; there, two classes are told apart
     by a hyperplane.
@@ -112,8 +112,8 @@ class GaussianFamily:
         is_whole = abs(moved - round(moved)) < 1e-6
         if not (0 <= self.misalignment <= 1 and is_whole) or self.moved == 1:
             raise ValueError(
-                "`misalignment` is a share of the classes, of which one alone "
-                "cannot be moved: 0, or 2 to "
+                "`misalignment` is a fraction of the classes, of which one "
+                "alone cannot be moved: 0, or 2 to "
                 f"{self.num_classes} divided by {self.num_classes}. Received: "
                 f"misalignment={self.misalignment}"
             )

@@ -14,7 +14,7 @@ Draw = Callable[[float, float], NDArray[Any]]
 WALL, FLOOR, RED, BLUE, BOX, BALL, COLUMN, CONE = KINDS = range(8)
 
 FARTHEST = 10.0
-_PRESENT = 0.75  # Share of the rooms in which a thing stands.
+_PRESENT = 0.75  # Fraction of the rooms in which a thing stands.
 
 
 def draw_rooms(generators: Sequence[np.random.Generator]) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def draw_rooms(generators: Sequence[np.random.Generator]) -> dict[str, Any]:
         ),
     ):
         things[kind] = {
-            # Shares of half the view's width, and of the way to the wall.
+            # Fractions of half the view's width, and of the way to the wall.
             "aside": 0.4 * (place - 2) + draw(-0.1, 0.1),
             "ahead": draw(0.5, 0.8),
             "present": draw(0, 1) < _PRESENT,

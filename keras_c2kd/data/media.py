@@ -25,7 +25,7 @@ _LFS = b"version https://git-lfs"
 # A video that is whole by its bytes is damaged if it is shorter than it says
 # by more than both: durations are not exact.
 _MISSING_SECONDS = 0.5
-_MISSING_SHARE = 0.1
+_MISSING_FRACTION = 0.1
 _VIDEOS = ("MP4", "MKV", "WebM", "FLV", "AVI", "WMV", "MPEG")
 _SOUNDS = ("WAV", "FLAC", "OGG", "MP3")
 _WAVE_CODINGS = ("PCM", "float", "ADPCM", "A-law", "mu-law")
@@ -440,7 +440,7 @@ def _check_length(
     if missing and declared - seconds < _JITTER:
         _check_bytes(path, missing)
     wanted = declared if end is None else min(end, declared)
-    allowed = max(_MISSING_SECONDS, _MISSING_SHARE * wanted)
+    allowed = max(_MISSING_SECONDS, _MISSING_FRACTION * wanted)
     is_short = wanted - seconds > allowed
     if is_short and part is container:
         # Its duration is that of its longest stream.

@@ -25,7 +25,7 @@ from keras_c2kd.utils.argument_checks import check_integer
 from keras_c2kd.utils.argument_checks import check_number
 from keras_c2kd.utils.argument_checks import check_positive
 
-# Mean and deviation of ImageNet's pixels, red, green, blue, of 0 to 1.
+# Mean and standard deviation of ImageNet's pixels, red, green, blue, of 0 to 1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 IMAGENET_PIXELS = (IMAGENET_MEAN, IMAGENET_STD)
@@ -112,8 +112,8 @@ class FrameReader:
             evaluation, as the authors' code does. Defaults to `False`.
         mean: Three floats that are taken from pixels of 0 to 1. Defaults to
             ImageNet's.
-        deviation: Three floats by which the rest is divided. Defaults to
-            ImageNet's.
+        standard_deviation: Three floats by which the rest is divided.
+            Defaults to ImageNet's.
         crop_area: Two floats between which training draws the part of the
             area that is seen; `None` for the whole frame, as in evaluation.
             Defaults to `(0.08, 1.0)`.
@@ -121,8 +121,8 @@ class FrameReader:
             its height. Defaults to `(3 / 4, 4 / 3)`.
         crop_draws: Integer, how often it draws until a crop fits into the
             frame; then the middle square is taken. Defaults to `10`.
-        mirrored_share: Float, share of the training views that are mirrored.
-            Defaults to `0.5`.
+        mirrored_fraction: Float, fraction of the training views that are
+            mirrored. Defaults to `0.5`.
 
     Raises:
         ValueError: If a number has no meaning.
@@ -138,11 +138,11 @@ class FrameReader:
     mirror: bool = True
     first_frames: bool = False
     mean: tuple[float, float, float] = IMAGENET_MEAN
-    deviation: tuple[float, float, float] = IMAGENET_STD
+    standard_deviation: tuple[float, float, float] = IMAGENET_STD
     crop_area: tuple[float, float] | None = (0.08, 1.0)
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     crop_draws: int = 10
-    mirrored_share: float = 0.5
+    mirrored_fraction: float = 0.5
 
     source_type: ClassVar[type] = Source
 
@@ -156,7 +156,9 @@ class FrameReader:
             crop_draws=self.crop_draws,
         )
         check_positive(per_second=self.per_second)
-        check_number(minimum=0, maximum=1, mirrored_share=self.mirrored_share)
+        check_number(
+            minimum=0, maximum=1, mirrored_fraction=self.mirrored_fraction
+        )
         _check_range("crop_ratio", self.crop_ratio, math.inf)
         if self.crop_area is not None:
             _check_range("crop_area", self.crop_area, 1.0)
@@ -202,14 +204,14 @@ class FrameReader:
         if random is not None:
             if self.crop_area is not None:
                 box = self._random_box(height, width, self.crop_area, random)
-            flip = self.mirror and random.random() < self.mirrored_share
+            flip = self.mirror and random.random() < self.mirrored_fraction
         size = (self.size, self.size)
         views = [_resized(frames[i], size, box) for i in chosen]
         values = np.stack(views).astype("float32") / 255.0
         if flip:
             values = values[:, :, ::-1]
         values = values - np.asarray(self.mean, "float32")
-        values = values / np.asarray(self.deviation, "float32")
+        values = values / np.asarray(self.standard_deviation, "float32")
         return values[0] if self.frames == 1 else values
 
     def _random_box(

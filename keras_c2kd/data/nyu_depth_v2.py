@@ -106,7 +106,7 @@ def load_nyu_depth_v2(
     depth_source: str = "depths",
     depth_encoding: str = "metres",
     depth_channels: int = 1,
-    validation_share: float = 0.1,
+    validation_fraction: float = 0.1,
     validate_on: str = "validation",
     batch_size: int = 16,
     **kwargs: Any,
@@ -150,8 +150,8 @@ def load_nyu_depth_v2(
             `DepthReader`.
         depth_channels: Integer, copies of the encoded depth; 3 for networks
             that were trained on colour. Defaults to `1`.
-        validation_share: Float, share of the training scenes to choose with.
-            Defaults to `0.1`.
+        validation_fraction: Float, fraction of the training scenes to choose
+            with. Defaults to `0.1`.
         validate_on: `"validation"` (default), or `"test"`: no frames are
             taken from training, and the test frames choose. What is then
             reported was chosen on what it is reported on.
@@ -186,7 +186,7 @@ def load_nyu_depth_v2(
     train, test = _read_split(root / _SPLITS, len(scenes))
     validation = test
     if validate_on == "validation":
-        validation, train = _split_scenes(train, scenes, validation_share)
+        validation, train = _split_scenes(train, scenes, validation_fraction)
     placement = ScenePlacement(crop, evaluation_size, scales, mirror)
     checksum = zlib.crc32(classes.tobytes()) >> 1
     return paired_splits(
@@ -221,17 +221,17 @@ def load_nyu_depth_v2(
 
 
 def _split_scenes(
-    numbers: list[int], scenes: list[str], share: float
+    numbers: list[int], scenes: list[str], fraction: float
 ) -> tuple[list[int], list[int]]:
-    """Divide frames, whole scenes at a time: a share of them, and the rest."""
-    if not 0 < share < 1:
+    """Divide frames, whole scenes at a time: a fraction, and the rest."""
+    if not 0 < fraction < 1:
         raise ValueError(
             "Scenes must be left to train on and to choose with: "
-            "`validation_share` is between 0 and 1. Received: "
-            f"validation_share={share}"
+            "`validation_fraction` is between 0 and 1. Received: "
+            f"validation_fraction={fraction}"
         )
     names = sorted({scenes[number - 1] for number in numbers})
-    chosen = set(split_off(names, share)[0])
+    chosen = set(split_off(names, fraction)[0])
     return (
         [number for number in numbers if scenes[number - 1] in chosen],
         [number for number in numbers if scenes[number - 1] not in chosen],
@@ -372,14 +372,13 @@ _SMALL, _MOST_COMPRESSED = 1 << 28, 1032
 def _read_mapping(path: pathlib.Path, num_labels: int) -> NDArray[np.int32]:
     """Return the class of each label, `IGNORED` of label 0."""
     mapped = _read_numbers(path, "mapClass")
-    lowest, highest = min(mapped, default=0), max(mapped, default=0)
-    if len(mapped) != num_labels or not (
-        1 <= lowest and highest <= len(CLASSES)
-    ):
+    is_known = set(mapped) <= set(range(1, len(CLASSES) + 1))
+    if not mapped or len(mapped) != num_labels or not is_known:
         raise ValueError(
             f"`mapClass` has a class from 1 to {len(CLASSES)} for each of the "
             f"{num_labels} labels of {_FRAMES}. Received: {len(mapped)} "
-            f"numbers from {lowest} to {highest} in {path}"
+            f"numbers from {min(mapped, default=None)} to "
+            f"{max(mapped, default=None)} in {path}"
         )
     return np.asarray([IGNORED, *(number - 1 for number in mapped)], "int32")
 

@@ -271,7 +271,7 @@ class PairedDataset(EpochDataset):
             what was left out.
 
         Raises:
-            ValueError: If more samples than the share cannot be read.
+            ValueError: If more samples than the fraction cannot be read.
         """
         total = len(self.samples)
         progress = keras.utils.Progbar(total, verbose=verbose, unit_name="file")
@@ -334,12 +334,12 @@ def check_left_out(
     total: int,
     max_missing_fraction: float,
 ) -> None:
-    """Raise if more samples than a share cannot be used.
+    """Raise if more samples than a fraction cannot be used.
 
     Args:
         left_out: List of dicts with `name` and `reason`.
         total: Integer, number of samples that there should be.
-        max_missing_fraction: Float, share of them that may be left out.
+        max_missing_fraction: Float, fraction of them that may be left out.
 
     Raises:
         ValueError: If there are more.

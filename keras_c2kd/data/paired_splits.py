@@ -157,9 +157,9 @@ def path_in(root: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def split_off(
-    names: Sequence[str], share: float, seed: int = 2024
+    names: Sequence[str], fraction: float, seed: int = 2024
 ) -> tuple[list[str], list[str]]:
-    """Divide names at random: a share of them, and the rest.
+    """Divide names at random: a fraction of them, and the rest.
 
     Each name has a number of its own, drawn from the seed and the name, and
     those with the smallest numbers are split off: where a few names are
@@ -167,12 +167,12 @@ def split_off(
 
     Args:
         names: Sequence of strings.
-        share: Float from 0 to 1.
+        fraction: Float from 0 to 1.
         seed: Integer. Not that of training, so that no choice can have met
             what is reported.
 
     Returns:
-        Two lists in the order of the names: the share, the rest.
+        Two lists in the order of the names: the fraction, the rest.
     """
 
     def number(name: str) -> bytes:
@@ -181,7 +181,7 @@ def split_off(
         return hashlib.sha256(text).digest()
 
     ranked = sorted(names, key=number)
-    taken = set(ranked[: round(share * len(ranked))])
+    taken = set(ranked[: round(fraction * len(ranked))])
     return (
         [name for name in names if name in taken],
         [name for name in names if name not in taken],

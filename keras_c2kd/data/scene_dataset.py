@@ -32,10 +32,10 @@ LABELS = "labels"
 # Metres that are told apart; what is nearer or farther counts as at the end.
 NEAREST, FARTHEST = 0.3, 10.0
 
-# A function of metres, and the mean and deviation of its values. The first
-# two are those of NYU-Depth V2's training images, 2.842 and 1.417 metres, as
-# published with ESANet (Seichter et al., ICRA 2021); the others are those of
-# log-normal depths with this mean and deviation.
+# A function of metres, and the mean and standard deviation of its values. The
+# first two are those of NYU-Depth V2's training images, 2.842 and 1.417 metres,
+# as published with ESANet (Seichter et al., ICRA 2021); the others are those of
+# log-normal depths with these two.
 DEPTH_ENCODINGS = {
     "metres": (np.positive, 2.842, 1.417),
     "log": (np.log, 0.933, 0.471),
@@ -124,8 +124,8 @@ class ScenePlacement:
             the scenes; None (default) for the scenes' own.
         scales: Floats, one of which is drawn. Defaults to `(1.0,)`.
         mirror: Whether training mirrors. Defaults to `True`.
-        mirrored_share: Float, share of the scenes that it mirrors. Defaults
-            to `0.5`.
+        mirrored_fraction: Float, fraction of the scenes that it mirrors.
+            Defaults to `0.5`.
 
     Raises:
         ValueError: If a size or a scale is not positive, or, when a scene is
@@ -139,11 +139,13 @@ class ScenePlacement:
     evaluation_size: tuple[int, int] | None = None
     scales: Sequence[float] = (1.0,)
     mirror: bool = True
-    mirrored_share: float = 0.5
+    mirrored_fraction: float = 0.5
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        check_number(minimum=0, maximum=1, mirrored_share=self.mirrored_share)
+        check_number(
+            minimum=0, maximum=1, mirrored_fraction=self.mirrored_fraction
+        )
         sizes = [self.crop, self.evaluation_size]
         if any(len(size) != 2 or min(size) < 1 for size in sizes if size):
             raise ValueError(
@@ -182,7 +184,7 @@ class ScenePlacement:
             _seen(length, scale, wanted, random)
             for length, wanted in zip((height, width), size)
         )
-        mirrored = self.mirror and random.random() < self.mirrored_share
+        mirrored = self.mirror and random.random() < self.mirrored_fraction
         return Window(size, rows, columns, scale, mirrored)
 
 
@@ -237,12 +239,12 @@ class ColourReader(SceneReader):
         placement: As for `SceneReader`; so are `read` and `settings`.
         mean: Three floats that are taken from pixels of 0 to 1. Defaults to
             ImageNet's.
-        deviation: Three floats by which the rest is divided. Defaults to
-            ImageNet's.
+        standard_deviation: Three floats by which the rest is divided.
+            Defaults to ImageNet's.
     """
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
-    deviation: tuple[float, float, float] = IMAGENET_STD
+    standard_deviation: tuple[float, float, float] = IMAGENET_STD
 
     def view(
         self, array: NDArray[Any], random: np.random.Generator | None = None
@@ -254,8 +256,8 @@ class ColourReader(SceneReader):
         factor, offset = (
             np.broadcast_to(np.float32(values), pixels.shape[1:]).copy()
             for values in (
-                1 / np.multiply(255, self.deviation),
-                np.divide(self.mean, self.deviation),
+                1 / np.multiply(255, self.standard_deviation),
+                np.divide(self.mean, self.standard_deviation),
             )
         )
         pixels *= factor
@@ -265,11 +267,11 @@ class ColourReader(SceneReader):
 
 @dataclasses.dataclass(frozen=True)
 class DepthReader(SceneReader):
-    """Depth in metres to numbers of about mean 0 and deviation 1.
+    """Depth in metres to numbers of about mean 0 and standard deviation 1.
 
-    `(e(min(max(depth, nearest), farthest)) - mean) / deviation` where `e` is
-    the depth itself, its logarithm or its reciprocal, with the constants of
-    `DEPTH_ENCODINGS`. A pixel of depth 0 was not measured: it is 0 in the
+    `(e(min(max(depth, nearest), farthest)) - mean) / standard_deviation`, where
+    `e` is the depth itself, its logarithm or its reciprocal, with the constants
+    of `DEPTH_ENCODINGS`. A pixel of depth 0 was not measured: it is 0 in the
     result, and so is padding. Each pixel is taken from the nearest one, for a
     mean of two surfaces is a third one that is not there.
 
@@ -337,10 +339,10 @@ class DepthReader(SceneReader):
         measured = depth > 0
         if self.scale_depth and window.scale != 1.0:
             depth = depth / np.float32(window.scale)
-        function, mean, deviation = DEPTH_ENCODINGS[self.encoding]
+        function, mean, standard_deviation = DEPTH_ENCODINGS[self.encoding]
         limits = float(self.nearest), float(self.farthest)
         values = function(np.clip(depth, *limits))
-        values = (values - np.float32(mean)) / np.float32(deviation)
+        values = (values - np.float32(mean)) / np.float32(standard_deviation)
         view = window.pad(values * measured, 0.0)
         return np.broadcast_to(view[..., None], (*view.shape, self.channels))
 

@@ -29,7 +29,8 @@ class LogSpectrogram:
         hop: Integer, samples from one frame to the next.
         kind: `"magnitude"` (default) or `"density"`.
         epsilon: Float below the logarithm. Defaults to `1e-7`.
-        standardize: Whether the clip is brought to mean 0 and deviation 1.
+        standardize: Whether the clip is brought to mean 0 and standard
+            deviation 1.
             Defaults to `False`.
         rewrapped_frames: Integer, number of frames that the values are
             wrapped to row by row, as the authors' code does for AVE (1024):

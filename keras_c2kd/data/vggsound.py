@@ -89,7 +89,7 @@ def load_vggsound(
     root: str | os.PathLike[str],
     classes: Sequence[str] = CLASSES,
     cache: str | os.PathLike[str] | None = None,
-    validation_share: float = 0.1,
+    validation_fraction: float = 0.1,
     validate_on: str = "validation",
     audio: AudioReader = AUDIO,
     visual: FrameReader = VISUAL,
@@ -110,8 +110,8 @@ def load_vggsound(
         root: Folder of the data set. It is only read.
         classes: Sequence of labels. Defaults to the paper's 50.
         cache: Folder of prepared arrays, or None.
-        validation_share: Float, share of the training clips to choose with.
-            Defaults to `0.1`.
+        validation_fraction: Float, fraction of the training clips to choose
+            with. Defaults to `0.1`.
         validate_on: `"validation"` (default), or `"train"`: no clips are
             taken from training, and the training clips choose, as in the
             authors' code.
@@ -154,7 +154,7 @@ def load_vggsound(
     validation = train = found["train"]
     if validate_on == "validation":
         names = [sample.name for sample in train]
-        taken = set(split_off(names, validation_share)[0])
+        taken = set(split_off(names, validation_fraction)[0])
         validation = [s for s in train if s.name in taken]
         train = [s for s in train if s.name not in taken]
     return paired_splits(

@@ -213,12 +213,12 @@ def test_depths_are_told_apart_between_limits():
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_the_share_of_mirrored_scenes(share):
-    placement = ScenePlacement(mirrored_share=share)
+    placement = ScenePlacement(mirrored_fraction=share)
     random = np.random.default_rng(0)
     seen = {placement.window(2, 2, random).mirrored for _ in range(20)}
     assert seen == {share == 1.0}
-    with pytest.raises(ValueError, match="Received: mirrored_share=2"):
-        ScenePlacement(mirrored_share=2)
+    with pytest.raises(ValueError, match="Received: mirrored_fraction=2"):
+        ScenePlacement(mirrored_fraction=2)
 
 
 def test_the_constants_are_those_of_log_normal_depths():
