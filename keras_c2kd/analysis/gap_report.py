@@ -63,6 +63,23 @@ class ModalityGap:
         findings: list of `Finding`, the conclusion.
         rules: `GapRules`, the thresholds it was drawn with.
         notes: list of text: what the figures leave out.
+
+    Example:
+    >>> inputs = {
+    ...     "audio": 2 * np.eye(3)[[0, 1, 2, 0]],
+    ...     "visual": 2 * np.eye(3)[[0, 1, 1, 0]],
+    ... }
+    >>> def network(name):  # Its input is its logits.
+    ...     logits = keras.Input((3,), name=name)
+    ...     return keras.Model(logits, keras.layers.Identity()(logits))
+    >>> teacher, student = network("audio"), network("visual")
+    >>> labels = np.asarray([0, 1, 2, 0])
+    >>> gap = modality_gap(teacher, student, (inputs, labels), verbose=0)
+    >>> gap.findings[0].rule
+    'few samples'
+    >>> folder = tempfile.mkdtemp()
+    >>> [path.name for path in gap.save(folder)]
+    ['modality_gap.json', 'modality_gap.png', 'modality_gap.html']
     """
 
     measures: GapMeasures

@@ -85,6 +85,11 @@ class GapRules:
 
     Raises:
         ValueError: If a threshold is not a number in its range.
+
+    Example:
+    >>> rules = GapRules(probability_gap=0.2)
+    >>> rules.probability_gap, rules.confidence
+    (0.2, 0.95)
     """
 
     confidence: float = 0.95

@@ -13,6 +13,12 @@ class MeanIoU(keras.metrics.MeanIoU):
     Arguments, ignored class and result are Keras'. On PyTorch, Keras 3.15
     counts pixel by pixel in Python, 0.7 seconds for 16 label maps of 64 x 64;
     this adds up segments, in 2 milliseconds on each backend.
+
+    Example:
+    >>> metric = MeanIoU(num_classes=2, ignore_class=-1)
+    >>> metric.update_state([0, 0, 1, -1], [0, 1, 1, 1])
+    >>> float(metric.result())
+    0.5
     """
 
     def update_state(

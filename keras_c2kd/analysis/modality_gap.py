@@ -88,11 +88,23 @@ def modality_gap(
             inferred; if data, labels, names or taps are not as above.
 
     Example:
-    ```python
-    gap = modality_gap(audio_classifier, visual_classifier, paired_test)
-    print(gap)
-    gap.save("gap")  # modality_gap.json, .png, .html
-    ```
+    >>> random = np.random.default_rng(0)
+    >>> labels = random.integers(3, size=200)
+    >>> signal = 3 * np.eye(3)[labels]
+    >>> data = {
+    ...     "audio": signal + random.normal(size=(200, 3)),
+    ...     "visual": signal + 2 * random.normal(size=(200, 3)),
+    ... }
+    >>> def network(name):  # Its input is its logits.
+    ...     logits = keras.Input((3,), name=name)
+    ...     return keras.Model(logits, keras.layers.Identity()(logits))
+    >>> teacher, student = network("audio"), network("visual")
+    >>> gap = modality_gap(teacher, student, (data, labels), verbose=0)
+
+    >>> gap.measures.teacher.modality, gap.measures.samples
+    ('audio', 200)
+    >>> gap.findings[0].rule, gap.findings[0].holds
+    ('accuracy', True)
 
     Reference: Huo et al., CVPR 2024, section 3.1 with Fig. 1 and Table 2;
     section 5 with Fig. 6 for CKA. The chance level, the correlation over the

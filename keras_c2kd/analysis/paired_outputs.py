@@ -206,10 +206,10 @@ def _names(network: keras.Model) -> set[str]:
 def _batches(data: Any, batch_size: int) -> tuple[Iterable[Any], int | None]:
     """Return an iterable of batches, and their number or None."""
     if isinstance(data, (tuple, list)) and data and isinstance(data[0], dict):
-        inputs, *others = data
-        arrays = (
-            as_arrays(inputs),
-            *(as_array(part) for part in others if part is not None),
+        arrays = tuple(
+            as_arrays(list(part) if isinstance(part, tuple) else part)
+            for part in data
+            if part is not None
         )
         largest = max(map(len, keras.tree.flatten(arrays)))
         starts = range(0, largest, batch_size)

@@ -27,6 +27,28 @@ class RankDistortion(keras.callbacks.Callback):
             `EpochDataset`.
         threshold: Float, the paper's omega. Defaults to 0.
 
+    Example:
+    >>> inputs = {"audio": np.eye(4, 6), "visual": np.eye(4, 5)}
+    >>> pairs = keras_c2kd.data.PairedArrays(inputs, np.arange(4) % 3)
+    >>> teacher, student = (
+    ...     keras.Sequential([keras.Input((size,)), keras.layers.Dense(3)])
+    ...     for size in (6, 5)
+    ... )
+    >>> distiller = keras_c2kd.CrossModalDistiller(
+    ...     student=student,
+    ...     teacher=teacher,
+    ...     student_modality="visual",
+    ...     teacher_modality="audio",
+    ...     method=keras_c2kd.methods.KnowledgeDistillation(),
+    ... )
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> distiller.compile(optimizer="sgd", loss=loss)
+    >>> history = distiller.fit(
+    ...     pairs, verbose=0, callbacks=[RankDistortion(pairs)]
+    ... )
+    >>> 0 <= history.history["rank_distorted_share"][0] <= 1
+    True
+
     Reference: Huo et al., CVPR 2024, Fig. 3, with the correlation of Eq. 3
     and the logits of Eq. 4. The authors' code correlates the proxies' logits
     when it selects; methods without proxies have none.

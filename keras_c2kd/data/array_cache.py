@@ -34,6 +34,16 @@ class ArrayCache:
         folder: Path of the cache; created if it does not exist.
         root: Path of the data set's folder. Defaults to `None`: files are
             told apart by their whole paths.
+
+    Example:
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> source = folder / "numbers.txt"
+    >>> size = source.write_text("1 2 3")
+    >>> cache = ArrayCache(folder / "cache", root=folder)
+    >>> cache.get(source, {"version": 1}, lambda: np.loadtxt(source))
+    array([1., 2., 3.])
+    >>> cache.has(source, {"version": 1}), cache.has(source, {"version": 2})
+    (True, False)
     """
 
     def __init__(

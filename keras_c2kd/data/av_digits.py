@@ -41,6 +41,11 @@ class AVDigits:
             source data set, `rows["train"]["audio"]` of shape `(pairs,)`.
         provenance: sources, licences, split sizes and a fingerprint of all
             arrays; plain values that can be written as JSON.
+
+    Example:
+    >>> inputs, labels = load_av_digits(pairs=100).validation
+    >>> inputs["audio"].shape, inputs["image"].shape, labels.shape
+    ((300, 32, 13), (300, 8, 8, 1), (300,))
     """
 
     train: Split
@@ -102,12 +107,10 @@ def load_av_digits(
         ValueError: if a number of pairs or the image size is not usable.
 
     Example:
-    ```python
-    digits = load_av_digits(pairs=200, seed=1, image_size=4)
-    inputs, labels = digits.train
-    inputs["audio"].shape, inputs["image"].shape, labels.shape
-    # (200, 32, 13), (200, 4, 4, 1), (200,)
-    ```
+    >>> digits = load_av_digits(pairs=200, seed=1, image_size=4)
+    >>> inputs, labels = digits.train
+    >>> inputs["audio"].shape, inputs["image"].shape, labels.shape
+    ((200, 32, 13), (200, 4, 4, 1), (200,))
     """
     sizes = {"train": pairs, "validation": validation_pairs, "test": test_pairs}
     _check_arguments(sizes, image_size)

@@ -73,6 +73,13 @@ def load_ave(
             of the form above, names an unknown class or leads out of the
             folder.
 
+    Example:
+    ```python
+    ave = load_ave("/path/to/AVE_Dataset", cache="/path/to/cache")
+    print(ave.provenance["sizes"])
+    ave.prepare()
+    ```
+
     Reference: Tian et al., ECCV 2018; no licence is stated.
     """
     root = pathlib.Path(root)

@@ -89,6 +89,13 @@ def load_crema_d(
             class or a clip in both lists, or `split` or `validate_on` is
             another.
 
+    Example:
+    ```python
+    crema_d = load_crema_d("/path/to/CREMA-D", cache="/path/to/cache")
+    crema_d.prepare()
+    inputs, labels = crema_d.train[0]
+    ```
+
     Reference: Cao et al., IEEE Transactions on Affective Computing 2014;
     licence ODbL 1.0.
     """

@@ -105,6 +105,14 @@ def load_crisis_mmd(
             column, or a row has an unknown category or an image outside of
             the folder.
 
+    Example:
+    ```python
+    tokens = keras_c2kd.models.BertTokens("bert_base_en_uncased")
+    tweets = load_crisis_mmd("/path/to/CrisisMMD_v2.0", tokens)
+    tweets.prepare()
+    inputs, labels = tweets.train[0]
+    ```
+
     Reference: Alam et al., ICWSM 2018; CC BY-NC-SA 4.0.
     """
     if annotations not in _ANNOTATIONS:
@@ -163,6 +171,10 @@ def clean_tweet(text: str) -> str:
 
     Returns:
         String with single spaces.
+
+    Example:
+    >>> clean_tweet("RT @who: Water is rising https://t.co/x #flood")
+    'Water is rising flood'
     """
     text = re.sub(r"^\s*RT\s+(@\w+:?)?", " ", text)
     text = re.sub(r"(https?://|www\.)\S+", " ", text)

@@ -55,6 +55,16 @@ class EpochDataset(keras.utils.PyDataset):
     Raises:
         ValueError: If the batch size is not positive, or worker processes are
             asked for.
+
+    Example:
+    >>> class Squares(EpochDataset):
+    ...     size = 10
+    ...
+    ...     def batch(self, indices):
+    ...         return {"number": indices}, indices**2
+    >>> squares = Squares(batch_size=4)
+    >>> len(squares), squares[2]
+    (3, ({'number': array([8, 9])}, array([64, 81])))
     """
 
     # Nothing is read ahead until several threads read.
@@ -240,6 +250,14 @@ class FollowEpochs(keras.callbacks.Callback):
 
     Args:
         dataset: `EpochDataset` that is trained on.
+
+    Example:
+    >>> inputs = {"audio": np.ones((8, 2))}
+    >>> data = PairedArrays(inputs, np.arange(8), training=True)
+    >>> follow = FollowEpochs(data)
+    >>> follow.on_epoch_begin(30)  # As `fit(..., initial_epoch=30)` calls it.
+    >>> data.epoch
+    30
     """
 
     def __init__(self, dataset: EpochDataset) -> None:

@@ -75,6 +75,14 @@ class GaussianFamily:
     Raises:
         ValueError: If the dials or the numbers are out of range.
 
+    Example:
+    >>> family = GaussianFamily(imbalance=1.0, num_classes=4)
+    >>> inputs, labels = family.draw(pairs=8, seed=0)
+    >>> inputs["a"].shape, inputs["b"].shape, labels
+    ((8, 32), (8, 32), array([0, 1, 2, 3, 0, 1, 2, 3]))
+    >>> family.bayes_logits(inputs, seed=0)["a"].shape
+    (8, 4)
+
     Reference: Xue et al., ICLR 2023, section 4, for the family with
     modality-general and modality-specific decisive features; Huo et al., CVPR
     2024, section 3.1, for what the dials set apart.
@@ -238,12 +246,10 @@ def load_gaussian_pairs(
         ValueError: As `GaussianFamily` and its `draw`.
 
     Example:
-    ```python
-    pairs = load_gaussian_pairs(imbalance=0.5, misalignment=0.25)
-    inputs, labels = pairs.train[0]
-    inputs["a"].shape, inputs["b"].shape, labels.shape
-    # (60, 32), (60, 32), (60,)
-    ```
+    >>> pairs = load_gaussian_pairs(imbalance=0.5, misalignment=0.25)
+    >>> inputs, labels = pairs.train[0]
+    >>> inputs["a"].shape, inputs["b"].shape, labels.shape
+    ((60, 32), (60, 32), (60,))
     """
     gaussians = GaussianFamily(**family)
     sizes = {"train": train, "validation": validation, "test": test}

@@ -59,6 +59,10 @@ class MediaError(Exception):
     Args:
         path: Path of the file.
         reason: String, a few words that complete "the file ...".
+
+    Example:
+    >>> str(MediaError("clip.wav", "is empty"))
+    'clip.wav: is empty'
     """
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:

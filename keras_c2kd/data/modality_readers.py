@@ -42,6 +42,14 @@ class AudioReader:
             Defaults to `False`.
         at_least: Float, seconds that a wave is repeated to before a random
             part is taken. Defaults to `0.0`.
+
+    Example:
+    >>> reader = AudioReader(LogSpectrogram(8000, 1.0, window=256, hop=128))
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "tone.wav")
+    >>> soundfile.write(path, np.sin(np.arange(8000) / 10), 8000)
+    >>> wave = reader.prepare(Source(path))
+    >>> wave.shape, reader.view(wave).shape, reader.shape
+    ((8000,), (129, 63, 1), (129, 63, 1))
     """
 
     spectrogram: LogSpectrogram
@@ -126,6 +134,12 @@ class FrameReader:
 
     Raises:
         ValueError: If a number has no meaning.
+
+    Example:
+    >>> reader = FrameReader(size=32, frames=3)
+    >>> frames = np.zeros((10, 48, 64, 3), "uint8")  # As `prepare` returns.
+    >>> reader.view(frames).shape, reader.shape
+    ((3, 32, 32, 3), (3, 32, 32, 3))
 
     Reference: the authors' code for Huo et al., CVPR 2024 (which draws frame
     numbers and then takes the first listed files; this takes those drawn).
@@ -256,6 +270,13 @@ class ImageReader(FrameReader):
 
     Args:
         size: As for `FrameReader`; so are all others but those of time.
+
+    Example:
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "grey.png")
+    >>> Image.new("RGB", (64, 48)).save(path)
+    >>> reader = ImageReader(size=32)
+    >>> reader.view(reader.prepare(Source(path))).shape
+    (32, 32, 3)
     """
 
     @property
@@ -277,6 +298,13 @@ class TextReader:
             `(texts, length)`, such as `models.BertTokens`.
         clean: Function from a text to a text, applied before. Defaults to
             nothing.
+
+    Example:
+    >>> def tokens(texts):
+    ...     return {"words": np.asarray([[len(x.split())] for x in texts])}
+    >>> reader = TextReader(tokens, clean=str.lower)
+    >>> reader.view(reader.prepare("Water is rising"))
+    {'words': array([3])}
     """
 
     tokens: Callable[[list[str]], Mapping[str, NDArray[Any]]]

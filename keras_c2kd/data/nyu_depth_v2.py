@@ -170,6 +170,13 @@ def load_nyu_depth_v2(
             another, or an argument is not one of those named.
         ImportError: If h5py is not installed (extra `data`).
 
+    Example:
+    ```python
+    scenes = load_nyu_depth_v2("/path/to/NYU", crop=(480, 480))
+    scenes.prepare()
+    inputs, labels = scenes.train[0]
+    ```
+
     Reference: Silberman et al., ECCV 2012; no licence is stated. Huo et al.,
     CVPR 2024, section 4.2.
     """

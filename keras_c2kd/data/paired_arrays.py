@@ -29,6 +29,13 @@ class PairedArrays(EpochDataset):
 
     Raises:
         ValueError: If there are no samples, or unequally many.
+
+    Example:
+    >>> inputs = {"audio": np.zeros((5, 16)), "visual": np.zeros((5, 8, 8))}
+    >>> data = PairedArrays(inputs, np.arange(5) % 2, batch_size=2)
+    >>> batch, labels = data[0]
+    >>> batch["audio"].shape, batch["visual"].shape, labels
+    ((2, 16), (2, 8, 8), array([0, 1]))
     """
 
     def __init__(

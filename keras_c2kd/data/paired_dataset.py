@@ -41,6 +41,11 @@ class Source:
 
     Raises:
         ValueError: If the path is none, or the part has no length.
+
+    Example:
+    >>> source = Source("clip.mp4", start=2, end=5.5)
+    >>> source.start, source.end
+    (2.0, 5.5)
     """
 
     path: str | os.PathLike[str]
@@ -81,6 +86,12 @@ class Sample:
 
     Raises:
         ValueError: If the label is no integer from 0, or there is no source.
+
+    Example:
+    >>> event = Source("clip.mp4", start=2, end=5.5)
+    >>> sample = Sample("clip", 3, {"audio": event, "visual": event})
+    >>> sample.label, sorted(sample.sources)
+    (3, ['audio', 'visual'])
     """
 
     name: str
@@ -153,6 +164,22 @@ class PairedDataset(EpochDataset):
             a source that its reader does not read.
         MediaError: By a batch with a file that cannot be read; call `prepare`
             first to have all of them listed.
+
+    Example:
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> for name in ("a.wav", "b.wav"):
+    ...     soundfile.write(folder / name, np.sin(np.arange(8000) / 10), 8000)
+    >>> samples = [
+    ...     Sample("a", 0, {"audio": Source(folder / "a.wav")}),
+    ...     Sample("b", 1, {"audio": Source(folder / "b.wav")}),
+    ... ]
+    >>> spectrogram = LogSpectrogram(8000, 1.0, window=256, hop=128)
+    >>> data = PairedDataset(samples, {"audio": AudioReader(spectrogram)})
+    >>> data.prepare(verbose=0)  # Nothing had to be left out.
+    []
+    >>> inputs, labels = data[0]
+    >>> inputs["audio"].shape, labels
+    ((2, 129, 63, 1), array([0, 1], dtype=int32))
     """
 
     def __init__(

@@ -30,6 +30,13 @@ class PairedSplits:
             was left out, each with `name` and `reason`: `missing` and
             `unreadable` samples, which should be there, and those `excluded`
             by a rule.
+
+    Example:
+    >>> splits = load_gaussian_pairs(train=24, validation=12, test=12)
+    >>> splits.train.size, splits.validation.size, splits.test.size
+    (24, 12, 12)
+    >>> splits.provenance["split"]
+    'each part drawn anew for each seed'
     """
 
     train: EpochDataset

@@ -120,12 +120,10 @@ def load_rgbd_scenes(
         ValueError: If a number of rooms or the size is too small.
 
     Example:
-    ```python
-    rooms = load_rgbd_scenes(train=8, validation=4, test=4, batch_size=4)
-    inputs, labels = rooms.train[0]
-    inputs["rgb"].shape, inputs["depth"].shape, labels.shape
-    # (4, 64, 64, 3), (4, 64, 64, 1), (4, 64, 64)
-    ```
+    >>> rooms = load_rgbd_scenes(train=8, validation=4, test=4, batch_size=4)
+    >>> inputs, labels = rooms.train[0]
+    >>> inputs["rgb"].shape, inputs["depth"].shape, labels.shape
+    ((4, 64, 64, 3), (4, 64, 64, 1), (4, 64, 64))
     """
     counts = {"train": train, "validation": validation, "test": test}
     if min(counts.values()) < 1 or min(size) < 8:

@@ -131,6 +131,13 @@ class ScenePlacement:
         ValueError: If a size or a scale is not positive, or, when a scene is
             seen, `evaluation_size` would cut it.
 
+    Example:
+    >>> placement = ScenePlacement(crop=(24, 32), scales=(0.5, 1.0, 2.0))
+    >>> placement.window(48, 64).size  # Evaluation sees the whole scene.
+    (48, 64)
+    >>> placement.window(48, 64, np.random.default_rng(0)).size
+    (24, 32)
+
     Reference: Yang et al., CVPR 2022 (CIRKD), the authors' code: scales of
     0.5 to 2.0, padding, crop and mirror in this order.
     """
@@ -241,6 +248,12 @@ class ColourReader(SceneReader):
             ImageNet's.
         standard_deviation: Three floats by which the rest is divided.
             Defaults to ImageNet's.
+
+    Example:
+    >>> reader = ColourReader(ScenePlacement())
+    >>> view = reader.view(np.zeros((48, 64, 3), "uint8"))
+    >>> view.shape, view.dtype
+    ((48, 64, 3), dtype('float32'))
     """
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -292,6 +305,11 @@ class DepthReader(SceneReader):
     Raises:
         ValueError: If the encoding is unknown, there is no channel, or
             `nearest` is not above 0 and below `farthest`.
+
+    Example:
+    >>> reader = DepthReader(ScenePlacement(), encoding="log", channels=3)
+    >>> reader.view(np.full((48, 64), 2.5, "float32")).shape
+    (48, 64, 3)
     """
 
     encoding: str = "metres"
@@ -356,6 +374,12 @@ class LabelReader(SceneReader):
     Args:
         placement: As for `SceneReader`; so are `read` and `settings`.
         classes: Integer array: the class of each number, or `IGNORED`.
+
+    Example:
+    >>> reader = LabelReader(ScenePlacement(), classes=[-1, 0, 1])
+    >>> reader.view(np.asarray([[0, 1], [2, 1]]))
+    array([[-1,  0],
+           [ 1,  0]], dtype=int32)
     """
 
     classes: Any = None
@@ -402,6 +426,20 @@ class SceneDataset(PairedDataset):
         readers: Dict from the modality to a `SceneReader`, and from
             `"labels"` to a `LabelReader`.
         **kwargs: As for `PairedDataset`.
+
+    Example:
+    >>> placement = ScenePlacement()
+    >>> readers = {
+    ...     "rgb": ColourReader(placement),
+    ...     "labels": LabelReader(placement, classes=np.arange(2)),
+    ... }
+    >>> scene = {
+    ...     "rgb": np.zeros((48, 64, 3), "uint8"),
+    ...     "labels": np.zeros((48, 64), "uint8"),
+    ... }
+    >>> inputs, labels = SceneDataset([Sample("one", 0, scene)], readers)[0]
+    >>> inputs["rgb"].shape, labels.shape
+    ((1, 48, 64, 3), (1, 48, 64))
     """
 
     def __init__(

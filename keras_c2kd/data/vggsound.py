@@ -127,6 +127,13 @@ def load_vggsound(
         ValueError: If the list is missing, a row has another form, no clip
             of a part is there, or `validate_on` is another.
 
+    Example:
+    ```python
+    clips = load_vggsound("/path/to/VGGSound", cache="/path/to/cache")
+    clips.prepare()
+    inputs, labels = clips.train[0]
+    ```
+
     Reference: Chen et al., ICASSP 2020; the list is CC BY 4.0.
     """
     check_validate_on(validate_on, ("validation", "train"))

@@ -20,7 +20,10 @@ from keras_c2kd.data.scene_dataset import Window
 
 pytestmark = pytest.mark.backend_free
 
-PLAIN = {"mean": (0.0,) * 3, "deviation": (1 / 255,) * 3}  # 0 to 255 as it is.
+PLAIN = {
+    "mean": (0.0,) * 3,
+    "standard_deviation": (1 / 255,) * 3,
+}  # 0 to 255 as it is.
 SCALES = (0.5, 0.7, 1.0, 1.3, 2.0)
 
 
