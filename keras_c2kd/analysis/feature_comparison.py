@@ -72,16 +72,16 @@ class FeatureComparison:
             self._hold(sample)
 
     def _hold(self, sample: Features) -> None:
-        """Hold a sample, perhaps in the place of another one, or not."""
+        """Hold a sample, perhaps instead of another one, or not."""
         self._seen += 1
         if self._seen <= self._most:
-            place = len(self._held)
+            position = len(self._held)
             self._held.append({})
         else:
-            place = int(self._random.integers(self._seen))
-        if place < self._most:
+            position = int(self._random.integers(self._seen))
+        if position < self._most:
             # A copy: a view would keep the whole batch.
-            self._held[place] = {
+            self._held[position] = {
                 role: [array.copy() for array in arrays]
                 for role, arrays in sample.items()
             }

@@ -116,10 +116,10 @@ def plot_comparison(
         rows = [row for row in comparisons if _student_of(row) == student]
         above, below = panels[column], panels[column + len(students)]
         for row in rows:
-            style, place = styles[row.method], methods.index(row.method)
+            style, position = styles[row.method], methods.index(row.method)
             _draw_dot(
                 above,
-                place,
+                position,
                 row.accuracy.mean,
                 row.accuracy.mean - row.accuracy.deviation,
                 row.accuracy.mean + row.accuracy.deviation,
@@ -128,7 +128,7 @@ def plot_comparison(
             if row.difference is not None:
                 _draw_dot(
                     below,
-                    place,
+                    position,
                     row.difference.mean,
                     row.difference.low,
                     row.difference.high,
@@ -169,9 +169,9 @@ def plot_segmentation(
         len(columns), scenes, width=size, height=size * height / width
     )
     colours = _class_colours(len(classes))
-    for place, (title, arrays) in enumerate(columns.items()):
+    for position, (title, arrays) in enumerate(columns.items()):
         for scene, array in enumerate(arrays):
-            panel = panels[scene * len(columns) + place]
+            panel = panels[scene * len(columns) + position]
             panel.set_axis_off()
             if scene == 0:
                 panel.set_title(title, fontsize=8)
@@ -213,16 +213,16 @@ def _student_of(row: Any) -> str:
 
 def _draw_dot(
     panel: Any,
-    place: int,
+    position: int,
     middle: float,
     low: float,
     high: float,
     style: Mapping[str, Any],
 ) -> None:
     middle, low, high = 100 * middle, 100 * low, 100 * high
-    panel.plot([middle], [place], linestyle="none", markersize=7, **style)
+    panel.plot([middle], [position], linestyle="none", markersize=7, **style)
     # The ends are NaN for a single seed; nothing is drawn then.
-    panel.plot([low, high], [place, place], color=style["color"])
+    panel.plot([low, high], [position, position], color=style["color"])
 
 
 def _mean_over_runs(

@@ -40,13 +40,13 @@ def draw_gap(
         Bytes of a PNG file.
     """
     count = min(len(measures.classes), _MOST_CLASSES)
-    places = [["scores", "kendall"], ["classes", "cka"]]
+    layout = [["scores", "kendall"], ["classes", "cka"]]
     size = (11.0, 8.0)
     if count > _FEW_CLASSES:
-        places = [[name, "classes"] for name in ("scores", "kendall", "cka")]
+        layout = [[name, "classes"] for name in ("scores", "kendall", "cka")]
         size = (13.0, max(11.0, 1.6 + 0.22 * count))
     figure = figure_class()(figsize=size, layout="constrained")
-    panels = figure.subplot_mosaic(places)
+    panels = figure.subplot_mosaic(layout)
     figure.suptitle(
         f"Modality gap over {measures.samples} samples\n"
         f"teacher: {_short(_title(measures.teacher), 60)}; "
@@ -99,10 +99,10 @@ def _draw_scores(panel: Any, measures: GapMeasures) -> None:
             capsize=4,
         )
         tops = accuracy.high, network.target_probability
-        for place, (value, top) in enumerate(zip(values, tops)):
+        for position, (value, top) in enumerate(zip(values, tops)):
             panel.annotate(
                 f"{value:.3f}",
-                (place + offset, top),
+                (position + offset, top),
                 (0, 3),
                 textcoords="offset points",
                 ha="center",

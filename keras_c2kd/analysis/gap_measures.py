@@ -469,7 +469,7 @@ def _chance_fraction_below(
     fractions = np.ones(1)
     for count in range(2, num_classes + 1):
         # The class put in as the last has 0 to `count - 1` inversions, all
-        # equally likely: a running mean over as many places.
+        # equally likely: a running mean over as many entries.
         sums = np.cumsum(np.pad(fractions, (0, count - 1)))
         sums[count:] -= sums[:-count].copy()
         fractions = sums / count

@@ -64,30 +64,30 @@ class LabelledRows:
             )
         labels = _integer_labels(labels, shape, self.ignore_class, where)
         labels = labels.reshape(len(labels), -1)
-        samples, places = self._draw(labels)
+        samples, positions = self._draw(labels)
         for role in ROLES:
             wide = _wide(logits[role])
-            rows = wide.reshape(*labels.shape, -1)[samples, places]
+            rows = wide.reshape(*labels.shape, -1)[samples, positions]
             _check_finite(rows, samples, role, where)
             if not self.seen:
                 _check_no_probabilities(rows, role, where)
             self._kept[role].append(rows)
-        self._kept["labels"].append(labels[samples, places])
+        self._kept["labels"].append(labels[samples, positions])
         self._kept["sample_of"].append(self.seen + samples)
         self.seen += len(labels)
         self.is_dense = len(shape) > 2
 
     def _draw(self, labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return sample and place, in it, of the rows that are kept."""
+        """Return sample and position, in it, of the rows that are kept."""
         chosen = []
         for sample, row in enumerate(labels):
-            places = np.arange(len(row))
+            positions = np.arange(len(row))
             if self.ignore_class is not None:
-                places = places[row != self.ignore_class]
-            if len(places) > self.pixels:
+                positions = positions[row != self.ignore_class]
+            if len(positions) > self.pixels:
                 random = np.random.default_rng([0, self.seen + sample])
-                places = random.choice(places, self.pixels, replace=False)
-            chosen.append(np.sort(places))
+                positions = random.choice(positions, self.pixels, replace=False)
+            chosen.append(np.sort(positions))
         samples = np.repeat(np.arange(len(labels)), list(map(len, chosen)))
         return samples, np.concatenate(chosen)
 
@@ -132,10 +132,10 @@ def _integer_labels(
     if ignore_class is not None:
         wrong &= labels != ignore_class
     if wrong.any():
-        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        position = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise ValueError(
             f"Labels must be integers from 0 to {classes - 1}. Received in "
-            f"{where}: {labels[place]} at sample {place[0]} "
+            f"{where}: {labels[position]} at sample {position[0]} "
             f"({int(wrong.sum())} such labels). Pass `ignore_class=` if it "
             "stands for no label."
         )

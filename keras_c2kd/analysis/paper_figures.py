@@ -71,15 +71,15 @@ def _draw_alone(
     top = 0.0
     for number, modality in enumerate(modalities):
         offset = (number - (len(modalities) - 1) / 2) * width
-        places, heights, spreads = [], [], []
-        for place, parts in enumerate(alone.values()):
+        positions, heights, spreads = [], [], []
+        for position, parts in enumerate(alone.values()):
             summary = parts[modality][part] if modality in parts else None
             if summary is not None:
-                places.append(place + offset)
+                positions.append(position + offset)
                 heights.append(scale * summary.mean)
                 spreads.append(scale * _spread(summary))
         panel.bar(
-            places,
+            positions,
             heights,
             width,
             color=_BARS[number],
@@ -88,13 +88,18 @@ def _draw_alone(
             label=modality,
         )
         panel.errorbar(
-            places, heights, spreads, color="black", capsize=3, linestyle="none"
+            positions,
+            heights,
+            spreads,
+            color="black",
+            capsize=3,
+            linestyle="none",
         )
-        for position, height, spread in zip(places, heights, spreads):
+        for center, height, spread in zip(positions, heights, spreads):
             top = max(top, height + spread)
             panel.annotate(
                 f"{height:.1f}" if scale == 100 else f"{height:.3f}",
-                (position, height + spread),
+                (center, height + spread),
                 (0, 3),
                 textcoords="offset points",
                 ha="center",
@@ -115,9 +120,9 @@ def _draw_correlations(
         panel.set_axis_off()
         return
     for number, (kind, pairs) in enumerate(correlations.items()):
-        places = range(len(names), len(names) + len(pairs))
+        positions = range(len(names), len(names) + len(pairs))
         panel.barh(
-            places,
+            positions,
             [summary.mean for summary in pairs.values()],
             xerr=[_spread(summary) for summary in pairs.values()],
             capsize=3,
@@ -126,11 +131,11 @@ def _draw_correlations(
             edgecolor="white",
             ecolor="black",
         )
-        for place, summary in zip(places, pairs.values()):
+        for position, summary in zip(positions, pairs.values()):
             tip = max(0.0, summary.mean + _spread(summary))
             panel.annotate(
                 f"{summary.mean:.2f}",
-                (tip, place),
+                (tip, position),
                 (3, 0),
                 textcoords="offset points",
                 va="center",
@@ -172,8 +177,8 @@ def plot_sensitivity(
             # Side by side, so that their bars can be told apart.
             shift = 0.06 * step * (number - (len(panel["curves"]) - 1) / 2)
             curve = dict(sorted(curve.items()))
-            places = [threshold + shift for threshold in curve]
-            _draw_line(axis, places, curve.values(), name, number)
+            positions = [threshold + shift for threshold in curve]
+            _draw_line(axis, positions, curve.values(), name, number)
         without = panel["without"]
         if without is not None:
             mean, spread = 100 * without.mean, 100 * _spread(without)
@@ -212,8 +217,8 @@ def plot_modules(
         )
         for number, (name, curve) in enumerate(methods.items()):
             shift = 0.08 * (number - (len(methods) - 1) / 2)
-            places = [steps.index(step) + shift for step in curve]
-            _draw_line(axis, places, curve.values(), name, number)
+            positions = [steps.index(step) + shift for step in curve]
+            _draw_line(axis, positions, curve.values(), name, number)
         axis.set_xticks(range(len(steps)), steps)
         axis.set_xlim(-0.4, len(steps) - 0.6)
         _finish(axis, title, score)
@@ -223,14 +228,14 @@ def plot_modules(
 
 def _draw_line(
     axis: Any,
-    places: Sequence[float],
+    positions: Sequence[float],
     summaries: Iterable[Any],
     name: str,
     number: int,
 ) -> None:
     summaries = list(summaries)
     axis.errorbar(
-        places,
+        positions,
         [100 * summary.mean for summary in summaries],
         [100 * _spread(summary) for summary in summaries],
         label=name,

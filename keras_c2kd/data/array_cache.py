@@ -113,8 +113,8 @@ class ArrayCache:
         digest = hashlib.sha256(text.encode())
         # What cannot be read is not in the cache, and its reader says why.
         with contextlib.suppress(OSError), open(source, "rb") as file:
-            for place in (0, size // 2, max(size - _SAMPLED, 0)):
-                file.seek(place)
+            for position in (0, size // 2, max(size - _SAMPLED, 0)):
+                file.seek(position)
                 digest.update(file.read(_SAMPLED))
         key = digest.hexdigest()
         return self.folder / key[:2] / f"{key[2:]}.npy"

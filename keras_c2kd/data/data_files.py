@@ -25,22 +25,22 @@ def data_files(
         Sorted list of `pathlib.Path`.
     """
     found, seen = [], set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for position, folders, names in os.walk(folder, followlinks=True):
         # A link may lead back to where it is.
-        is_new = os.path.realpath(place) not in seen
-        seen.add(os.path.realpath(place))
+        is_new = os.path.realpath(position) not in seen
+        seen.add(os.path.realpath(position))
         folders[:] = [
             name
             for name in folders
             if deep and is_new and not name.startswith(".")
         ]
         found += [
-            pathlib.Path(place, name)
+            pathlib.Path(position, name)
             for name in names
             if is_new
             and not name.startswith(".")
             and name.lower().endswith(tuple(suffixes))
-            and os.path.isfile(os.path.join(place, name))
+            and os.path.isfile(os.path.join(position, name))
         ]
     return sorted(found)
 

@@ -51,7 +51,7 @@ def kind_of(beginning: bytes, recordings: bool = True) -> str | None:
         String; `None` if the kind is not known.
     """
     kinds = _NO_RECORDING + (_RECORDINGS if recordings else ())
-    for place, name, kind in kinds:
-        if beginning[place:].startswith(name):
+    for position, name, kind in kinds:
+        if beginning[position:].startswith(name):
             return kind
     return None

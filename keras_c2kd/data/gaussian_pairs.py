@@ -1,4 +1,4 @@
-"""Pairs of Gaussian features whose modality gap is set by two dials.
+"""Pairs of Gaussian features whose modality gap has two parameters.
 
 These are GENERATED numbers, made to study methods under known conditions:
 what a method reaches on them says nothing about sound or pictures.
@@ -17,7 +17,7 @@ from keras_c2kd.data.paired_splits import PairedSplits
 
 MODALITIES = ("a", "b")
 
-# What is drawn from streams of their own does not depend on the dials.
+# What is drawn from streams of their own does not depend on them.
 _MEANS, _ORDER, _FEATURES = range(3)
 
 
@@ -37,7 +37,8 @@ class GaussianFamily:
     know something of the sample in the other. All else is drawn apart.
     Classes are equally frequent.
 
-    Modality `a` is the same whatever the dials say; they change `b`:
+    Modality `a` is the same whatever imbalance and misalignment are; they
+    change `b`:
 
     - Imbalance `i` is how much weaker the class means of `b` are,
       `s_a = signal`, `s_b = signal * ratio ** -i`. Bayes accuracy of `b`
@@ -52,10 +53,10 @@ class GaussianFamily:
       moves are among those that a larger one moves.
 
     At `i = m = 0` both modalities have the same class means. The family is
-    that of the modality focusing hypothesis, whose one dial is the fraction of
-    modality-general decisive features (`general / decisive` here), extended
-    to many classes and by the two dials; there, two classes are told apart
-    by a hyperplane.
+    that of the modality focusing hypothesis, whose one parameter is the
+    fraction of modality-general decisive features (`general / decisive`
+    here), extended to many classes and by these two parameters; there, a
+    hyperplane separates two classes.
 
     Args:
         imbalance: Float, `i`; positive where `b` is the weaker modality.
@@ -73,7 +74,7 @@ class GaussianFamily:
         ratio: Float above 1. Defaults to `2.0`.
 
     Raises:
-        ValueError: If the dials or the numbers are out of range.
+        ValueError: If a parameter or a number are out of range.
 
     Example:
     >>> family = GaussianFamily(imbalance=1.0, num_classes=4)
@@ -85,7 +86,7 @@ class GaussianFamily:
 
     Reference: Xue et al., ICLR 2023, section 4, for the family with
     modality-general and modality-specific decisive features; Huo et al., CVPR
-    2024, section 3.1, for what the dials set apart.
+    2024, section 3.1, for what the two parameters vary.
     """
 
     imbalance: float = 0.0
@@ -147,10 +148,10 @@ class GaussianFamily:
         means /= np.sqrt(np.mean(np.sum(means**2, axis=1)))
         order = np.random.default_rng([seed, _ORDER])
         moved = order.permutation(self.num_classes)[: self.moved]
-        places = np.arange(self.num_classes)
-        places[moved] = np.roll(moved, 1)
+        positions = np.arange(self.num_classes)
+        positions[moved] = np.roll(moved, 1)
         strength = self.signal * self.ratio**-self.imbalance
-        return {"a": self.signal * means, "b": strength * means[places]}
+        return {"a": self.signal * means, "b": strength * means[positions]}
 
     def draw(
         self, pairs: int, seed: int, part: str = "train"
@@ -220,11 +221,11 @@ def load_gaussian_pairs(
     batch_size: int = 60,
     **family: Any,
 ) -> PairedSplits:
-    """Generate Gaussian pairs whose modality gap is set by two dials.
+    """Generate Gaussian pairs whose modality gap has two parameters.
 
-    GENERATED data, see `GaussianFamily` for what they are and what the dials
-    do. A seed has class means and pairs of its own, the test pairs too: all
-    statistics over seeds are over draws of the whole problem.
+    GENERATED data, see `GaussianFamily` for what they are and what imbalance
+    and misalignment do. A seed has class means and pairs of its own, the test
+    pairs too: all statistics over seeds are over draws of the whole problem.
 
     Args:
         train: Integer, number of training pairs, like the other two a

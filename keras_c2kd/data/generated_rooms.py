@@ -38,10 +38,10 @@ def draw_rooms(generators: Sequence[np.random.Generator]) -> dict[str, Any]:
 
     # Four things in five parts of the view, not all of them there: where
     # nothing is seen, nothing is likelier than something hidden.
-    places = np.argsort([draw(0, 1) for _ in range(5)], axis=0)
+    positions = np.argsort([draw(0, 1) for _ in range(5)], axis=0)
     things = {}
-    for place, (kind, radius, height) in zip(
-        places.astype("float32"),
+    for position, (kind, radius, height) in zip(
+        positions.astype("float32"),
         (
             (BOX, (0.25, 0.42), (0.45, 0.95)),
             (BALL, (0.27, 0.45), (0, 0)),
@@ -51,7 +51,7 @@ def draw_rooms(generators: Sequence[np.random.Generator]) -> dict[str, Any]:
     ):
         things[kind] = {
             # Fractions of half the view's width, and of the way to the wall.
-            "aside": 0.4 * (place - 2) + draw(-0.1, 0.1),
+            "aside": 0.4 * (position - 2) + draw(-0.1, 0.1),
             "ahead": draw(0.5, 0.8),
             "present": draw(0, 1) < _PRESENT,
             "radius": draw(*radius),
@@ -94,16 +94,16 @@ def _draw_palette(draw: Draw) -> NDArray[Any]:
 def _draw_posters(draw: Draw) -> list[dict[str, NDArray[Any]]]:
     """Hang up to three posters beside one another.
 
-    A place is as often empty as not: where posters hang tells nothing to a
+    A position is as often empty as not: where posters hang tells nothing to a
     network that cannot see them.
     """
     posters = []
-    for place in (-0.62, 0.0, 0.62):
+    for position in (-0.62, 0.0, 0.62):
         colour = np.where(draw(0, 1) < 0.5, RED, BLUE)
         posters.append(
             {
                 "kind": np.where(draw(0, 1) < 0.5, colour, WALL),
-                "aside": place + draw(-0.1, 0.1),
+                "aside": position + draw(-0.1, 0.1),
                 "half_width": draw(0.3, 0.5),
                 "bottom": draw(1.5, 1.8),
                 "height": draw(0.5, 0.9),
@@ -117,7 +117,7 @@ def render_rooms(
     size: tuple[int, int],
     generators: Sequence[np.random.Generator],
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Look at rooms with a camera and a depth sensor in one place.
+    """Look at rooms with a camera and a depth sensor in one position.
 
     Args:
         rooms: As `draw_rooms` returns them.
@@ -235,7 +235,7 @@ class _View:
             np.copyto(self.kind, poster["kind"], where=seen, casting="unsafe")
             np.copyto(self.pattern, bars, where=seen, casting="unsafe")
 
-    def place(
+    def position(
         self, thing: dict[str, NDArray[Any]]
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return x and z of the middle of a thing on the floor."""
@@ -249,7 +249,7 @@ class _View:
     def see_column(self) -> None:
         """Show an upright cylinder."""
         thing = self.rooms["things"][COLUMN]
-        middle_x, middle_z = self.place(thing)
+        middle_x, middle_z = self.position(thing)
         x, y, z = self.direction
         a = x**2 + z**2
         b = x * middle_x + z * middle_z
@@ -260,8 +260,8 @@ class _View:
             thing["present"] & (point[1] > 0) & (point[1] < thing["height"])
         )
         normal = [
-            (place - middle) / thing["radius"]
-            for place, middle in ((point[0], middle_x), (point[2], middle_z))
+            (position - middle) / thing["radius"]
+            for position, middle in ((point[0], middle_x), (point[2], middle_z))
         ]
         self.cover(
             COLUMN,
@@ -278,7 +278,7 @@ class _View:
     def see_cone(self) -> None:
         """Show an upright cone."""
         thing = self.rooms["things"][CONE]
-        middle_x, middle_z = self.place(thing)
+        middle_x, middle_z = self.position(thing)
         x, y, z = self.direction
         steepness = thing["radius"] / thing["height"]
         above = thing["height"] - self.rooms["camera_height"]
@@ -286,7 +286,7 @@ class _View:
         b = x * middle_x + z * middle_z - steepness**2 * above * y
         c = middle_x**2 + middle_z**2 - (steepness * above) ** 2
         root = np.sqrt(b**2 - a * c)
-        # The nearer place may be on the other cone, above the tip.
+        # The nearer position may be on the other cone, above the tip.
         for depth in ((b - root) / a, (b + root) / a):
             point = self.point(depth)
             radius = steepness * (thing["height"] - point[1])
@@ -303,7 +303,7 @@ class _View:
     def see_box(self) -> None:
         """Put a box before what is seen, turned on its foot."""
         thing = self.rooms["things"][BOX]
-        middle_x, middle_z = self.place(thing)
+        middle_x, middle_z = self.position(thing)
         sine, cosine = np.sin(thing["turn"]), np.cos(thing["turn"])
         x, y, z = self.direction
         sides = (
@@ -333,7 +333,7 @@ class _View:
     def see_ball(self) -> None:
         """Put a ball before what is seen."""
         thing = self.rooms["things"][BALL]
-        middle_x, middle_z = self.place(thing)
+        middle_x, middle_z = self.position(thing)
         x, y, z = self.direction
         middle_y = thing["radius"] - self.rooms["camera_height"]
         a = x**2 + y**2 + z**2
@@ -345,8 +345,10 @@ class _View:
     def shade(self) -> NDArray[Any]:
         """Return the colour of what is seen, lit by the room's lamp."""
         ways = [
-            lamp - place
-            for lamp, place in zip(self.rooms["lamp"], self.point(self.depth))
+            lamp - position
+            for lamp, position in zip(
+                self.rooms["lamp"], self.point(self.depth)
+            )
         ]
         square = sum(way**2 for way in ways)
         facing = sum(way * part for way, part in zip(ways, self.normal))

@@ -69,23 +69,23 @@ def read_matlab_array(path: str | os.PathLike[str], key: str) -> NDArray[Any]:
 
 def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
     """Yield the elements of some bytes: their kinds and their own bytes."""
-    place = 0
-    while place < len(data):
-        (kind,) = struct.unpack_from(order + "I", data, place)
+    position = 0
+    while position < len(data):
+        (kind,) = struct.unpack_from(order + "I", data, position)
         is_small = kind >> 16
         if is_small:
             # Its size, its kind and its bytes are in eight.
             kind, size, start, end = kind & 65535, kind >> 16, 4, 8
         else:
-            (size,) = struct.unpack_from(order + "I", data, place + 4)
+            (size,) = struct.unpack_from(order + "I", data, position + 4)
             start = 8
             # All but what is compressed fill up eight bytes.
             end = 8 + (size if kind == _COMPRESSED else -(-size // 8) * 8)
-        first = place + start
-        if first + size > min(len(data), place + end):
+        first = position + start
+        if first + size > min(len(data), position + end):
             raise ValueError(f"an element of {size} bytes, which are not there")
         yield kind, data[first : first + size]
-        place += end
+        position += end
 
 
 def _matrix(data: bytes, order: str) -> tuple[str, Callable[[], NDArray[Any]]]:

@@ -141,7 +141,7 @@ def read_frames(
 
     Of each interval of `1 / per_second` the first frame is taken; of one in
     which no frame begins, the frame that is still on the screen, as a player
-    shows it: the place of a frame in the result tells its time. Behind the
+    shows it: the position of a frame in the result tells its time. Behind the
     last frame of the file nothing is repeated. Containers do not count frames
     reliably, so neither frame numbers nor the nominal frame rate are used.
     Frames are upright as the file's display matrix says, which telephones

@@ -100,7 +100,7 @@ def with_known_sizes(content: Content) -> io.BytesIO | None:
     for size in (whole, sound):
         most = 2 ** (8 * struct.calcsize(size.form)) - 1
         number = min(len(content) - size.start, most)
-        struct.pack_into(size.form, patched, size.place, number)
+        struct.pack_into(size.form, patched, size.position, number)
     return io.BytesIO(patched)
 
 
@@ -143,18 +143,18 @@ class _Size(typing.NamedTuple):
     """A size in a header.
 
     Args:
-        place: Integer, where it stands.
+        position: Integer, where it stands.
         form: String, how it is stored.
         start: Integer, where what it counts begins.
     """
 
-    place: int
+    position: int
     form: str
     start: int
 
     def end(self, content: Content) -> int:
         """Return where that ends in the file, 0 if it was unknown."""
-        (size,) = struct.unpack_from(self.form, content, self.place)
+        (size,) = struct.unpack_from(self.form, content, self.position)
         end = self.start
         if size == 0:
             # Empty, if there is nothing behind it but other chunks.
@@ -176,7 +176,7 @@ def _order(content: Content) -> str:
 
 def _chunks(
     content: Content,
-    place: int,
+    position: int,
     name: int,
     form: str,
     inclusive: int = 0,
@@ -186,20 +186,20 @@ def _chunks(
 
     Args:
         content: The file's bytes.
-        place: Integer, where the first one begins.
+        position: Integer, where the first one begins.
         name: Integer, bytes of the name; then comes the size.
         form: String, how the size is stored.
         inclusive: Integer, bytes of name and size if the size counts them.
         align: Integer, bytes that chunks are filled up to.
     """
-    while place + name + struct.calcsize(form) <= len(content):
-        (size,) = struct.unpack_from(form, content, place + name)
+    while position + name + struct.calcsize(form) <= len(content):
+        (size,) = struct.unpack_from(form, content, position + name)
         size -= inclusive
-        start = place + name + struct.calcsize(form)
+        start = position + name + struct.calcsize(form)
         if size < 0:
             return
-        yield content[place : place + name], start, size
-        place = start + size + -size % align
+        yield content[position : position + name], start, size
+        position = start + size + -size % align
 
 
 def _end_of_chunks(
@@ -286,85 +286,87 @@ def _end_of_wave(content: Content) -> int:
 
 
 def _end_of_mp4(content: Content) -> int:
-    place = 0
-    while content[place + 4 : place + 8] in _MP4_BOXES:
-        (size,) = struct.unpack_from(">I", content, place)
+    position = 0
+    while content[position + 4 : position + 8] in _MP4_BOXES:
+        (size,) = struct.unpack_from(">I", content, position)
         if size == 1:
-            (size,) = struct.unpack_from(">Q", content, place + 8)
+            (size,) = struct.unpack_from(">Q", content, position + 8)
         # 0: to the end of the file. Less than 8: no box.
         if size < 8:
             break
-        place += size
-    return place
+        position += size
+    return position
 
 
 def _end_of_matroska(content: Content) -> int:
-    place = 0
-    while place + 12 <= len(content):
-        name = content[place : place + 4]
-        length = 9 - content[place + 4].bit_length()
+    position = 0
+    while position + 12 <= len(content):
+        name = content[position : position + 4]
+        length = 9 - content[position + 4].bit_length()
         if length > 8:
             return 0
-        digits = content[place + 4 : place + 4 + length]
+        digits = content[position + 4 : position + 4 + length]
         size = int.from_bytes(digits, "big") - (1 << (7 * length))
-        place += 4 + length
+        position += 4 + length
         # All bits: unknown.
         if size == (1 << (7 * length)) - 1:
             return 0
-        place += size
+        position += size
         if name == b"\x18S\x80g":
-            return place
+            return position
     return 0
 
 
 def _end_of_ogg(content: Content) -> int | None:
     first = max(len(content) - _LARGEST_OGG_PAGE, 0)
-    place = content.rfind(b"OggS", first)
-    table = place + 27
-    if place < 0 or table > len(content):
+    position = content.rfind(b"OggS", first)
+    table = position + 27
+    if position < 0 or table > len(content):
         return None
     end = table + content[table - 1]
     if end > len(content):
         return end
     end += sum(content[table:end])
-    is_last = content[place + 5] & _LAST_OF_STREAM
+    is_last = content[position + 5] & _LAST_OF_STREAM
     return end if is_last or end > len(content) else None
 
 
 def _end_of_flv(content: Content) -> int:
-    place = struct.unpack_from(">I", content, 5)[0] + 4
-    while place < len(content) and content[place] & 31 in (8, 9, 18):
+    position = struct.unpack_from(">I", content, 5)[0] + 4
+    while position < len(content) and content[position] & 31 in (8, 9, 18):
         # A tag's head of 11 bytes, what it has, and its size again.
-        size = int.from_bytes(content[place + 1 : place + 4], "big")
-        place += 11 + size + 4
+        size = int.from_bytes(content[position + 1 : position + 4], "big")
+        position += 11 + size + 4
     # Whoever cuts off the last size cuts off no picture.
-    return place - 4
+    return position - 4
 
 
 def _behind_tags(content: Content) -> int:
     """Return where a stream begins behind tags of the kind ID3."""
-    place = 0
-    while content[place : place + 3] == b"ID3" and place + 10 <= len(content):
+    position = 0
+    while content[position : position + 3] == b"ID3" and position + 10 <= len(
+        content
+    ):
         # Seven bits a byte.
         size = 0
-        for byte in content[place + 6 : place + 10]:
+        for byte in content[position + 6 : position + 10]:
             size = size << 7 | byte & 127
-        place += 10 + size
-    return place
+        position += 10 + size
+    return position
 
 
 def _frames(
-    content: Content, place: int, frame: FrameAt
+    content: Content, position: int, frame: FrameAt
 ) -> Iterator[tuple[int, int]]:
     """Yield ends and numbers of samples of frames, one behind the other."""
-    while (found := frame(content, place)) is not None:
-        place += found[0]
-        yield place, found[1]
+    while (found := frame(content, position)) is not None:
+        position += found[0]
+        yield position, found[1]
 
 
-def _mp3_frame(content: Content, place: int) -> tuple[int, int] | None:
+def _mp3_frame(content: Content, position: int) -> tuple[int, int] | None:
     """Return the bytes and samples of an MP3 frame, None if there is none."""
-    head = content[place : place + 4]
+    head = content[position : position + 4]
     if len(head) < 4 or head[0] != 255 or head[1] & 0xE6 != 0xE2:
         return None
     # 3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5.
@@ -380,16 +382,16 @@ def _mp3_frame(content: Content, place: int) -> tuple[int, int] | None:
 
 def _mp3_count(head: bytes) -> int | None:
     """Return how many frames the first frame says there are, or None."""
-    for name, place in ((b"Xing", 8), (b"Info", 8), (b"VBRI", 14)):
-        place += head.find(name)
-        if name in head and place + 4 <= len(head):
-            return int(struct.unpack_from(">I", head, place)[0])
+    for name, position in ((b"Xing", 8), (b"Info", 8), (b"VBRI", 14)):
+        position += head.find(name)
+        if name in head and position + 4 <= len(head):
+            return int(struct.unpack_from(">I", head, position)[0])
     return None
 
 
-def _adts_frame(content: Content, place: int) -> tuple[int, int] | None:
+def _adts_frame(content: Content, position: int) -> tuple[int, int] | None:
     """Return the bytes and samples of an AAC frame, None if there is none."""
-    head = content[place : place + 7]
+    head = content[position : position + 7]
     if len(head) < 7 or head[0] != 255 or head[1] & 0xF6 != 0xF0:
         return None
     size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5

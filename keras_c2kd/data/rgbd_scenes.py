@@ -80,7 +80,7 @@ def load_rgbd_scenes(
     GENERATED data, to teach and to test with: nothing is downloaded, and no
     claim about real data rests on them. A room is a wall, a floor, posters
     and things on the floor, seen by one camera in perspective and lit by one
-    lamp; place, size, light and colours are drawn for each room, and both
+    lamp; position, size, light and colours are drawn for each room, and both
     sensors have noise. `CLASSES` says which modality can tell which class:
 
     - by colour alone, the posters: they lie flat on the wall, so that the

@@ -50,7 +50,7 @@ class Window:
     Args:
         size: Height and width of a view.
         rows: Float array, for each row of the view that lies in the scene the
-            place in the scene's pixels; the rows below are padding.
+            position in the scene's pixels; the rows below are padding.
         columns: The same for the columns, with the padding at the right.
         scale: Float, by which the scene is magnified. Defaults to `1.0`.
         mirrored: Whether left and right are exchanged, after the padding.
@@ -70,13 +70,13 @@ class Window:
     def take(self, image: NDArray[Any]) -> NDArray[Any]:
         """Return the part that is seen, each pixel from the nearest one."""
         rows, columns = (
-            np.floor(places + 0.5).astype("int64")
-            for places in (self.rows, self.columns)
+            np.floor(positions + 0.5).astype("int64")
+            for positions in (self.rows, self.columns)
         )
         return image[rows[:, None], columns]
 
     def pad(self, part: NDArray[Any], value: float) -> NDArray[Any]:
-        """Return a part in its place in the view, the rest a value."""
+        """Return a part in its position in the view, the rest a value."""
         if part.shape[:2] != tuple(self.size):
             view = np.full((*self.size, *part.shape[2:]), value, part.dtype)
             view[: part.shape[0], : part.shape[1]] = part
@@ -85,13 +85,13 @@ class Window:
 
 
 def _interpolate(
-    image: NDArray[Any], places: NDArray[Any], axis: int
+    image: NDArray[Any], positions: NDArray[Any], axis: int
 ) -> NDArray[Any]:
-    """Return an image at some places of an axis, linear between pixels."""
+    """Return an image at some positions of an axis, linear between pixels."""
     last = image.shape[axis] - 1
-    places = np.clip(places, 0, last)
-    before = places.astype("int64")
-    weights = (places - before).astype("float32")
+    positions = np.clip(positions, 0, last)
+    before = positions.astype("int64")
+    weights = (positions - before).astype("float32")
     first = np.take(image, before, axis)
     if not weights.any():
         return first
@@ -198,12 +198,12 @@ class ScenePlacement:
 def _seen(
     length: int, scale: float, wanted: int, random: np.random.Generator
 ) -> NDArray[Any]:
-    """Draw which places of a resized axis are seen, in its own pixels."""
+    """Draw which positions of a resized axis are seen, in its own pixels."""
     resized = max(round(length * scale), 1)
     start = random.integers(max(resized - wanted, 0) + 1)
-    places = start + np.arange(min(wanted, resized))
-    # A pixel's place is its middle, before and after resizing.
-    return (places + 0.5) * length / resized - 0.5
+    positions = start + np.arange(min(wanted, resized))
+    # A pixel's position is its middle, before and after resizing.
+    return (positions + 0.5) * length / resized - 0.5
 
 
 @dataclasses.dataclass(frozen=True)

@@ -376,7 +376,7 @@ def _number(
     """Return a number in a file's header, int64."""
     part = tf.strings.substr(content, position, size)
     digits = tf.cast(tf.io.decode_raw(part, tf.uint8), tf.int64)
-    weights = [base**place for place in range(size)]
+    weights = [base**digit for digit in range(size)]
     weights = weights[::-1] if big_endian else weights
     return tf.reduce_sum(digits * tf.constant(weights, tf.int64))
 

@@ -1,4 +1,4 @@
-"""Maps of numbers over two settings, the dials."""
+"""Maps of numbers over the two settings of a sweep."""
 
 import importlib
 import math
@@ -16,14 +16,14 @@ from keras_c2kd.utils.figures import save_figure
 # What is drawn of each pair of levels, of the rows' and the columns' setting.
 Cells = Mapping[tuple[float, float], Any]
 
-# A loss is the darker of both in grey, too; their number's sign tells anyway.
+# A loss is the darker of both in grey, too; the sign of the number says which.
 _LOSS, _NONE, _GAIN = "#c04a00", "#ffffff", "#56b4e9"
 _CELL_WIDTH, _CELL_HEIGHT = 0.78, 0.56
 
 
-def plot_dial_maps(
+def plot_sweep_maps(
     maps: Mapping[str, Cells],
-    dials: Sequence[str],
+    settings: Sequence[str],
     path: str | os.PathLike[str],
     limit: float | None = None,
 ) -> None:
@@ -39,7 +39,7 @@ def plot_dial_maps(
             object with `difference` (`Summary` of differences, as of
             accuracies from 0 to 1) and `stands` (whether it stands after the
             correction). All maps have the same cells.
-        dials: Names of the rows' and of the columns' setting.
+        settings: Names of the rows' and of the columns' setting.
         path: Where the PNG goes.
         limit: Float, the difference in points of the strongest colours; None
             (default) takes the mean that a quarter of the cells exceed.
@@ -55,13 +55,13 @@ def plot_dial_maps(
     colour_map = colors.LinearSegmentedColormap.from_list(
         "gain", [_LOSS, _NONE, _GAIN]
     )
-    figure, panels = _figure(maps, dials)
+    figure, panels = _figure(maps, settings)
     for panel, (title, cells) in zip(panels, maps.items()):
         image = _draw(
             panel,
             {
-                place: 100 * cell.difference.mean
-                for place, cell in cells.items()
+                position: 100 * cell.difference.mean
+                for position, cell in cells.items()
             },
             "{:+.1f}",
             {"cmap": colour_map, "vmin": -limit, "vmax": limit},
@@ -80,17 +80,17 @@ def plot_dial_maps(
 
 def plot_number_maps(
     maps: Mapping[str, Mapping[tuple[float, float], float]],
-    dials: Sequence[str],
+    settings: Sequence[str],
     path: str | os.PathLike[str],
 ) -> None:
-    """Draw numbers from 0 to 1 over the dials, in grey.
+    """Draw numbers from 0 to 1 over two settings, in grey.
 
     Args:
         maps: Dict from titles to dicts `(row level, column level)` to a float.
-        dials: Names of the rows' and of the columns' setting.
+        settings: Names of the rows' and of the columns' setting.
         path: Where the PNG goes.
     """
-    figure, panels = _figure(maps, dials)
+    figure, panels = _figure(maps, settings)
     for panel, (title, numbers) in zip(panels, maps.items()):
         # The darkest grey is left out: numbers are printed in black.
         style = {"cmap": "Greys", "vmin": 0, "vmax": 1.6}
@@ -100,7 +100,8 @@ def plot_number_maps(
 
 
 def _figure(
-    maps: Mapping[str, Mapping[tuple[float, float], Any]], dials: Sequence[str]
+    maps: Mapping[str, Mapping[tuple[float, float], Any]],
+    settings: Sequence[str],
 ) -> tuple[Any, list[Any]]:
     """Return a figure with one panel a map."""
     rows, columns = _levels(next(iter(maps.values())))
@@ -114,9 +115,9 @@ def _figure(
     panels = list(figure.subplots(down, across, squeeze=False).flat)
     for number, panel in enumerate(panels):
         panel.set_visible(number < len(maps))
-        panel.set_xlabel(dials[1])
+        panel.set_xlabel(settings[1])
         if number % across == 0:
-            panel.set_ylabel(dials[0])
+            panel.set_ylabel(settings[0])
     return figure, panels
 
 
