@@ -12,6 +12,7 @@ from keras_c2kd.analysis.gap_measures import KendallMeasures
 from keras_c2kd.analysis.gap_measures import NetworkMeasures
 from keras_c2kd.utils.figures import as_png
 from keras_c2kd.utils.figures import figure_class
+from keras_c2kd.utils.figures import write_cells
 
 # Black and vermilion differ in lightness too, for grey prints.
 _STYLES = {
@@ -209,15 +210,7 @@ def _draw_cka(
     if max(cka.shape) > _MOST_STAGES_WITH_NUMBERS:
         panel.figure.colorbar(image, ax=panel)
     else:
-        for (row, column), value in np.ndenumerate(cka):
-            panel.text(
-                column,
-                row,
-                f"{value:.2f}",
-                ha="center",
-                va="center",
-                color="white" if value > 0.5 else "black",
-            )
+        write_cells(panel, cka)
     for role, set_ticks in (
         ("student", panel.set_xticks),
         ("teacher", panel.set_yticks),

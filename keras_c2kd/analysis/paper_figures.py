@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from keras_c2kd.utils.figures import STYLES
 from keras_c2kd.utils.figures import new_figure
 from keras_c2kd.utils.figures import save_figure
+from keras_c2kd.utils.figures import write_cells
 
 # Beside their colour and lightness, for grey prints.
 _HATCHES = ("", "//", "..", "xx")
@@ -239,12 +240,18 @@ def _draw_line(
         [100 * summary.mean for summary in summaries],
         [100 * _spread(summary) for summary in summaries],
         label=name,
-        linestyle=_LINES[number % len(_LINES)],
-        markersize=6,
-        capsize=3,
-        elinewidth=1,
-        **STYLES[number % len(STYLES)],
+        **_line_style(number),
     )
+
+
+def _line_style(number: int) -> dict[str, Any]:
+    return {
+        "linestyle": _LINES[number % len(_LINES)],
+        "markersize": 6,
+        "capsize": 3,
+        "elinewidth": 1,
+        **STYLES[number % len(STYLES)],
+    }
 
 
 def _finish(axis: Any, title: str, score: str) -> None:
@@ -302,11 +309,7 @@ def plot_feature_similarity(
             equal.mean(axis=0),
             spread,
             label=name,
-            linestyle=_LINES[number % len(_LINES)],
-            markersize=6,
-            capsize=3,
-            elinewidth=1,
-            **STYLES[number % len(STYLES)],
+            **_line_style(number),
         )
     axes[0].set_xticks(range(len(stages)), stages)
     axes[0].set_ylim(min(0.0, axes[0].get_ylim()[0]), 1.05)
@@ -327,15 +330,7 @@ def _draw_matrix(
     axis: Any, values: NDArray[Any], stages: Sequence[str]
 ) -> None:
     axis.imshow(values, cmap="Greys", vmin=0, vmax=1, origin="lower")
-    for (row, column), value in np.ndenumerate(values):
-        axis.text(
-            column,
-            row,
-            f"{value:.2f}",
-            ha="center",
-            va="center",
-            color="white" if value > 0.5 else "black",
-        )
+    write_cells(axis, values)
     for set_ticks in (axis.set_xticks, axis.set_yticks):
         set_ticks(range(len(stages)), stages)
 

@@ -3,6 +3,8 @@
 import io
 import itertools
 
+import numpy as np
+
 from keras_c2kd.utils.atomic_files import write_atomically
 from keras_c2kd.utils.optional_imports import import_optional
 
@@ -41,6 +43,19 @@ def new_figure(columns, rows=1, width=4.0, height=3.0):
     )
     panels = figure.subplots(rows, columns, squeeze=False)
     return figure, list(panels.flat)
+
+
+def write_cells(panel, values):
+    """Write the numbers of a matrix on its picture in grey, from 0 to 1."""
+    for (row, column), value in np.ndenumerate(values):
+        panel.text(
+            column,
+            row,
+            f"{value:.2f}",
+            ha="center",
+            va="center",
+            color="white" if value > 0.5 else "black",
+        )
 
 
 def save_figure(figure, path):

@@ -1,4 +1,4 @@
-"""Maps over two dials: what stands in the cells, and how they are marked."""
+"""Maps over two settings: what stands in the cells, and how they are marked."""
 
 import math
 import types
