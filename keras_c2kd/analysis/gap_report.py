@@ -50,7 +50,7 @@ th:first-child, td:first-child { text-align: left; }
 
 @dataclasses.dataclass(frozen=True)
 class ModalityGap:
-    """What `modality_gap` found out about two networks.
+    """The result of `modality_gap`: how two networks differ.
 
     `print` it, or `save` it as text for people and programs.
 
@@ -120,7 +120,7 @@ class ModalityGap:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as plain values; what is undefined is None."""
+        """Return the report as plain values; what is undefined is None."""
         return _plain(
             {
                 "keras_c2kd": __version__,

@@ -16,7 +16,7 @@ CAVEAT = (
     "The rules restate the analysis of Huo et al. (CVPR 2024, section 3.1) "
     "with thresholds that are a choice. They are a heuristic: whether they "
     "predict the gain of a distillation has not been tested. Only training "
-    "with and without it, over several seeds, tells."
+    "with and without it, over several seeds, can show that."
 )
 
 # The rules on the two directions, what a reader asks first.

@@ -158,7 +158,7 @@ def _check_finite(
 
 
 def _check_no_probabilities(rows: NDArray[Any], role: str, where: str) -> None:
-    """Refuse a softmax that no layer tells of."""
+    """Raise a ValueError for logits that look like probabilities."""
     adds_up = np.allclose(rows.sum(-1), 1, atol=1e-4)
     if len(rows) and adds_up and (rows >= 0).all():
         raise ValueError(

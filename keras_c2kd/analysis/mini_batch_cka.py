@@ -17,7 +17,7 @@ class MiniBatchCKA(keras.metrics.Metric):
     With the unbiased estimator and batches that are drawn at random from all
     samples, the result does not depend on the batch size but for noise.
     Batches of neighbours do something else where the data lie in order:
-    sorted by class, a batch has few classes, and what tells the others apart
+    sorted by class, a batch has few classes, and what separates the others
     is not compared. Shuffle such data.
 
     Args:

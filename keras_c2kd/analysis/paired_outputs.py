@@ -28,7 +28,7 @@ Modalities = dict[str, str | tuple[str, ...] | None]
 
 @dataclasses.dataclass(frozen=True)
 class PairedOutputs:
-    """What one pass of both networks over the data gives.
+    """The outputs of both networks, from one pass over the data.
 
     A row is a sample, or with dense logits a pixel.
 
@@ -122,7 +122,7 @@ def choose_modalities(
     modalities: Modalities,
     inputs: Mapping[str, Any],
 ) -> Modalities:
-    """Find out which network reads which modality of a batch.
+    """Return which network reads which modality of a batch.
 
     What is given stays. Otherwise the two networks read two modalities: the
     pair of keys whose shapes fit, and of several such pairs the one whose
@@ -176,7 +176,7 @@ def _fits(network: keras.Model, value: Any) -> bool:
     """Whether a network's input could be this entry of a batch."""
     expected = graph_input(network)
     if expected is None:
-        return True  # A subclassed model tells no shape.
+        return True  # The shape is not known.
     if isinstance(expected, keras.KerasTensor) and not isinstance(value, dict):
         expected, value = {"": expected}, {"": value}
     if not (isinstance(expected, dict) and isinstance(value, dict)):

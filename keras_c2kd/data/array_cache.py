@@ -120,7 +120,7 @@ class ArrayCache:
         return self.folder / key[:2] / f"{key[2:]}.npy"
 
     def _name_of(self, source: str | os.PathLike[str]) -> str:
-        """Return what tells a file from the others of its data set."""
+        """Return a name that no other file of the data set has."""
         path = os.path.abspath(source)
         if self.root is not None:
             # There is no way to another drive.

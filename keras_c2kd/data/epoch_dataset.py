@@ -45,7 +45,7 @@ class EpochDataset(keras.utils.PyDataset):
         use_multiprocessing: Must be `False`.
 
     Attributes:
-        threads: Integer, the `workers` above. Keras is told of one worker:
+        threads: Integer, the `workers` above. Keras itself uses one worker:
             its own queue would go on with batches of an earlier epoch.
         epoch: Integer, which the batches of training depend on. It counts the
             epochs that have ended, and Keras' look at the first batch before
@@ -104,7 +104,7 @@ class EpochDataset(keras.utils.PyDataset):
 
     @property
     def workers(self) -> int:
-        """What Keras is told, `1`; to set it sets `threads`."""
+        """Workers that Keras starts, `1`; setting it sets `threads`."""
         return 1
 
     @workers.setter
@@ -146,7 +146,7 @@ class EpochDataset(keras.utils.PyDataset):
         return self._read(index)
 
     def share(self, index: int, process: int, processes: int) -> Batch:
-        """Return the rows of one of several processes of a batch.
+        """Return the samples of a batch that one of several processes reads.
 
         Args:
             index: Integer, the batch's.

@@ -94,7 +94,7 @@ def _draw_palette(draw: Draw) -> NDArray[Any]:
 def _draw_posters(draw: Draw) -> list[dict[str, NDArray[Any]]]:
     """Hang up to three posters beside one another.
 
-    A position is as often empty as not: where posters hang tells nothing to a
+    A position is as often empty as not: where posters hang is of no use to a
     network that cannot see them.
     """
     posters = []

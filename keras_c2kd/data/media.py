@@ -141,7 +141,7 @@ def read_frames(
 
     Of each interval of `1 / per_second` the first frame is taken; of one in
     which no frame begins, the frame that is still on the screen, as a player
-    shows it: the position of a frame in the result tells its time. Behind the
+    shows it: the position of a frame in the result gives its time. Behind the
     last frame of the file nothing is repeated. Containers do not count frames
     reliably, so neither frame numbers nor the nominal frame rate are used.
     Frames are upright as the file's display matrix says, which telephones
@@ -303,7 +303,7 @@ def _check_pause(
 
 def _seconds_shown(frame: Any, stream: Any) -> float:
     """Return how long a frame is on the screen, as far as a file says."""
-    # Older versions of PyAV do not tell a frame's own duration.
+    # Older versions of PyAV do not know a frame's own duration.
     if duration := getattr(frame, "duration", None):
         return float(duration * frame.time_base)
     return float(1 / stream.average_rate) if stream.average_rate else 0.0
@@ -344,7 +344,7 @@ def _check_rate(path: str | os.PathLike[str], rate: int | None) -> None:
 
 
 def _beginning(path: str | os.PathLike[str]) -> bytes:
-    """Return the bytes that tell a file's kind."""
+    """Return the bytes by which a file's kind is known."""
     with pathlib.Path(path).open("rb") as file:
         return file.read(max(len(_LFS), 16))
 

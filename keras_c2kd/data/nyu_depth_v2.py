@@ -358,7 +358,7 @@ def _array(file: Any, key: str) -> Any:
 
 
 def _own(array: Any) -> Any:
-    """Return an array of an HDF5 file if all it says is in that file."""
+    """Return an array of an HDF5 file if the file itself holds its values."""
     if not isinstance(array, reader_module("h5py").Dataset):
         raise OSError(f"{array.name!r} is no array")
     if array.external or array.is_virtual:

@@ -64,7 +64,7 @@ class ReadAhead:
             self._keep(range(0))
 
     def _keep(self, indices: range) -> None:
-        """Have just these batches begun."""
+        """Begin to read these batches, and give up all others."""
         for index in self._begun.keys() - set(indices):
             self._begun.pop(index).cancel()
         for index in indices:

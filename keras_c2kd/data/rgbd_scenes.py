@@ -30,7 +30,7 @@ class SceneClass:
 
     Args:
         name: String.
-        told_by: Modalities of which each alone can tell the class.
+        told_by: Modalities of which each alone shows the class.
         description: String, what it looks like.
     """
 
@@ -81,7 +81,7 @@ def load_rgbd_scenes(
     claim about real data rests on them. A room is a wall, a floor, posters
     and things on the floor, seen by one camera in perspective and lit by one
     lamp; position, size, light and colours are drawn for each room, and both
-    sensors have noise. `CLASSES` says which modality can tell which class:
+    sensors have noise. `CLASSES` lists which modality shows which class:
 
     - by colour alone, the posters: they lie flat on the wall, so that the
       depth is the wall's, whatever hangs there;
@@ -114,7 +114,7 @@ def load_rgbd_scenes(
         `(height, width, 3)`, and `depth`, `(height, width, depth_channels)`,
         and labels in the order of `CLASSES`, int32 `(height, width)`. Only
         padding is `IGNORED`. The `provenance` says that they are generated,
-        and of each class which modality can tell it (`told_by`).
+        and which modality shows which class (`told_by`).
 
     Raises:
         ValueError: If a number of rooms or the size is too small.

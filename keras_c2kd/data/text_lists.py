@@ -35,7 +35,7 @@ def read_rows(
 
 
 class ListedBefore:
-    """Tells which rows name a sample that an earlier row has named.
+    """Finds the rows that name a sample which an earlier row has named.
 
     The first row of a sample counts in all data sets.
 
