@@ -91,9 +91,8 @@ class AudioReader:
                 len(wave), round(self.at_least * self.spectrogram.rate)
             )
             room = max(length - self.spectrogram.samples, 0)
-            if random is None:
-                start = room // 2
-            else:
+            start = room // 2
+            if random is not None:
                 start = int(random.integers(room + 1))
         return self.spectrogram(wave, start)
 

@@ -382,7 +382,7 @@ class LabelReader(SceneReader):
            [ 1,  0]], dtype=int32)
     """
 
-    classes: Any = None
+    classes: Sequence[int] | NDArray[Any] = ()
 
     def prepare(self, source: Any) -> NDArray[Any]:
         """Return the numbers as they are kept.
