@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_c2kd.networks.graph import call_once
 from keras_c2kd.networks.graph import graph_ends
 from keras_c2kd.networks.graph import graph_input
 from keras_c2kd.typing import Array
@@ -74,22 +75,6 @@ def export_network(network: Network, path: str | os.PathLike[str]) -> None:
             f"Exporting to {name} with KERAS_BACKEND={backend} needs a package "
             f"that cannot be imported ({error}). {install_command('export')}"
         ) from error
-
-
-def call_once(network: Network) -> None:
-    """Call a network on zeros, since Keras exports only what was called.
-
-    Args:
-        network: `keras.Model`. One without a graph of layers, whose inputs
-            are not known, is left as it is.
-    """
-    inputs = graph_input(network)
-    if inputs is not None:
-        example = keras.tree.map_structure(
-            lambda spec: keras.ops.zeros(_free_sizes_as(2, spec), spec.dtype),
-            inputs,
-        )
-        network(example, training=False)
 
 
 def load_exported(path: str | os.PathLike[str]) -> Callable[[Tensors], Array]:

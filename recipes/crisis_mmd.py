@@ -91,7 +91,7 @@ def load(settings, seed, data, cache):
             label=settings.label,
             cache=cache,
             image=ImageReader(
-                size=settings.image_size, mean=MEAN, deviation=MEAN
+                size=settings.image_size, mean=MEAN, standard_deviation=MEAN
             ),
             batch_size=settings.batch_size,
             seed=seed,

@@ -1,10 +1,5 @@
 """Two modalities before training, and training itself, measured and drawn."""
 
-from keras_c2kd.analysis.dial_maps import plot_dial_maps
-from keras_c2kd.analysis.dial_maps import plot_number_maps
-from keras_c2kd.analysis.figures import plot_comparison
-from keras_c2kd.analysis.figures import plot_segmentation
-from keras_c2kd.analysis.figures import plot_training_dynamics
 from keras_c2kd.analysis.gap_report import ModalityGap
 from keras_c2kd.analysis.gap_rules import GapRules
 from keras_c2kd.analysis.mean_iou import MeanIoU
@@ -19,9 +14,4 @@ __all__ = [
     "ModalityGap",
     "RankDistortion",
     "modality_gap",
-    "plot_comparison",
-    "plot_dial_maps",
-    "plot_number_maps",
-    "plot_segmentation",
-    "plot_training_dynamics",
 ]

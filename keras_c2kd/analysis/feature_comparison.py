@@ -1,9 +1,17 @@
 """CKA between the tapped features of two networks, in any order of samples."""
 
-import numpy as np
+from collections.abc import Mapping
+from typing import Any
 
-from keras_c2kd.analysis.labelled_rows import SIDES
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_c2kd.analysis.labelled_rows import ROLES
 from keras_c2kd.analysis.mini_batch_cka import MiniBatchCKA
+from keras_c2kd.networks.feature_extractor import FeatureExtractor
+
+# Features of one sample by role, in the order of the stages.
+Features = dict[str, list[NDArray[Any]]]
 
 # The features of all samples may not fit into the memory: those of a stage of
 # ResNet take a megabyte a sample.
@@ -24,29 +32,31 @@ class FeatureComparison:
     Draws are the same every time.
 
     Args:
-        taps: Dict from the side to its `FeatureExtractor`.
+        taps: Dict from the role to its `FeatureExtractor`.
 
     Attributes:
-        stages: Dict from the side to the names of the compared features.
+        stages: Dict from the role to the names of the compared features.
     """
 
-    def __init__(self, taps):
-        self.stages = {side: list(taps[side].paths) for side in SIDES}
+    def __init__(self, taps: Mapping[str, FeatureExtractor]) -> None:
+        self.stages = {role: list(taps[role].paths) for role in ROLES}
         self._random = np.random.default_rng(0)
-        self._held = []
+        self._held: list[Features] = []
         self._seen = 0
         self._most = 0
 
     @property
-    def samples(self):
+    def samples(self) -> int:
         """Integer, how many samples the result is from."""
         return len(self._held) if len(self._held) >= _FEWEST else 0
 
-    def update(self, outputs, size):
+    def update(
+        self, outputs: Mapping[str, Mapping[str, NDArray[Any]]], size: int
+    ) -> None:
         """Add the features of one batch.
 
         Args:
-            outputs: Dict from the side to a dict from stages to arrays
+            outputs: Dict from the role to a dict from stages to arrays
                 `(batch_size, ...)`.
             size: Integer, the batch size.
         """
@@ -54,35 +64,35 @@ class FeatureComparison:
             return
         for index in range(size):
             sample = {
-                side: [outputs[side][stage][index] for stage in stages]
-                for side, stages in self.stages.items()
+                role: [outputs[role][stage][index] for stage in stages]
+                for role, stages in self.stages.items()
             }
             if not self._most:
                 self._most = max(MOST_BYTES // _bytes(sample), _FEWEST)
             self._hold(sample)
 
-    def _hold(self, sample):
-        """Hold a sample, perhaps in the place of another one, or not."""
+    def _hold(self, sample: Features) -> None:
+        """Hold a sample, perhaps instead of another one, or not."""
         self._seen += 1
         if self._seen <= self._most:
-            place = len(self._held)
-            self._held.append(None)
+            position = len(self._held)
+            self._held.append({})
         else:
-            place = self._random.integers(self._seen)
-        if place < self._most:
+            position = int(self._random.integers(self._seen))
+        if position < self._most:
             # A copy: a view would keep the whole batch.
-            self._held[place] = {
-                side: [array.copy() for array in arrays]
-                for side, arrays in sample.items()
+            self._held[position] = {
+                role: [array.copy() for array in arrays]
+                for role, arrays in sample.items()
             }
 
-    def result(self):
+    def result(self) -> NDArray[Any]:
         """Return CKA as an array `(teacher stages, student stages)`.
 
         Returns:
             Array, NaN with fewer than 4 samples.
         """
-        shape = [len(self.stages[side]) for side in SIDES]
+        shape = [len(self.stages[role]) for role in ROLES]
         if not self.samples:
             return np.full(shape, np.nan)
         metrics = [
@@ -91,11 +101,11 @@ class FeatureComparison:
         order = self._random.permutation(self.samples)
         for part in np.array_split(order, -(-self.samples // _BATCH)):
             features = {
-                side: [
-                    np.stack([self._held[i][side][stage] for i in part])
-                    for stage in range(len(self.stages[side]))
+                role: [
+                    np.stack([self._held[i][role][stage] for i in part])
+                    for stage in range(len(self.stages[role]))
                 ]
-                for side in SIDES
+                for role in ROLES
             }
             for one, row in zip(features["teacher"], metrics):
                 for other, metric in zip(features["student"], row):
@@ -105,6 +115,6 @@ class FeatureComparison:
         )
 
 
-def _bytes(sample):
+def _bytes(sample: Features) -> int:
     """Return how much memory the features of a sample take."""
-    return max(1, sum(array.nbytes for side in SIDES for array in sample[side]))
+    return max(1, sum(array.nbytes for role in ROLES for array in sample[role]))

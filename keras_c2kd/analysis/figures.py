@@ -1,30 +1,25 @@
 """Figures of an experiment, in the forms of the paper."""
 
 import importlib
-import io
-import itertools
+import os
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from keras_c2kd.utils.atomic_files import write_atomically
-from keras_c2kd.utils.optional_imports import import_optional
-
-# Told apart by lightness and marker as well as by hue, for grey prints.
-STYLES = (
-    {"color": "#000000", "marker": "o"},
-    {"color": "#d55e00", "marker": "s"},
-    {"color": "#56b4e9", "marker": "^"},
-    {"color": "#009e73", "marker": "D"},
-    {"color": "#cc79a7", "marker": "v"},
-    {"color": "#f0e442", "marker": "P"},
-    {"color": "#0072b2", "marker": "X"},
-    {"color": "#999999", "marker": "*"},
-    {"color": "#882255", "marker": "<"},
-    {"color": "#ddaa77", "marker": ">"},
-)
+from keras_c2kd.utils.figures import assign_styles
+from keras_c2kd.utils.figures import new_figure
+from keras_c2kd.utils.figures import save_figure
 
 
-def plot_training_dynamics(records, path, batch_size, metric="accuracy"):
+def plot_training_dynamics(
+    records: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    batch_size: int,
+    metric: str = "accuracy",
+) -> None:
     """Draw validation scores and rank-distorted samples over the epochs.
 
     The paper's Fig. 3 with one panel a student: solid lines are the student's
@@ -41,8 +36,8 @@ def plot_training_dynamics(records, path, batch_size, metric="accuracy"):
             lines.
         metric: Name of the metric. Defaults to `"accuracy"`.
     """
-    styles = _assign_styles(record["settings"]["method"] for record in records)
-    histories = {}
+    styles = assign_styles(record["settings"]["method"] for record in records)
+    histories: dict[str, dict[str, list[Any]]] = {}
     for record in records:
         settings = record["settings"]
         key = f"{settings['student']} ({settings['student_network']})"
@@ -65,10 +60,10 @@ def plot_training_dynamics(records, path, batch_size, metric="accuracy"):
                 **style,
             )
             if all("rank_distorted_share" in run for run in runs):
-                share = _mean_over_runs(runs, "rank_distorted_share")
+                fraction = _mean_over_runs(runs, "rank_distorted_share")
                 counts.plot(
                     epochs,
-                    batch_size * share,
+                    batch_size * fraction,
                     linestyle=":",
                     markevery=every,
                     markersize=4,
@@ -96,7 +91,11 @@ def plot_training_dynamics(records, path, batch_size, metric="accuracy"):
     save_figure(figure, path)
 
 
-def plot_comparison(comparisons, path, metric="accuracy"):
+def plot_comparison(
+    comparisons: Sequence[Any],
+    path: str | os.PathLike[str],
+    metric: str = "accuracy",
+) -> None:
     """Draw the table: scores above, paired differences below.
 
     One column a student. Above, the mean score and its standard deviation
@@ -110,23 +109,17 @@ def plot_comparison(comparisons, path, metric="accuracy"):
     """
     students = list(dict.fromkeys(map(_student_of, comparisons)))
     height = max(2.4, 0.6 + 0.25 * len({row.method for row in comparisons}))
-    figure, panels = new_figure(
-        len(students),
-        rows=2,
-        width=4.8,
-        height=height,
-        gather_global_batch=True,
-    )
-    styles = _assign_styles(row.method for row in comparisons)
+    figure, panels = new_figure(len(students), rows=2, width=4.8, height=height)
+    styles = assign_styles(row.method for row in comparisons)
     methods = list(styles)
     for column, student in enumerate(students):
         rows = [row for row in comparisons if _student_of(row) == student]
         above, below = panels[column], panels[column + len(students)]
         for row in rows:
-            style, place = styles[row.method], methods.index(row.method)
+            style, position = styles[row.method], methods.index(row.method)
             _draw_dot(
                 above,
-                place,
+                position,
                 row.accuracy.mean,
                 row.accuracy.mean - row.accuracy.deviation,
                 row.accuracy.mean + row.accuracy.deviation,
@@ -135,7 +128,7 @@ def plot_comparison(comparisons, path, metric="accuracy"):
             if row.difference is not None:
                 _draw_dot(
                     below,
-                    place,
+                    position,
                     row.difference.mean,
                     row.difference.low,
                     row.difference.high,
@@ -154,7 +147,11 @@ def plot_comparison(comparisons, path, metric="accuracy"):
     save_figure(figure, path)
 
 
-def plot_segmentation(columns, classes, path):
+def plot_segmentation(
+    columns: Mapping[str, NDArray[Any]],
+    classes: Sequence[str],
+    path: str | os.PathLike[str],
+) -> None:
     """Draw pictures beside label maps, one row a scene.
 
     Args:
@@ -172,9 +169,9 @@ def plot_segmentation(columns, classes, path):
         len(columns), scenes, width=size, height=size * height / width
     )
     colours = _class_colours(len(classes))
-    for place, (title, arrays) in enumerate(columns.items()):
+    for position, (title, arrays) in enumerate(columns.items()):
         for scene, array in enumerate(arrays):
-            panel = panels[scene * len(columns) + place]
+            panel = panels[scene * len(columns) + position]
             panel.set_axis_off()
             if scene == 0:
                 panel.set_title(title, fontsize=8)
@@ -200,7 +197,7 @@ def plot_segmentation(columns, classes, path):
     save_figure(figure, path)
 
 
-def _class_colours(count):
+def _class_colours(count: int) -> NDArray[Any]:
     """Return colours that differ in hue and, one after the other, in light."""
     colours = importlib.import_module("matplotlib.colors")
     numbers = np.arange(count)
@@ -210,52 +207,25 @@ def _class_colours(count):
     return colours.hsv_to_rgb(np.stack([hue, 0 * hue + 0.65, value], axis=-1))
 
 
-def _student_of(row):
+def _student_of(row: Any) -> str:
     return f"{row.student} ({row.student_network})"
 
 
-def _draw_dot(panel, place, middle, low, high, style):
+def _draw_dot(
+    panel: Any,
+    position: int,
+    middle: float,
+    low: float,
+    high: float,
+    style: Mapping[str, Any],
+) -> None:
     middle, low, high = 100 * middle, 100 * low, 100 * high
-    panel.plot([middle], [place], linestyle="none", markersize=7, **style)
+    panel.plot([middle], [position], linestyle="none", markersize=7, **style)
     # The ends are NaN for a single seed; nothing is drawn then.
-    panel.plot([low, high], [place, place], color=style["color"])
+    panel.plot([low, high], [position, position], color=style["color"])
 
 
-def _assign_styles(methods):
-    """Give each method its look, the same one in all panels."""
-    names = dict.fromkeys(methods)
-    return dict(zip(names, itertools.cycle(STYLES)))
-
-
-def _mean_over_runs(runs, key):
+def _mean_over_runs(
+    runs: Sequence[Mapping[str, Any]], key: str
+) -> NDArray[Any]:
     return np.mean([run[key] for run in runs], axis=0)
-
-
-def figure_class():
-    """Return matplotlib's `Figure`, which leaves pyplot's state alone."""
-    return import_optional(
-        "matplotlib.figure", "experiments", "Drawing a figure"
-    ).Figure
-
-
-def new_figure(
-    columns, rows=1, width=4.0, height=3.0, gather_global_batch=False
-):
-    """Return a figure and its panels."""
-    figure = figure_class()(
-        figsize=(width * columns, height * rows), layout="constrained"
-    )
-    panels = figure.subplots(rows, columns, squeeze=False)
-    return figure, list(panels.flat)
-
-
-def save_figure(figure, path):
-    """Write a figure as a PNG file."""
-    write_atomically(path, as_png(figure))
-
-
-def as_png(figure):
-    """Return a figure as the bytes of a PNG file."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=150)
-    return file.getvalue()

@@ -1,12 +1,21 @@
 """The picture of a modality gap."""
 
-import numpy as np
+from collections.abc import Mapping
+from typing import Any
 
-from keras_c2kd.analysis.figures import as_png
-from keras_c2kd.analysis.figures import figure_class
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_c2kd.analysis.gap_measures import ClassMeasures
+from keras_c2kd.analysis.gap_measures import GapMeasures
+from keras_c2kd.analysis.gap_measures import KendallMeasures
+from keras_c2kd.analysis.gap_measures import NetworkMeasures
+from keras_c2kd.utils.figures import as_png
+from keras_c2kd.utils.figures import figure_class
+from keras_c2kd.utils.figures import write_cells
 
 # Black and vermilion differ in lightness too, for grey prints.
-_ROLES = {
+_STYLES = {
     "teacher": {"color": "#303030", "marker": "o", "markersize": 9},
     "student": {"color": "#d55e00", "marker": "s", "markersize": 5},
 }
@@ -18,25 +27,27 @@ _LONGEST_NAME = 32
 _MOST_STAGES_WITH_NUMBERS = 8
 
 
-def draw_gap(measures, stages, cka):
+def draw_gap(
+    measures: GapMeasures, stages: Mapping[str, list[str]], cka: NDArray[Any]
+) -> bytes:
     """Draw scores, rank correlations, classes and CKA.
 
     Args:
         measures: `GapMeasures`.
-        stages: Dict from the side to the names of its stages.
+        stages: Dict from the role to the names of its stages.
         cka: Array `(teacher stages, student stages)`.
 
     Returns:
         Bytes of a PNG file.
     """
     count = min(len(measures.classes), _MOST_CLASSES)
-    places = [["scores", "kendall"], ["classes", "cka"]]
+    layout = [["scores", "kendall"], ["classes", "cka"]]
     size = (11.0, 8.0)
     if count > _FEW_CLASSES:
-        places = [[name, "classes"] for name in ("scores", "kendall", "cka")]
+        layout = [[name, "classes"] for name in ("scores", "kendall", "cka")]
         size = (13.0, max(11.0, 1.6 + 0.22 * count))
     figure = figure_class()(figsize=size, layout="constrained")
-    panels = figure.subplot_mosaic(places)
+    panels = figure.subplot_mosaic(layout)
     figure.suptitle(
         f"Modality gap over {measures.samples} samples\n"
         f"teacher: {_short(_title(measures.teacher), 60)}; "
@@ -58,25 +69,25 @@ def draw_gap(measures, stages, cka):
     return as_png(figure)
 
 
-def _title(network):
+def _title(network: NetworkMeasures) -> str:
     return f"{network.modality} ({network.network})"
 
 
-def _short(text, longest=_LONGEST_NAME):
+def _short(text: str, longest: int = _LONGEST_NAME) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "\u2026"
 
 
-def _draw_scores(panel, measures):
+def _draw_scores(panel: Any, measures: GapMeasures) -> None:
     width = 0.36
-    for offset, side in ((-width / 2, "teacher"), (width / 2, "student")):
-        network = getattr(measures, side)
+    for offset, role in ((-width / 2, "teacher"), (width / 2, "student")):
+        network = getattr(measures, role)
         accuracy = network.accuracy
         values = [accuracy.value, network.target_probability]
         panel.bar(
             np.arange(2) + offset,
             values,
             width,
-            color=_ROLES[side]["color"],
+            color=_STYLES[role]["color"],
         )
         panel.errorbar(
             offset,
@@ -85,14 +96,14 @@ def _draw_scores(panel, measures):
                 [accuracy.value - accuracy.low],
                 [accuracy.high - accuracy.value],
             ],
-            color="0.6" if side == "teacher" else "black",
+            color="0.6" if role == "teacher" else "black",
             capsize=4,
         )
         tops = accuracy.high, network.target_probability
-        for place, (value, top) in enumerate(zip(values, tops)):
+        for position, (value, top) in enumerate(zip(values, tops)):
             panel.annotate(
                 f"{value:.3f}",
-                (place + offset, top),
+                (position + offset, top),
                 (0, 3),
                 textcoords="offset points",
                 ha="center",
@@ -105,8 +116,11 @@ def _draw_scores(panel, measures):
     panel.set_title("Accuracy with its interval, target probability")
 
 
-def _draw_kendall(panel, kendall):
-    edges, shares = np.array(kendall.edges), 100 * np.array(kendall.shares)
+def _draw_kendall(panel: Any, kendall: KendallMeasures) -> None:
+    edges, fractions = (
+        np.array(kendall.edges),
+        100 * np.array(kendall.fractions),
+    )
     is_below = edges[1:] <= kendall.threshold
     for chosen, color, hatch, label in (
         (is_below, _BELOW, "//", f"below {kendall.threshold:g}"),
@@ -114,7 +128,7 @@ def _draw_kendall(panel, kendall):
     ):
         panel.bar(
             edges[:-1][chosen],
-            shares[chosen],
+            fractions[chosen],
             np.diff(edges)[chosen],
             align="edge",
             color=color,
@@ -123,7 +137,7 @@ def _draw_kendall(panel, kendall):
             label=label,
         )
     panel.stairs(
-        100 * np.array(kendall.chance_shares),
+        100 * np.array(kendall.chance_fractions),
         edges,
         color="black",
         linestyle=":",
@@ -134,17 +148,19 @@ def _draw_kendall(panel, kendall):
         color="black",
         label=f"mean, {kendall.mean.value:.2f}",
     )
-    is_there = (shares > 0) | (100 * np.array(kendall.chance_shares) > 0.05)
+    is_there = (fractions > 0) | (
+        100 * np.array(kendall.chance_fractions) > 0.05
+    )
     widest = np.abs(edges[np.append(is_there, False)]).max()
     widest = max(widest, np.abs(edges[np.append(False, is_there)]).max())
     panel.set_xlim(-widest, widest)
     panel.set_xlabel("Kendall correlation of the two networks' logits")
     panel.set_ylabel("% of the samples")
-    panel.set_title(f"{kendall.share_below:.1%} below {kendall.threshold:g}")
+    panel.set_title(f"{kendall.fraction_below:.1%} below {kendall.threshold:g}")
     panel.legend(frameon=False, fontsize="small")
 
 
-def _draw_classes(panel, classes):
+def _draw_classes(panel: Any, classes: list[ClassMeasures]) -> None:
     drawn = classes
     title = "Accuracy and agreement by class (samples)"
     if len(classes) > _MOST_CLASSES:
@@ -159,12 +175,12 @@ def _draw_classes(panel, classes):
         label="both: same prediction",
     )
     # The student's marker fits into the teacher's where they coincide.
-    for side, style in _ROLES.items():
+    for role, style in _STYLES.items():
         panel.plot(
-            [100 * getattr(row, f"{side}_accuracy") for row in drawn],
+            [100 * getattr(row, f"{role}_accuracy") for row in drawn],
             heights,
             linestyle="none",
-            label=side,
+            label=role,
             **style,
         )
     panel.set_yticks(
@@ -180,7 +196,9 @@ def _draw_classes(panel, classes):
     panel.set_axisbelow(True)
 
 
-def _draw_cka(panel, stages, cka):
+def _draw_cka(
+    panel: Any, stages: Mapping[str, list[str]], cka: NDArray[Any]
+) -> None:
     panel.set_title("Linear CKA of the features, debiased")
     if not np.isfinite(cka).any():
         panel.text(0.5, 0.5, "no features compared", ha="center", va="center")
@@ -192,20 +210,12 @@ def _draw_cka(panel, stages, cka):
     if max(cka.shape) > _MOST_STAGES_WITH_NUMBERS:
         panel.figure.colorbar(image, ax=panel)
     else:
-        for (row, column), value in np.ndenumerate(cka):
-            panel.text(
-                column,
-                row,
-                f"{value:.2f}",
-                ha="center",
-                va="center",
-                color="white" if value > 0.5 else "black",
-            )
-    for side, set_ticks in (
+        write_cells(panel, cka)
+    for role, set_ticks in (
         ("student", panel.set_xticks),
         ("teacher", panel.set_yticks),
     ):
-        names = [_short(name, 20) for name in stages[side]]
+        names = [_short(name, 20) for name in stages[role]]
         set_ticks(range(len(names)), names, parse_math=False)
     if cka.shape[1] > 3:
         for label in panel.get_xticklabels():

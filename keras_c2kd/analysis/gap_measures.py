@@ -3,11 +3,17 @@
 import dataclasses
 import math
 import statistics
+from collections.abc import Mapping
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
-from keras_c2kd.analysis.labelled_rows import SIDES
+from keras_c2kd.analysis.labelled_rows import ROLES
+from keras_c2kd.analysis.paired_outputs import PairedOutputs
 from keras_c2kd.ops import kendall_rank_correlation
 from keras_c2kd.utils.optional_imports import import_optional
 
@@ -36,7 +42,7 @@ class NetworkMeasures:
         network: its name.
         accuracy: `Estimate`, Wilson's interval.
         target_probability: mean probability of the label's class.
-        only_right: share of rows on which it is right and the other wrong.
+        only_right: fraction of rows on which it is right and the other wrong.
     """
 
     modality: str
@@ -53,38 +59,39 @@ class KendallMeasures:
     Attributes:
         mean: `Estimate`, Student's interval.
         threshold: what counts as misaligned is below it.
-        share_below: share of rows below it.
+        fraction_below: fraction of rows below it.
         non_target_mean: mean of the correlation without the label's class,
             NaN with two classes.
-        chance_deviation: standard deviation of the correlation of independent
-            rankings; their mean is 0.
-        chance_share_below: share of independent rankings below the threshold.
+        chance_standard_deviation: standard deviation of the correlation of
+            independent rankings; their mean is 0.
+        chance_fraction_below: fraction of independent rankings below the
+            threshold.
         edges: edges of the bins.
-        shares: share of rows in each bin.
-        chance_shares: share of independent rankings in each bin.
+        fractions: fraction of rows in each bin.
+        chance_fractions: fraction of independent rankings in each bin.
     """
 
     mean: Estimate
     threshold: float
-    share_below: float
+    fraction_below: float
     non_target_mean: float
-    chance_deviation: float
-    chance_share_below: float
-    edges: list
-    shares: list
-    chance_shares: list
+    chance_standard_deviation: float
+    chance_fraction_below: float
+    edges: list[float]
+    fractions: list[float]
+    chance_fractions: list[float]
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassMeasures:
-    """The rows of one class; shares and means are NaN if there are none.
+    """The rows of one class; Fractions and means are NaN if there are none.
 
     Attributes:
         name: the class.
         rows: how many there are.
-        teacher_accuracy: share on which the teacher is right.
+        teacher_accuracy: fraction on which the teacher is right.
         student_accuracy: the same of the student.
-        agreement: share on which both predict the same class.
+        agreement: fraction on which both predict the same class.
         teacher_probability: the teacher's mean probability of this class.
         student_probability: the same of the student.
         kendall: mean rank correlation of the logits.
@@ -116,7 +123,7 @@ class ClassConflict:
         strength: half of what the teacher gives its favourite more than the
             student does, and the student its own, of the probability of all
             other classes; from 0 to 1.
-        opposed: share of the rows on which each network ranks its own
+        opposed: fraction of the rows on which each network ranks its own
             favourite above the other's.
     """
 
@@ -138,15 +145,15 @@ class GapMeasures:
         teacher: `NetworkMeasures`.
         student: `NetworkMeasures`.
         majority_class: the most frequent class.
-        majority_share: its share of the rows.
+        majority_fraction: its fraction of the rows.
         discordant: samples on which the teacher is better, and on which the
             student is.
         accuracy_p_value: of the exact two-sided McNemar test of them.
         probability_gap: `Estimate` of the teacher's target probability minus
             the student's, Student's interval of the paired differences.
-        both_right: share of the rows on which both are right.
-        neither_right: share on which neither is.
-        agreement: share on which both predict the same class.
+        both_right: fraction of the rows on which both are right.
+        neither_right: fraction on which neither is.
+        agreement: fraction on which both predict the same class.
         kappa: Cohen's kappa of the predictions, NaN if both always predict
             the same single class.
         kendall: `KendallMeasures`.
@@ -159,8 +166,8 @@ class GapMeasures:
     teacher: NetworkMeasures
     student: NetworkMeasures
     majority_class: str
-    majority_share: float
-    discordant: tuple
+    majority_fraction: float
+    discordant: tuple[int, int]
     accuracy_p_value: float
     probability_gap: Estimate
     both_right: float
@@ -168,11 +175,17 @@ class GapMeasures:
     agreement: float
     kappa: float
     kendall: KendallMeasures
-    classes: list
-    conflicts: list
+    classes: list[ClassMeasures]
+    conflicts: list[ClassConflict]
 
 
-def measure_gap(outputs, networks, class_names, threshold, confidence):
+def measure_gap(
+    outputs: PairedOutputs,
+    networks: Mapping[str, tuple[str, str]],
+    class_names: Sequence[str],
+    threshold: float,
+    confidence: float,
+) -> GapMeasures:
     """Compute the figures.
 
     Rows of one sample (pixels of an image) are not independent. Tests and
@@ -182,7 +195,7 @@ def measure_gap(outputs, networks, class_names, threshold, confidence):
 
     Args:
         outputs: `PairedOutputs`.
-        networks: Dict from the side to the modality and the network's name.
+        networks: Dict from the role to the modality and the network's name.
         class_names: List of text, one a class.
         threshold: Float, the paper's omega.
         confidence: Float, level of the intervals.
@@ -196,7 +209,7 @@ def measure_gap(outputs, networks, class_names, threshold, confidence):
     Kendall, Biometrika 1938.
     """
     rows = _Rows(outputs)
-    teacher, student = (rows.right[side] for side in SIDES)
+    teacher, student = (rows.right[role] for role in ROLES)
     better = rows.sample_means(teacher.astype(float) - student)
     discordant = int((better > 0).sum()), int((better < 0).sum())
     probability_gap = rows.target["teacher"] - rows.target["student"]
@@ -206,8 +219,8 @@ def measure_gap(outputs, networks, class_names, threshold, confidence):
         rows=len(rows.labels),
         teacher=_measure_network(rows, networks, "teacher", confidence),
         student=_measure_network(rows, networks, "student", confidence),
-        majority_class=class_names[counts.argmax()],
-        majority_share=float(counts.max() / len(rows.labels)),
+        majority_class=class_names[int(counts.argmax())],
+        majority_fraction=float(counts.max() / len(rows.labels)),
         discordant=discordant,
         accuracy_p_value=_sign_test(*discordant),
         probability_gap=_mean_interval(
@@ -226,48 +239,55 @@ def measure_gap(outputs, networks, class_names, threshold, confidence):
 class _Rows:
     """What is known of every row."""
 
-    def __init__(self, outputs):
+    def __init__(self, outputs: PairedOutputs) -> None:
         self.labels, self.logits = outputs.labels, outputs.logits
         rows, self.num_classes = self.logits["student"].shape
         # Samples that have no row at all do not count.
         self._sample_of = np.unique(outputs.sample_of, return_inverse=True)[1]
         self.samples = int(self._sample_of[-1]) + 1
-        self.predicted = {s: self.logits[s].argmax(-1) for s in SIDES}
-        self.right = {s: self.predicted[s] == self.labels for s in SIDES}
+        self.predicted = {s: self.logits[s].argmax(-1) for s in ROLES}
+        self.right = {s: self.predicted[s] == self.labels for s in ROLES}
         self.agree = self.predicted["teacher"] == self.predicted["student"]
         self.target = {
             s: _softmax(self.logits[s])[np.arange(rows), self.labels]
-            for s in SIDES
+            for s in ROLES
         }
         self.kendall = _kendall(self.logits)
         is_other = self.labels[:, None] != np.arange(self.num_classes)
         # Logits of the other classes, and the probabilities among them.
         self.others = {
-            s: self.logits[s][is_other].reshape(rows, -1) for s in SIDES
+            s: self.logits[s][is_other].reshape(rows, -1) for s in ROLES
         }
-        self.among_others = {s: _softmax(self.others[s]) for s in SIDES}
+        self.among_others = {s: _softmax(self.others[s]) for s in ROLES}
 
-    def sample_means(self, values):
+    def sample_means(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return the means over the rows of each sample."""
         return np.bincount(self._sample_of, values) / np.bincount(
             self._sample_of
         )
 
 
-def _measure_network(rows, networks, side, confidence):
-    other = "student" if side == "teacher" else "teacher"
-    modality, network = networks[side]
-    right = rows.right[side]
+def _measure_network(
+    rows: _Rows,
+    networks: Mapping[str, tuple[str, str]],
+    role: str,
+    confidence: float,
+) -> NetworkMeasures:
+    other = "student" if role == "teacher" else "teacher"
+    modality, network = networks[role]
+    right = rows.right[role]
     return NetworkMeasures(
         modality=modality,
         network=network,
         accuracy=wilson_interval(right.mean(), rows.samples, confidence),
-        target_probability=float(rows.target[side].mean()),
+        target_probability=float(rows.target[role].mean()),
         only_right=float((right & ~rows.right[other]).mean()),
     )
 
 
-def _measure_kendall(rows, threshold, confidence):
+def _measure_kendall(
+    rows: _Rows, threshold: float, confidence: float
+) -> KendallMeasures:
     classes = rows.num_classes
     non_target = math.nan
     if classes > 2:
@@ -277,24 +297,24 @@ def _measure_kendall(rows, threshold, confidence):
     edges = np.arange(-half, half + 1) / half
     counts, _ = np.histogram(rows.kendall, edges)
     # The last bin holds its upper edge too.
-    chance_below = _chance_share_below(
+    chance_below = _chance_fraction_below(
         [*edges[:-1], math.inf, threshold], classes
     )
     return KendallMeasures(
         mean=_mean_interval(rows.sample_means(rows.kendall), confidence),
         threshold=float(threshold),
-        share_below=float((rows.kendall < threshold).mean()),
+        fraction_below=float((rows.kendall < threshold).mean()),
         non_target_mean=non_target,
-        chance_deviation=_chance_deviation(classes),
-        chance_share_below=float(chance_below[-1]),
+        chance_standard_deviation=_chance_standard_deviation(classes),
+        chance_fraction_below=float(chance_below[-1]),
         edges=edges.tolist(),
-        shares=(counts / len(rows.labels)).tolist(),
-        chance_shares=np.diff(chance_below[:-1]).tolist(),
+        fractions=(counts / len(rows.labels)).tolist(),
+        chance_fractions=np.diff(chance_below[:-1]).tolist(),
     )
 
 
-def _measure_classes(rows, names):
-    teacher, student = (rows.among_others[side] for side in SIDES)
+def _measure_classes(rows: _Rows, names: Sequence[str]) -> list[ClassMeasures]:
+    teacher, student = (rows.among_others[role] for role in ROLES)
     columns = {
         "teacher_accuracy": rows.right["teacher"],
         "student_accuracy": rows.right["student"],
@@ -320,7 +340,7 @@ def _measure_classes(rows, names):
     ]
 
 
-def _find_conflicts(rows, names):
+def _find_conflicts(rows: _Rows, names: Sequence[str]) -> list[ClassConflict]:
     """Return the classes whose favourites differ, the strongest first."""
     if len(names) < 3:
         return []
@@ -329,16 +349,16 @@ def _find_conflicts(rows, names):
         own = rows.labels == label
         # The class itself is nobody's favourite.
         teacher, student = (
-            np.insert(rows.among_others[side][own].mean(0), label, -1.0)
-            for side in SIDES
+            np.insert(rows.among_others[role][own].mean(0), label, -1.0)
+            for role in ROLES
         )
         one, other = int(teacher.argmax()), int(student.argmax())
         if one == other:
             continue
         moved = teacher[one] - student[one] + student[other] - teacher[other]
         prefers = {
-            side: rows.logits[side][own, one] - rows.logits[side][own, other]
-            for side in SIDES
+            role: rows.logits[role][own, one] - rows.logits[role][own, other]
+            for role in ROLES
         }
         opposed = (prefers["teacher"] > 0) & (prefers["student"] < 0)
         conflicts.append(
@@ -354,15 +374,17 @@ def _find_conflicts(rows, names):
     return sorted(conflicts, key=lambda conflict: -conflict.strength)
 
 
-def wilson_interval(share, count, confidence=0.95):
-    """Return a share with Wilson's score interval.
+def wilson_interval(
+    fraction: float, count: int, confidence: float = 0.95
+) -> Estimate:
+    """Return a fraction with Wilson's score interval.
 
     `(p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)`
     with the normal quantile `z`. It stays inside 0 and 1, and has a width at
     these ends too.
 
     Args:
-        share: Float in `[0, 1]`.
+        fraction: Float in `[0, 1]`.
         count: Integer, number of independent samples.
         confidence: Float in (0, 1), level of the interval.
 
@@ -371,19 +393,21 @@ def wilson_interval(share, count, confidence=0.95):
 
     Reference: Wilson, JASA 1927.
     """
-    share, z = float(share), _normal_quantile(confidence)
-    middle = share + z * z / (2 * count)
-    half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    fraction, z = float(fraction), _normal_quantile(confidence)
+    middle = fraction + z * z / (2 * count)
+    half = z * math.sqrt(
+        fraction * (1 - fraction) / count + (z / (2 * count)) ** 2
+    )
     scale = 1 + z * z / count
     low, high = (middle - half) / scale, (middle + half) / scale
-    return Estimate(share, max(0.0, low), min(1.0, high))
+    return Estimate(fraction, max(0.0, low), min(1.0, high))
 
 
-def _normal_quantile(confidence):
+def _normal_quantile(confidence: float) -> float:
     return statistics.NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
-def _mean_interval(values, confidence):
+def _mean_interval(values: NDArray[Any], confidence: float) -> Estimate:
     """Return a mean with Student's interval, NaN for a single value."""
     mean, count = float(np.mean(values)), len(values)
     if count == 1:
@@ -393,21 +417,21 @@ def _mean_interval(values, confidence):
     return Estimate(mean, mean - half, mean + half)
 
 
-def _sign_test(wins, losses):
+def _sign_test(wins: int, losses: int) -> float:
     """Return the exact two-sided p-value of wins and losses."""
     if not wins + losses:
         return 1.0
     return float(_scipy_stats().binomtest(wins, wins + losses).pvalue)
 
 
-def _scipy_stats():
+def _scipy_stats() -> ModuleType:
     return import_optional("scipy.stats", "experiments", "An interval")
 
 
-def _kappa(rows):
+def _kappa(rows: _Rows) -> float:
     counts = [
-        np.bincount(rows.predicted[side], minlength=rows.num_classes)
-        for side in SIDES
+        np.bincount(rows.predicted[role], minlength=rows.num_classes)
+        for role in ROLES
     ]
     by_chance = float(counts[0] @ counts[1]) / len(rows.labels) ** 2
     if by_chance == 1.0:
@@ -415,7 +439,7 @@ def _kappa(rows):
     return float((rows.agree.mean() - by_chance) / (1 - by_chance))
 
 
-def _kendall(logits):
+def _kendall(logits: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     """Return the correlations as fractions of whole numbers of pairs."""
     classes = logits["student"].shape[-1]
     pairs = classes * (classes - 1) // 2
@@ -424,34 +448,38 @@ def _kendall(logits):
     return np.rint(taus * pairs) / pairs
 
 
-def _chance_deviation(classes):
+def _chance_standard_deviation(classes: int) -> float:
     return math.sqrt(2 * (2 * classes + 5) / (9 * classes * (classes - 1)))
 
 
-def _chance_share_below(values, num_classes):
-    """Return the share of independent rankings that correlate below values.
+def _chance_fraction_below(
+    values: Sequence[float], num_classes: int
+) -> NDArray[Any]:
+    """Return the fraction of independent rankings that correlate below values.
 
     A pair of rankings with `k` of the `C (C - 1) / 2` pairs of classes in
     opposite order has a correlation of `1 - 4 k / (C (C - 1))`; `k` is the
     number of inversions of a random permutation.
     """
     if num_classes > _MOST_EXACT_CLASSES:
-        normal = statistics.NormalDist(0.0, _chance_deviation(num_classes))
+        normal = statistics.NormalDist(
+            0.0, _chance_standard_deviation(num_classes)
+        )
         return np.array([normal.cdf(value) for value in values])
-    shares = np.ones(1)
+    fractions = np.ones(1)
     for count in range(2, num_classes + 1):
         # The class put in as the last has 0 to `count - 1` inversions, all
-        # equally likely: a running mean over as many places.
-        sums = np.cumsum(np.pad(shares, (0, count - 1)))
+        # equally likely: a running mean over as many entries.
+        sums = np.cumsum(np.pad(fractions, (0, count - 1)))
         sums[count:] -= sums[:-count].copy()
-        shares = sums / count
-    pairs = len(shares) - 1
+        fractions = sums / count
+    pairs = len(fractions) - 1
     taus = (pairs - 2 * np.arange(pairs + 1)) / pairs
-    below = np.append(0.0, np.cumsum(shares[::-1]))
+    below = np.append(0.0, np.cumsum(fractions[::-1]))
     return below[np.searchsorted(taus[::-1], values)]
 
 
-def _softmax(logits):
+def _softmax(logits: NDArray[Any]) -> NDArray[Any]:
     logits = logits.astype("float64")
     exponentials = np.exp(logits - logits.max(-1, keepdims=True))
     return exponentials / exponentials.sum(-1, keepdims=True)

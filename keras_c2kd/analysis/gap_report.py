@@ -5,16 +5,24 @@ import dataclasses
 import html
 import json
 import math
+import os
 import pathlib
 import textwrap
+from collections.abc import Sequence
+from typing import Any
 
 import keras
-import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.analysis.gap_figure import draw_gap
+from keras_c2kd.analysis.gap_measures import ClassConflict
+from keras_c2kd.analysis.gap_measures import ClassMeasures
+from keras_c2kd.analysis.gap_measures import Estimate
 from keras_c2kd.analysis.gap_measures import GapMeasures
+from keras_c2kd.analysis.gap_measures import KendallMeasures
 from keras_c2kd.analysis.gap_rules import CAVEAT
 from keras_c2kd.analysis.gap_rules import DIRECTION_RULES
+from keras_c2kd.analysis.gap_rules import Finding
 from keras_c2kd.analysis.gap_rules import GapRules
 from keras_c2kd.utils.atomic_files import write_atomically
 from keras_c2kd.version import __version__
@@ -42,32 +50,49 @@ th:first-child, td:first-child { text-align: left; }
 
 @dataclasses.dataclass(frozen=True)
 class ModalityGap:
-    """What `modality_gap` found out about two networks.
+    """The result of `modality_gap`: how two networks differ.
 
     `print` it, or `save` it as text for people and programs.
 
     Attributes:
         measures: `GapMeasures`: accuracies, target probabilities, rank
             correlations, agreement, each class, conflicting classes.
-        stages: dict from the side to the names of the compared features.
+        stages: dict from the role to the names of the compared features.
         cka: array `(teacher stages, student stages)`; empty without features,
             NaN if no batch was large enough.
         findings: list of `Finding`, the conclusion.
         rules: `GapRules`, the thresholds it was drawn with.
         notes: list of text: what the figures leave out.
+
+    Example:
+    >>> inputs = {
+    ...     "audio": 2 * np.eye(3)[[0, 1, 2, 0]],
+    ...     "visual": 2 * np.eye(3)[[0, 1, 1, 0]],
+    ... }
+    >>> def network(name):  # Its input is its logits.
+    ...     logits = keras.Input((3,), name=name)
+    ...     return keras.Model(logits, keras.layers.Identity()(logits))
+    >>> teacher, student = network("audio"), network("visual")
+    >>> labels = np.asarray([0, 1, 2, 0])
+    >>> gap = modality_gap(teacher, student, (inputs, labels), verbose=0)
+    >>> gap.findings[0].rule
+    'few samples'
+    >>> folder = tempfile.mkdtemp()
+    >>> [path.name for path in gap.save(folder)]
+    ['modality_gap.json', 'modality_gap.png', 'modality_gap.html']
     """
 
     measures: GapMeasures
-    stages: dict
-    cka: np.ndarray
-    findings: list
+    stages: dict[str, list[str]]
+    cka: NDArray[Any]
+    findings: list[Finding]
     rules: GapRules
-    notes: list
+    notes: list[str]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.summary()
 
-    def summary(self):
+    def summary(self) -> str:
         """Return the report as plain text."""
         lines = [*textwrap.wrap(_title(self.measures), 79), "", "Conclusion"]
         for finding in _directions_first(self.findings):
@@ -94,8 +119,8 @@ class ModalityGap:
             )
         return "\n".join(lines)
 
-    def to_dict(self):
-        """Return all of it as plain values; what is undefined is None."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values; what is undefined is None."""
         return _plain(
             {
                 "keras_c2kd": __version__,
@@ -109,18 +134,18 @@ class ModalityGap:
             }
         )
 
-    def to_png(self):
+    def to_png(self) -> bytes:
         """Return the picture, as bytes of a PNG file."""
         return draw_gap(self.measures, self.stages, self.cka)
 
-    def to_html(self):
+    def to_html(self) -> str:
         """Return the report as one page that needs nothing from elsewhere.
 
         The picture is inside. All text is escaped, and there is no script.
         """
         return _page(self, self.to_png())
 
-    def save(self, folder):
+    def save(self, folder: str | os.PathLike[str]) -> list[pathlib.Path]:
         """Write `modality_gap.json`, `.png` and `.html`.
 
         Args:
@@ -148,12 +173,12 @@ class _Table:
     """A table of text, its most telling rows first if `is_ranked`."""
 
     title: str
-    columns: tuple
-    rows: list
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
     is_ranked: bool = False
 
 
-def _tables(gap):
+def _tables(gap: ModalityGap) -> list[_Table]:
     """Return the tables that text and page have."""
     tables = [
         _networks_table(gap.measures),
@@ -173,7 +198,7 @@ def _tables(gap):
     return tables
 
 
-def _networks_table(measures):
+def _networks_table(measures: GapMeasures) -> _Table:
     columns = (
         "",
         "modality",
@@ -184,14 +209,14 @@ def _networks_table(measures):
     )
     rows = [
         (
-            side,
+            role,
             network.modality,
             network.network,
             _percent(network.accuracy),
             _number(network.target_probability, 3),
             _percent(network.only_right),
         )
-        for side, network in (
+        for role, network in (
             ("teacher", measures.teacher),
             ("student", measures.student),
         )
@@ -199,7 +224,7 @@ def _networks_table(measures):
     return _Table("The two networks", columns, rows)
 
 
-def _both_table(measures):
+def _both_table(measures: GapMeasures) -> _Table:
     gap = measures.probability_gap
     either = 1 - measures.neither_right
     rows = [
@@ -217,17 +242,17 @@ def _both_table(measures):
     return _Table("Side by side", ("", ""), rows)
 
 
-def _kendall_table(kendall):
+def _kendall_table(kendall: KendallMeasures) -> _Table:
     rows = [
         (
             "mean",
             _with_interval(kendall.mean),
-            f"0 +- {kendall.chance_deviation:.2f}",
+            f"0 +- {kendall.chance_standard_deviation:.2f}",
         ),
         (
             f"below {kendall.threshold:g}, %",
-            _percent(kendall.share_below),
-            _percent(kendall.chance_share_below),
+            _percent(kendall.fraction_below),
+            _percent(kendall.chance_fraction_below),
         ),
         (
             "mean over the non-target classes",
@@ -239,7 +264,7 @@ def _kendall_table(kendall):
     return _Table("Kendall correlation of the logits", columns, rows)
 
 
-def _conflicts_table(conflicts):
+def _conflicts_table(conflicts: list[ClassConflict]) -> _Table:
     columns = (
         "class",
         "samples",
@@ -263,7 +288,7 @@ def _conflicts_table(conflicts):
     return _Table(title, columns, rows, is_ranked=True)
 
 
-def _classes_table(classes):
+def _classes_table(classes: list[ClassMeasures]) -> _Table:
     columns = (
         "class",
         "samples",
@@ -296,7 +321,7 @@ def _classes_table(classes):
     return _Table(title, columns, rows, is_ranked=is_long)
 
 
-def _text_rows(table):
+def _text_rows(table: _Table) -> list[str]:
     shown = table.rows[:_MOST_TEXT_ROWS] if table.is_ranked else table.rows
     cells = [table.columns, *shown] if any(table.columns) else shown
     widths = [max(map(len, column)) for column in zip(*cells)]
@@ -309,7 +334,7 @@ def _text_rows(table):
     return lines
 
 
-def _page(gap, picture):
+def _page(gap: ModalityGap, picture: bytes) -> str:
     """Return the HTML; every text passes `html.escape` on its way."""
     title = html.escape(_title(gap.measures))
     image = base64.b64encode(picture).decode("ascii")
@@ -357,8 +382,8 @@ class, and CKA of the features; all figures are in the tables below."></p>
 """
 
 
-def _html_table(table):
-    def row(cells, tag):
+def _html_table(table: _Table) -> str:
+    def row(cells: Sequence[str], tag: str) -> str:
         inside = "".join(
             f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells
         )
@@ -370,7 +395,7 @@ def _html_table(table):
     return "<table>\n" + "\n".join(lines) + "\n</table>"
 
 
-def _title(measures):
+def _title(measures: GapMeasures) -> str:
     teacher, student = measures.teacher, measures.student
     return (
         f"Modality gap of the teacher {teacher.modality} ({teacher.network}) "
@@ -379,36 +404,36 @@ def _title(measures):
     )
 
 
-def _directions_first(findings):
+def _directions_first(findings: Sequence[Finding]) -> list[Finding]:
     """Put what the reader came for before its reasons."""
     return sorted(findings, key=lambda f: f.rule not in DIRECTION_RULES)
 
 
-def _basis(finding):
+def _basis(finding: Finding) -> str:
     verb = "holds" if finding.holds else "does not hold"
     return f"{finding.rule} {verb}: {finding.because}"
 
 
-def _number(value, digits=2):
+def _number(value: float, digits: int = 2) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _percent(value):
-    """Format a share, or an `Estimate` of one with its interval."""
+def _percent(value: float | Estimate) -> str:
+    """Format a fraction, or an `Estimate` of one with its interval."""
     if isinstance(value, float):
         return _number(100 * value, 1)
     ends = f"{100 * value.low:.1f}, {100 * value.high:.1f}"
     return f"{100 * value.value:.1f} [{ends}]"
 
 
-def _with_interval(estimate, digits=2):
+def _with_interval(estimate: Estimate, digits: int = 2) -> str:
     if math.isnan(estimate.low):
         return _number(estimate.value, digits)
     low, high = (_number(end, digits) for end in (estimate.low, estimate.high))
     return f"{_number(estimate.value, digits)} [{low}, {high}]"
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """Replace what JSON does not have."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}

@@ -2,15 +2,21 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from keras_c2kd.analysis.gap_measures import Estimate
+from keras_c2kd.analysis.gap_measures import GapMeasures
+from keras_c2kd.analysis.gap_measures import NetworkMeasures
 
 CAVEAT = (
     "These sentences follow from the figures by the rules named beside them. "
     "The rules restate the analysis of Huo et al. (CVPR 2024, section 3.1) "
     "with thresholds that are a choice. They are a heuristic: whether they "
     "predict the gain of a distillation has not been tested. Only training "
-    "with and without it, over several seeds, tells."
+    "with and without it, over several seeds, can show that."
 )
 
 # The rules on the two directions, what a reader asks first.
@@ -30,22 +36,22 @@ class GapRules:
 
     - *[few samples]*: fewer than `fewest_samples`. No conclusion.
     - *[untrained]*: the accuracy's interval of a network reaches down to the
-      share of the most frequent class. No conclusion.
+      fraction of the most frequent class. No conclusion.
     - *accuracy*: the exact McNemar test has `p < 1 - confidence`. The better
       network has the stronger modality; otherwise no difference is shown.
     - *imbalance*: the mean target probabilities differ by `probability_gap`
       or more in favour of the network that *accuracy* found better.
-    - *misalignment*: `misaligned_share` of the samples or more have a Kendall
-      correlation below the threshold; or its mean over the non-target classes
-      is below `misaligned_kendall`.
+    - *misalignment*: `misaligned_fraction` of the samples or more have a
+      Kendall correlation below the threshold; or its mean over the non-target
+      classes is below `misaligned_kendall`.
     - *features*: no pair of stages has a CKA of `alike_cka` or more.
     - *class conflicts*: classes with `fewest_of_a_class` samples, of which
-      `conflict_share` or more are ranked in opposite order.
+      `conflict_fraction` or more are ranked in opposite order.
 
     Then, for each direction, the first of these that holds:
 
     - *little to learn*: the source alone is right on less than
-      `learnable_share` of the samples.
+      `learnable_fraction` of the samples.
     - *weaker source*: *imbalance* holds, and the source is the weaker one.
     - *misaligned source*: *misalignment* holds.
     - *aligned source*: otherwise.
@@ -61,37 +67,42 @@ class GapRules:
         probability_gap: Defaults to 0.1, half of the smallest gap at which
             the paper shows that distillation harms the stronger modality
             (Table 2, VGGSound: 0.534 and 0.340).
-        misaligned_share: Defaults to 0.1. The paper prints no such share. On
-            the digits of `load_av_digits`, small networks of the same
-            modality had at most 0.01, of image and sound 0.21 and 0.24;
+        misaligned_fraction: Defaults to 0.1. The paper prints no such
+            fraction. On the digits of `load_av_digits`, small networks of the
+            same modality had at most 0.01, of image and sound 0.21 and 0.24;
             independent rankings have about 0.5.
         misaligned_kendall: Defaults to 0.2: of two classes, three times in
             five both networks prefer the same one. On the same digits 0.40
             and 0.48 within a modality, -0.04 across; independent rankings
             have 0.
-        learnable_share: Defaults to 0.05: the paper's method gains 2 to 5
+        learnable_fraction: Defaults to 0.05: the paper's method gains 2 to 5
             points (Table 3); where the source alone is right on fewer
             samples, not even all its right answers would give that.
         alike_cka: Defaults to 0.5, half of what equal features have. With
             `recipes/av_digits.py` 0.75 and 0.86 within a modality, 0.39
             across.
-        conflict_share: Defaults to 0.5, most samples of the class.
+        conflict_fraction: Defaults to 0.5, most samples of the class.
 
     Raises:
         ValueError: If a threshold is not a number in its range.
+
+    Example:
+    >>> rules = GapRules(probability_gap=0.2)
+    >>> rules.probability_gap, rules.confidence
+    (0.2, 0.95)
     """
 
     confidence: float = 0.95
     fewest_samples: int = 100
     fewest_of_a_class: int = 10
     probability_gap: float = 0.1
-    misaligned_share: float = 0.1
+    misaligned_fraction: float = 0.1
     misaligned_kendall: float = 0.2
-    learnable_share: float = 0.05
+    learnable_fraction: float = 0.05
     alike_cka: float = 0.5
-    conflict_share: float = 0.5
+    conflict_fraction: float = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             most = math.inf if field.name.startswith("fewest") else 1
@@ -99,7 +110,7 @@ class GapRules:
                 field.name == "confidence" and not 0 < value < 1
             ):
                 raise ValueError(
-                    "Thresholds are shares or correlations (confidence "
+                    "Thresholds are fractions or correlations (confidence "
                     "between 0 and 1), and counts of samples. Received: "
                     f"{field.name}={value}"
                 )
@@ -122,7 +133,9 @@ class Finding:
     sentence: str
 
 
-def conclude(measures, cka, rules):
+def conclude(
+    measures: GapMeasures, cka: NDArray[Any], rules: GapRules
+) -> list[Finding]:
     """Apply the rules.
 
     Args:
@@ -157,13 +170,13 @@ def conclude(measures, cka, rules):
                 source.only_right,
                 is_weaker,
                 misalignment.holds,
-                rules.learnable_share,
+                rules.learnable_fraction,
             )
         )
     return findings
 
 
-def _few_samples(measures, rules):
+def _few_samples(measures: GapMeasures, rules: GapRules) -> Finding | None:
     if measures.samples >= rules.fewest_samples:
         return None
     return Finding(
@@ -175,15 +188,15 @@ def _few_samples(measures, rules):
     )
 
 
-def _untrained(measures):
+def _untrained(measures: GapMeasures) -> Finding | None:
     for network in (measures.teacher, measures.student):
-        if network.accuracy.low <= measures.majority_share:
+        if network.accuracy.low <= measures.majority_fraction:
             return Finding(
                 "untrained",
                 True,
                 f"accuracy of {_name(measures, network)} "
                 f"{_interval(network.accuracy)} reaches down to "
-                f"{measures.majority_share:.1%}, the share of the most "
+                f"{measures.majority_fraction:.1%}, the fraction of the most "
                 "frequent class",
                 f"No conclusion: {_name(measures, network)} is not shown to "
                 "be better than always answering "
@@ -193,7 +206,7 @@ def _untrained(measures):
     return None
 
 
-def _accuracy(measures, rules):
+def _accuracy(measures: GapMeasures, rules: GapRules) -> Finding:
     p_value, level = measures.accuracy_p_value, 1 - rules.confidence
     wins, losses = measures.discordant
     gap = measures.teacher.accuracy.value - measures.student.accuracy.value
@@ -221,7 +234,9 @@ def _accuracy(measures, rules):
     )
 
 
-def _imbalance(measures, rules, is_accuracy_gap):
+def _imbalance(
+    measures: GapMeasures, rules: GapRules, is_accuracy_gap: bool
+) -> Finding:
     gap = measures.probability_gap.value
     stronger = _stronger(measures)
     in_favour = gap if stronger is measures.teacher else -gap
@@ -245,9 +260,9 @@ def _imbalance(measures, rules, is_accuracy_gap):
     return Finding("imbalance", holds, because, sentence)
 
 
-def _misalignment(measures, rules):
+def _misalignment(measures: GapMeasures, rules: GapRules) -> Finding:
     kendall = measures.kendall
-    too_many = kendall.share_below >= rules.misaligned_share
+    too_many = kendall.fraction_below >= rules.misaligned_fraction
     too_low = kendall.non_target_mean < rules.misaligned_kendall
     holds = bool(too_many or too_low)
     if holds:
@@ -263,9 +278,9 @@ def _misalignment(measures, rules):
             "classes alike on most samples."
         )
     because = (
-        f"Kendall below {kendall.threshold:g} on {kendall.share_below:.1%} "
-        f"{_sign(too_many, '>=', '<')} {rules.misaligned_share:.1%} "
-        f"(independent rankings: {kendall.chance_share_below:.1%})"
+        f"Kendall below {kendall.threshold:g} on {kendall.fraction_below:.1%} "
+        f"{_sign(too_many, '>=', '<')} {rules.misaligned_fraction:.1%} "
+        f"(independent rankings: {kendall.chance_fraction_below:.1%})"
     )
     if not math.isnan(kendall.non_target_mean):
         because += (
@@ -275,7 +290,7 @@ def _misalignment(measures, rules):
     return Finding("misalignment", holds, because, sentence)
 
 
-def _features(cka, rules):
+def _features(cka: NDArray[Any], rules: GapRules) -> Finding:
     highest = float(np.nanmax(cka))
     holds = highest < rules.alike_cka
     if holds:
@@ -297,17 +312,17 @@ def _features(cka, rules):
     )
 
 
-def _class_conflicts(measures, rules):
+def _class_conflicts(measures: GapMeasures, rules: GapRules) -> Finding:
     clear = [
         conflict
         for conflict in measures.conflicts
         if conflict.rows >= rules.fewest_of_a_class
-        and conflict.opposed >= rules.conflict_share
+        and conflict.opposed >= rules.conflict_fraction
     ]
     because = (
         f"{len(clear)} of {len(measures.classes)} classes have at least "
         f"{rules.fewest_of_a_class} samples and are ranked in opposite order "
-        f"on at least {rules.conflict_share:.0%} of them"
+        f"on at least {rules.conflict_fraction:.0%} of them"
     )
     if not clear:
         return Finding(
@@ -327,15 +342,22 @@ def _class_conflicts(measures, rules):
     )
 
 
-def _direction(source, learner, only_right, weaker, misaligned, least):
+def _direction(
+    source: str,
+    learner: str,
+    only_right: float,
+    weaker: bool,
+    misaligned: bool,
+    least: float,
+) -> Finding:
     way = f"From {source} to {learner}"
-    share = f"{source} alone is right on {only_right:.1%}"
-    learnable = f"{share} >= {least:.1%}"
+    alone = f"{source} alone is right on {only_right:.1%}"
+    learnable = f"{alone} >= {least:.1%}"
     if only_right < least:
         return Finding(
             "little to learn",
             True,
-            f"{share} < {least:.1%}",
+            f"{alone} < {least:.1%}",
             f"{way}: little to gain. {_capital(source)} knows few answers "
             f"that {learner} does not.",
         )
@@ -365,26 +387,26 @@ def _direction(source, learner, only_right, weaker, misaligned, least):
     )
 
 
-def _stronger(measures):
+def _stronger(measures: GapMeasures) -> NetworkMeasures:
     teacher, student = measures.teacher, measures.student
     is_teacher = teacher.accuracy.value >= student.accuracy.value
     return teacher if is_teacher else student
 
 
-def _name(measures, network):
-    side = "teacher" if network is measures.teacher else "student"
-    return f"the {side} ({network.modality})"
+def _name(measures: GapMeasures, network: NetworkMeasures) -> str:
+    role = "teacher" if network is measures.teacher else "student"
+    return f"the {role} ({network.modality})"
 
 
-def _capital(text):
+def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _sign(holds, met, not_met):
+def _sign(holds: bool, met: str, not_met: str) -> str:
     return met if holds else not_met
 
 
-def _interval(estimate):
+def _interval(estimate: Estimate) -> str:
     return (
         f"{100 * estimate.value:.1f} "
         f"[{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"

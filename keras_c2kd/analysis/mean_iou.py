@@ -1,5 +1,7 @@
 """Mean intersection over union, as fast on every backend."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -8,12 +10,34 @@ from keras import ops
 class MeanIoU(keras.metrics.MeanIoU):
     """Keras' `MeanIoU`, with another way of counting.
 
-    Arguments, ignored class and result are Keras'. On PyTorch, Keras 3.15
-    counts pixel by pixel in Python, 0.7 seconds for 16 label maps of 64 x 64;
-    this adds up segments, in 2 milliseconds on each backend.
+    `mean_c(both_c / (labels_c + predictions_c - both_c))` over the classes `c`
+    that occur, with the number of pixels of the class by label, by prediction
+    and by both. On PyTorch, Keras 3.15 counts pixel by pixel in Python, 0.7
+    seconds for 16 label maps of 64 x 64; this adds up segments, in 2
+    milliseconds on each backend.
+
+    Args:
+        num_classes: Integer.
+        name: String, the metric's name. Defaults to None.
+        dtype: As for every Keras metric.
+        ignore_class: Integer, the label of pixels that do not count, or None
+            (default).
+        sparse_y_true: Whether labels are integers (default) or one-hot.
+        sparse_y_pred: Whether predictions are integers (default) or scores
+            of the classes.
+        axis: Integer, the axis of the classes where there is one. Defaults to
+            `-1`.
+
+    Example:
+    >>> metric = MeanIoU(num_classes=2, ignore_class=-1)
+    >>> metric.update_state([0, 0, 1, -1], [0, 1, 1, 1])
+    >>> float(metric.result())
+    0.5
     """
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
         """Add one batch.
 
         Args:

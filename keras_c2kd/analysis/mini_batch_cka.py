@@ -1,5 +1,7 @@
 """Linear CKA of two networks over a data set, batch by batch."""
 
+from typing import Any
+
 import keras
 
 from keras_c2kd.ops import cka_ratio
@@ -15,7 +17,7 @@ class MiniBatchCKA(keras.metrics.Metric):
     With the unbiased estimator and batches that are drawn at random from all
     samples, the result does not depend on the batch size but for noise.
     Batches of neighbours do something else where the data lie in order:
-    sorted by class, a batch has few classes, and what tells the others apart
+    sorted by class, a batch has few classes, and what separates the others
     is not compared. Shuffle such data.
 
     Args:
@@ -25,16 +27,24 @@ class MiniBatchCKA(keras.metrics.Metric):
         dtype: As for every Keras metric.
 
     Example:
+    >>> random = np.random.default_rng(0)
     >>> cka = MiniBatchCKA()
-    >>> for audio, visual in batches:
-    ...     cka.update_state(teacher_taps(audio), student_taps(visual))
-    >>> cka.result()
+    >>> for _ in range(3):
+    ...     features = random.normal(size=(16, 8)).astype("float32")
+    ...     cka.update_state(features, 2 * features)
+    >>> round(float(cka.result()), 3)
+    1.0
 
     Reference: Nguyen et al., ICLR 2021, Eq. 2; Kornblith et al., ICML 2019.
     Huo et al., CVPR 2024, Fig. 6 shows CKA without naming the estimator.
     """
 
-    def __init__(self, debiased=True, name="mini_batch_cka", dtype=None):
+    def __init__(
+        self,
+        debiased: bool = True,
+        name: str = "mini_batch_cka",
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name=name, dtype=dtype or full_precision_dtype())
         self.debiased = debiased
         self.sums = [
@@ -42,7 +52,9 @@ class MiniBatchCKA(keras.metrics.Metric):
             for name in ("both", "own", "other")
         ]
 
-    def update_state(self, first, second, sample_weight=None):
+    def update_state(
+        self, first: Any, second: Any, sample_weight: Any = None
+    ) -> None:
         """Add one batch.
 
         Args:
@@ -64,10 +76,10 @@ class MiniBatchCKA(keras.metrics.Metric):
         ):
             total.assign_add(term)
 
-    def result(self):
+    def result(self) -> Any:
         """Return the CKA of all batches so far."""
         return cka_ratio(*(keras.ops.convert_to_tensor(s) for s in self.sums))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "debiased": self.debiased}

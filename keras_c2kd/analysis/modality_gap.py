@@ -1,11 +1,18 @@
 """Will distillation help between two networks: one call, one report."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
 from keras_c2kd.analysis.feature_comparison import MOST_BYTES
+from keras_c2kd.analysis.gap_measures import GapMeasures
 from keras_c2kd.analysis.gap_measures import measure_gap
 from keras_c2kd.analysis.gap_report import ModalityGap
 from keras_c2kd.analysis.gap_rules import GapRules
 from keras_c2kd.analysis.gap_rules import conclude
 from keras_c2kd.analysis.labelled_rows import LabelledRows
+from keras_c2kd.analysis.paired_outputs import PairedOutputs
 from keras_c2kd.analysis.paired_outputs import run_pair
 from keras_c2kd.networks.feature_extractor import FeatureExtractor
 from keras_c2kd.networks.modalities import modality_keys
@@ -13,22 +20,22 @@ from keras_c2kd.networks.network_checks import check_activation
 
 
 def modality_gap(
-    teacher,
-    student,
-    data,
+    teacher: keras.Model,
+    student: keras.Model,
+    data: Any,
     *,
-    teacher_modality=None,
-    student_modality=None,
-    class_names=None,
-    teacher_features=None,
-    student_features=None,
-    threshold=0.0,
-    rules=None,
-    ignore_class=None,
-    pixels=256,
-    batch_size=64,
-    verbose=1,
-):
+    teacher_modality: str | tuple[str, ...] | None = None,
+    student_modality: str | tuple[str, ...] | None = None,
+    class_names: Sequence[str] | None = None,
+    teacher_features: Any = None,
+    student_features: Any = None,
+    threshold: float = 0.0,
+    rules: GapRules | None = None,
+    ignore_class: int | None = None,
+    pixels: int = 256,
+    batch_size: int = 64,
+    verbose: int = 1,
+) -> ModalityGap:
     """Compare two trained networks of two modalities, on held-out samples.
 
     How good each is, how sure of the right class, how they rank the classes
@@ -81,11 +88,23 @@ def modality_gap(
             inferred; if data, labels, names or taps are not as above.
 
     Example:
-    ```python
-    gap = modality_gap(audio_classifier, visual_classifier, paired_test)
-    print(gap)
-    gap.save("gap")  # modality_gap.json, .png, .html
-    ```
+    >>> random = np.random.default_rng(0)
+    >>> labels = random.integers(3, size=200)
+    >>> signal = 3 * np.eye(3)[labels]
+    >>> data = {
+    ...     "audio": signal + random.normal(size=(200, 3)),
+    ...     "visual": signal + 2 * random.normal(size=(200, 3)),
+    ... }
+    >>> def network(name):  # Its input is its logits.
+    ...     logits = keras.Input((3,), name=name)
+    ...     return keras.Model(logits, keras.layers.Identity()(logits))
+    >>> teacher, student = network("audio"), network("visual")
+    >>> gap = modality_gap(teacher, student, (data, labels), verbose=0)
+
+    >>> gap.measures.teacher.modality, gap.measures.samples
+    ('audio', 200)
+    >>> gap.findings[0].rule, gap.findings[0].holds
+    ('accuracy', True)
 
     Reference: Huo et al., CVPR 2024, section 3.1 with Fig. 1 and Table 2;
     section 5 with Fig. 6 for CKA. The chance level, the correlation over the
@@ -99,14 +118,14 @@ def modality_gap(
             "A gap is between two networks. Received the same object as "
             f"teacher and student: {teacher!r}."
         )
-    notes = []
+    notes: list[str] = []
     features = {"teacher": teacher_features, "student": student_features}
     taps = {
-        side: _taps(networks[side], features[side], side, notes)
-        for side in networks
+        role: _taps(networks[role], features[role], role, notes)
+        for role in networks
     }
-    for side, network in networks.items():
-        check_activation(network, side, None, needs_logits=True)
+    for role, network in networks.items():
+        check_activation(network, role, None, needs_logits=True)
     names = None if class_names is None else list(map(_clean, class_names))
     num_classes = None if names is None else len(names)
     rows = LabelledRows(num_classes, ignore_class, pixels)
@@ -118,13 +137,13 @@ def modality_gap(
     measures = measure_gap(
         outputs,
         {
-            side: (
+            role: (
                 " and ".join(
-                    map(_clean, modality_keys(outputs.modalities[side]))
+                    map(_clean, modality_keys(outputs.modalities[role]))
                 ),
                 _clean(network.name),
             )
-            for side, network in networks.items()
+            for role, network in networks.items()
         },
         names,
         threshold,
@@ -133,8 +152,8 @@ def modality_gap(
     return ModalityGap(
         measures=measures,
         stages={
-            side: list(map(_clean, stages))
-            for side, stages in outputs.stages.items()
+            role: list(map(_clean, stages))
+            for role, stages in outputs.stages.items()
         },
         cka=outputs.cka,
         findings=conclude(measures, outputs.cka, rules),
@@ -143,12 +162,14 @@ def modality_gap(
     )
 
 
-def _taps(network, features, side, notes):
+def _taps(
+    network: keras.Model, features: Any, role: str, notes: list[str]
+) -> FeatureExtractor:
     """Return the `FeatureExtractor` for what the user wrote."""
     if features is None:
-        bare = FeatureExtractor(network, {}, side)
+        bare = FeatureExtractor(network, {}, role)
         try:
-            return FeatureExtractor(network, {"classifier input": None}, side)
+            return FeatureExtractor(network, {"classifier input": None}, role)
         except ValueError as error:
             notes.append(f"No CKA: {error}")
             return bare
@@ -162,13 +183,15 @@ def _taps(network, features, side, notes):
     if "logits" in features:
         raise ValueError(
             "The name 'logits' stands for the network's output. Received: "
-            f"{side}_features with that name. Give the tap another one: "
+            f"{role}_features with that name. Give the tap another one: "
             "{'scores': 'logits'}."
         )
-    return FeatureExtractor(network, features, side)
+    return FeatureExtractor(network, features, role)
 
 
-def _notes(outputs, measures, rules):
+def _notes(
+    outputs: PairedOutputs, measures: GapMeasures, rules: GapRules
+) -> list[str]:
     """Say what the figures leave out."""
     notes = []
     if outputs.has_weights:
@@ -176,7 +199,7 @@ def _notes(outputs, measures, rules):
     if outputs.is_dense:
         notes.append(
             f"{measures.rows} pixels of {measures.samples} images. Tests and "
-            "intervals count images; shares and means count pixels."
+            "intervals count images; Fractions and means count pixels."
         )
     if outputs.cka.size and 0 < outputs.cka_samples < outputs.seen:
         notes.append(
@@ -200,7 +223,7 @@ def _notes(outputs, measures, rules):
     return notes
 
 
-def _clean(text):
+def _clean(text: object) -> str:
     """Return printable text on one line."""
     printable = (c if c.isprintable() else " " for c in str(text))
     return " ".join("".join(printable).split())

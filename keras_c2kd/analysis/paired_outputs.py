@@ -2,31 +2,42 @@
 
 import dataclasses
 import types
+from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.analysis.feature_comparison import FeatureComparison
-from keras_c2kd.analysis.labelled_rows import SIDES
-from keras_c2kd.data import EpochDataset
+from keras_c2kd.analysis.labelled_rows import ROLES
+from keras_c2kd.analysis.labelled_rows import LabelledRows
 from keras_c2kd.distiller.batch_spec import BatchSpec
+from keras_c2kd.networks.feature_extractor import FeatureExtractor
 from keras_c2kd.networks.graph import graph_input
 from keras_c2kd.networks.modalities import modality_input
 from keras_c2kd.networks.modalities import modality_keys
+from keras_c2kd.utils.array_batches import as_array
+from keras_c2kd.utils.array_batches import as_arrays
+from keras_c2kd.utils.array_batches import map_arrays
+
+# By role: a key, or a tuple of keys; None where it is to be inferred.
+Modalities = dict[str, str | tuple[str, ...] | None]
 
 
 @dataclasses.dataclass(frozen=True)
 class PairedOutputs:
-    """What one pass of both networks over the data gives.
+    """The outputs of both networks, from one pass over the data.
 
     A row is a sample, or with dense logits a pixel.
 
     Attributes:
-        modalities: Dict from the side to the key that was read.
-        logits: Dict from the side to an array `(rows, num_classes)`.
+        modalities: Dict from the role to the key that was read.
+        logits: Dict from the role to an array `(rows, num_classes)`.
         labels: Integer array `(rows,)`.
         sample_of: Integer array `(rows,)`, which sample a row is from.
-        stages: Dict from the side to the names of the compared features.
+        stages: Dict from the role to the names of the compared features.
         cka: Array `(teacher stages, student stages)`, NaN if there were
             fewer than 4 samples.
         seen: Integer, how many samples there were.
@@ -35,25 +46,33 @@ class PairedOutputs:
         is_dense: Whether the logits are dense.
     """
 
-    modalities: dict
-    logits: dict
-    labels: np.ndarray
-    sample_of: np.ndarray
-    stages: dict
-    cka: np.ndarray
+    modalities: Modalities
+    logits: dict[str, NDArray[Any]]
+    labels: NDArray[Any]
+    sample_of: NDArray[Any]
+    stages: dict[str, list[str]]
+    cka: NDArray[Any]
     seen: int
     cka_samples: int
     has_weights: bool
     is_dense: bool
 
 
-def run_pair(networks, taps, modalities, data, rows, batch_size, verbose):
+def run_pair(
+    networks: Mapping[str, keras.Model],
+    taps: Mapping[str, FeatureExtractor],
+    modalities: Modalities,
+    data: Any,
+    rows: LabelledRows,
+    batch_size: int,
+    verbose: int,
+) -> PairedOutputs:
     """Run both networks once over the data.
 
     Args:
-        networks: Dict from the side to a `keras.Model`.
-        taps: Dict from the side to its `FeatureExtractor`.
-        modalities: Dict from the side to a key, a tuple of keys, or None to
+        networks: Dict from the role to a `keras.Model`.
+        taps: Dict from the role to its `FeatureExtractor`.
+        modalities: Dict from the role to a key, a tuple of keys, or None to
             infer it from the first batch.
         data: See `modality_gap`.
         rows: `LabelledRows` without any rows yet.
@@ -78,7 +97,7 @@ def run_pair(networks, taps, modalities, data, rows, batch_size, verbose):
             modalities = choose_modalities(networks, modalities, inputs)
             pair = _Pair(networks, taps, modalities)
         outputs = pair.outputs(inputs, where)
-        logits = {side: outputs[side].pop("logits") for side in SIDES}
+        logits = {role: outputs[role].pop("logits") for role in ROLES}
         rows.add(logits, labels, where)
         comparison.update(outputs, len(labels))
         progress.update(number + 1, finalize=False)
@@ -98,20 +117,24 @@ def run_pair(networks, taps, modalities, data, rows, batch_size, verbose):
     )
 
 
-def choose_modalities(networks, modalities, inputs):
-    """Find out which network reads which modality of a batch.
+def choose_modalities(
+    networks: Mapping[str, keras.Model],
+    modalities: Modalities,
+    inputs: Mapping[str, Any],
+) -> Modalities:
+    """Return which network reads which modality of a batch.
 
     What is given stays. Otherwise the two networks read two modalities: the
     pair of keys whose shapes fit, and of several such pairs the one whose
     keys are names of the networks or of their inputs.
 
     Args:
-        networks: Dict from the side to a `keras.Model`.
-        modalities: Dict from the side to a key, a tuple of keys, or None.
+        networks: Dict from the role to a `keras.Model`.
+        modalities: Dict from the role to a key, a tuple of keys, or None.
         inputs: Dict keyed by modality, one batch.
 
     Returns:
-        Dict from the side to a key.
+        Dict from the role to a key.
 
     Raises:
         ValueError: If not exactly one pair is left.
@@ -119,10 +142,10 @@ def choose_modalities(networks, modalities, inputs):
     if None not in modalities.values():
         return modalities
     candidates = {
-        side: [key for key in inputs if _fits(networks[side], inputs[key])]
-        if modalities[side] is None
-        else [modalities[side]]
-        for side in SIDES
+        role: [key for key in inputs if _fits(networks[role], inputs[key])]
+        if modalities[role] is None
+        else [modalities[role]]
+        for role in ROLES
     }
     pairs = [
         (one, other)
@@ -131,7 +154,7 @@ def choose_modalities(networks, modalities, inputs):
         if one != other
     ]
     named = [
-        sum(key in _names(networks[side]) for side, key in zip(SIDES, pair))
+        sum(key in _names(networks[role]) for role, key in zip(ROLES, pair))
         for pair in pairs
     ]
     if len(pairs) > 1 and named.count(max(named)) == 1:
@@ -146,14 +169,14 @@ def choose_modalities(networks, modalities, inputs):
             f"{candidates['student']}. Pass `teacher_modality=` and "
             "`student_modality=`."
         )
-    return dict(zip(SIDES, pairs[0]))
+    return dict(zip(ROLES, pairs[0]))
 
 
-def _fits(network, value):
+def _fits(network: keras.Model, value: Any) -> bool:
     """Whether a network's input could be this entry of a batch."""
     expected = graph_input(network)
     if expected is None:
-        return True  # A subclassed model tells no shape.
+        return True  # The shape is not known.
     if isinstance(expected, keras.KerasTensor) and not isinstance(value, dict):
         expected, value = {"": expected}, {"": value}
     if not (isinstance(expected, dict) and isinstance(value, dict)):
@@ -174,20 +197,28 @@ def _fits(network, value):
     )
 
 
-def _names(network):
+def _names(network: keras.Model) -> set[str]:
     """Return what a network calls itself and its inputs."""
     inputs = keras.tree.flatten(graph_input(network))
     return {network.name, *(getattr(tensor, "name", "") for tensor in inputs)}
 
 
-def _batches(data, batch_size):
+def _batches(data: Any, batch_size: int) -> tuple[Iterable[Any], int | None]:
     """Return an iterable of batches, and their number or None."""
     if isinstance(data, (tuple, list)) and data and isinstance(data[0], dict):
-        parts = [_numpy(part) for part in data if part is not None]
-        largest = max(map(len, keras.tree.flatten(parts)))
+        arrays = tuple(
+            as_arrays(list(part) if isinstance(part, tuple) else part)
+            for part in data
+            if part is not None
+        )
+        largest = max(map(len, keras.tree.flatten(arrays)))
         starts = range(0, largest, batch_size)
-        return (_slice(parts, i, i + batch_size) for i in starts), len(starts)
-    if isinstance(data, EpochDataset):
+        return (
+            map_arrays(lambda array: array[i : i + batch_size], arrays)
+            for i in starts
+        ), len(starts)
+    # An `EpochDataset`, read in its order and without augmentation.
+    if hasattr(data, "evaluation"):
         data = data.evaluation()
     if not hasattr(data, "__iter__") and hasattr(data, "__getitem__"):
         return (data[i] for i in range(len(data))), len(data)
@@ -202,21 +233,14 @@ def _batches(data, batch_size):
         return data, None
 
 
-def _is_endless(data):
+def _is_endless(data: Any) -> bool:
     """Whether a PyDataset or a tf.data.Dataset says that it never ends."""
     if isinstance(data, keras.utils.PyDataset):
         return data.num_batches is None
     return hasattr(data, "cardinality") and int(data.cardinality()) == -1
 
 
-def _slice(parts, start, end):
-    return tuple(
-        keras.tree.map_structure(lambda array: array[start:end], part)
-        for part in parts
-    )
-
-
-def _arrays(batch, where):
+def _arrays(batch: Any, where: str) -> tuple[dict[str, Any], NDArray[Any], Any]:
     """Return inputs, labels and weights (or None) of a batch in numpy."""
     inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
     if not isinstance(inputs, dict) or isinstance(labels, (dict, type(None))):
@@ -225,46 +249,39 @@ def _arrays(batch, where):
             f"{where}: inputs of type {type(inputs).__name__} and labels of "
             f"type {type(labels).__name__}."
         )
-    return _numpy(inputs), _numpy(labels), weights
-
-
-def _numpy(values):
-    """Return arrays for the tensors of a dict, or for a list of numbers."""
-    if isinstance(values, (list, tuple)):
-        return np.asarray(values)
-    return keras.tree.map_structure(
-        lambda value: (
-            value
-            if isinstance(value, np.ndarray)
-            else keras.ops.convert_to_numpy(value)
-        ),
-        values,
-    )
+    return as_arrays(inputs), as_array(labels), weights
 
 
 class _Pair(keras.Model):
     """Both networks as one model, so that a batch is one compiled call."""
 
-    def __init__(self, networks, taps, modalities):
+    def __init__(
+        self,
+        networks: Mapping[str, keras.Model],
+        taps: Mapping[str, FeatureExtractor],
+        modalities: Modalities,
+    ) -> None:
         super().__init__(name="pair", autocast=False)
-        self.networks = [networks[side] for side in SIDES]
-        keys = [key for s in SIDES for key in modality_keys(modalities[s])]
+        self.networks = [networks[role] for role in ROLES]
+        keys = [key for s in ROLES for key in modality_keys(modalities[s])]
         self.keys = tuple(dict.fromkeys(keys))
         # Not tracked: the taps have the layers of the networks.
-        self._sides = types.SimpleNamespace(taps=taps, modalities=modalities)
+        self._roles = types.SimpleNamespace(taps=taps, modalities=modalities)
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            side: self._sides.taps[side](
-                modality_input(inputs, self._sides.modalities[side], network),
+            role: self._roles.taps[role](
+                modality_input(inputs, self._roles.modalities[role], network),
                 training=False,
             )
-            for side, network in zip(SIDES, self.networks)
+            for role, network in zip(ROLES, self.networks)
         }
 
-    def outputs(self, inputs, where):
-        """Check a batch, and return the outputs by side in numpy."""
+    def outputs(
+        self, inputs: Mapping[str, Any], where: str
+    ) -> dict[str, dict[str, NDArray[Any]]]:
+        """Check a batch, and return the outputs by role in numpy."""
         inputs = {key: inputs[key] for key in self.keys if key in inputs}
         BatchSpec(self.keys, num_classes=None).check(inputs, where=where)
         return self.predict_on_batch(inputs)

@@ -5,12 +5,19 @@ A summary is anything with `mean` and `deviation` over the seeds, such as
 """
 
 import math
+import os
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from keras_c2kd.analysis.figures import STYLES
-from keras_c2kd.analysis.figures import new_figure
-from keras_c2kd.analysis.figures import save_figure
+from keras_c2kd.utils.figures import STYLES
+from keras_c2kd.utils.figures import new_figure
+from keras_c2kd.utils.figures import save_figure
+from keras_c2kd.utils.figures import write_cells
 
 # Beside their colour and lightness, for grey prints.
 _HATCHES = ("", "//", "..", "xx")
@@ -18,7 +25,12 @@ _BARS = ("#4d4d4d", "#d55e00", "#56b4e9", "#f0e442")
 _LINES = ("-", "--", "-.", ":")
 
 
-def plot_modality_gap(alone, correlations, path, score="test accuracy (%)"):
+def plot_modality_gap(
+    alone: Mapping[str, Mapping[str, Sequence[Any]]],
+    correlations: Mapping[str, Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    score: str = "test accuracy (%)",
+) -> None:
     """Draw what each modality reaches alone, and how alike they rank.
 
     The paper's Fig. 1: (a) accuracy and mean probability of the label's
@@ -48,21 +60,27 @@ def plot_modality_gap(alone, correlations, path, score="test accuracy (%)"):
     save_figure(figure, path)
 
 
-def _draw_alone(panel, alone, modalities, part, scale):
+def _draw_alone(
+    panel: Any,
+    alone: Mapping[str, Mapping[str, Sequence[Any]]],
+    modalities: list[str],
+    part: int,
+    scale: int,
+) -> None:
     """Draw one group of bars a data set, one bar a modality."""
     width = 0.8 / len(modalities)
     top = 0.0
     for number, modality in enumerate(modalities):
         offset = (number - (len(modalities) - 1) / 2) * width
-        places, heights, spreads = [], [], []
-        for place, parts in enumerate(alone.values()):
+        positions, heights, spreads = [], [], []
+        for position, parts in enumerate(alone.values()):
             summary = parts[modality][part] if modality in parts else None
             if summary is not None:
-                places.append(place + offset)
+                positions.append(position + offset)
                 heights.append(scale * summary.mean)
                 spreads.append(scale * _spread(summary))
         panel.bar(
-            places,
+            positions,
             heights,
             width,
             color=_BARS[number],
@@ -71,13 +89,18 @@ def _draw_alone(panel, alone, modalities, part, scale):
             label=modality,
         )
         panel.errorbar(
-            places, heights, spreads, color="black", capsize=3, linestyle="none"
+            positions,
+            heights,
+            spreads,
+            color="black",
+            capsize=3,
+            linestyle="none",
         )
-        for place, height, spread in zip(places, heights, spreads):
+        for center, height, spread in zip(positions, heights, spreads):
             top = max(top, height + spread)
             panel.annotate(
                 f"{height:.1f}" if scale == 100 else f"{height:.3f}",
-                (place, height + spread),
+                (center, height + spread),
                 (0, 3),
                 textcoords="offset points",
                 ha="center",
@@ -87,18 +110,20 @@ def _draw_alone(panel, alone, modalities, part, scale):
     panel.set_ylim(0, 1.12 * top or 1)
 
 
-def _draw_correlations(panel, correlations):
+def _draw_correlations(
+    panel: Any, correlations: Mapping[str, Mapping[str, Any]]
+) -> None:
     """Draw a bar for each pair of networks."""
-    names = []
+    names: list[str] = []
     panel.set_title("Kendall correlation of the logits")
     if not any(correlations.values()):
         panel.text(0.5, 0.5, "no networks compared", ha="center", va="center")
         panel.set_axis_off()
         return
     for number, (kind, pairs) in enumerate(correlations.items()):
-        places = range(len(names), len(names) + len(pairs))
+        positions = range(len(names), len(names) + len(pairs))
         panel.barh(
-            places,
+            positions,
             [summary.mean for summary in pairs.values()],
             xerr=[_spread(summary) for summary in pairs.values()],
             capsize=3,
@@ -107,11 +132,11 @@ def _draw_correlations(panel, correlations):
             edgecolor="white",
             ecolor="black",
         )
-        for place, summary in zip(places, pairs.values()):
+        for position, summary in zip(positions, pairs.values()):
             tip = max(0.0, summary.mean + _spread(summary))
             panel.annotate(
                 f"{summary.mean:.2f}",
-                (tip, place),
+                (tip, position),
                 (3, 0),
                 textcoords="offset points",
                 va="center",
@@ -128,7 +153,11 @@ def _draw_correlations(panel, correlations):
     panel.set_xlim(min(-0.1, 1.2 * lowest), 1.05)
 
 
-def plot_sensitivity(panels, path, score="test accuracy (%)"):
+def plot_sensitivity(
+    panels: Mapping[str, Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    score: str = "test accuracy (%)",
+) -> None:
     """Draw the score over the threshold of each selection metric.
 
     The paper's Fig. 4, one panel a student; the band is the standard
@@ -149,8 +178,8 @@ def plot_sensitivity(panels, path, score="test accuracy (%)"):
             # Side by side, so that their bars can be told apart.
             shift = 0.06 * step * (number - (len(panel["curves"]) - 1) / 2)
             curve = dict(sorted(curve.items()))
-            places = [threshold + shift for threshold in curve]
-            _draw_line(axis, places, curve.values(), name, number)
+            positions = [threshold + shift for threshold in curve]
+            _draw_line(axis, positions, curve.values(), name, number)
         without = panel["without"]
         if without is not None:
             mean, spread = 100 * without.mean, 100 * _spread(without)
@@ -165,7 +194,11 @@ def plot_sensitivity(panels, path, score="test accuracy (%)"):
     save_figure(figure, path)
 
 
-def plot_modules(panels, path, score="test accuracy (%)"):
+def plot_modules(
+    panels: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    path: str | os.PathLike[str],
+    score: str = "test accuracy (%)",
+) -> None:
     """Draw the score while modules are added to a method.
 
     The paper's Fig. 5, one panel a student; bars are the standard deviation
@@ -185,8 +218,8 @@ def plot_modules(panels, path, score="test accuracy (%)"):
         )
         for number, (name, curve) in enumerate(methods.items()):
             shift = 0.08 * (number - (len(methods) - 1) / 2)
-            places = [steps.index(step) + shift for step in curve]
-            _draw_line(axis, places, curve.values(), name, number)
+            positions = [steps.index(step) + shift for step in curve]
+            _draw_line(axis, positions, curve.values(), name, number)
         axis.set_xticks(range(len(steps)), steps)
         axis.set_xlim(-0.4, len(steps) - 0.6)
         _finish(axis, title, score)
@@ -194,29 +227,41 @@ def plot_modules(panels, path, score="test accuracy (%)"):
     save_figure(figure, path)
 
 
-def _draw_line(axis, places, summaries, name, number):
+def _draw_line(
+    axis: Any,
+    positions: Sequence[float],
+    summaries: Iterable[Any],
+    name: str,
+    number: int,
+) -> None:
     summaries = list(summaries)
     axis.errorbar(
-        places,
+        positions,
         [100 * summary.mean for summary in summaries],
         [100 * _spread(summary) for summary in summaries],
         label=name,
-        linestyle=_LINES[number % len(_LINES)],
-        markersize=6,
-        capsize=3,
-        elinewidth=1,
-        **STYLES[number % len(STYLES)],
+        **_line_style(number),
     )
 
 
-def _finish(axis, title, score):
+def _line_style(number: int) -> dict[str, Any]:
+    return {
+        "linestyle": _LINES[number % len(_LINES)],
+        "markersize": 6,
+        "capsize": 3,
+        "elinewidth": 1,
+        **STYLES[number % len(STYLES)],
+    }
+
+
+def _finish(axis: Any, title: str, score: str) -> None:
     axis.set_title(title, parse_math=False)
     axis.set_ylabel(score)
     axis.grid(axis="y", color="0.92")
     axis.set_axisbelow(True)
 
 
-def _add_legend(figure, axis):
+def _add_legend(figure: Any, axis: Any) -> None:
     """Put the legend that all panels share below them."""
     handles, labels = axis.get_legend_handles_labels()
     # Lines without bars come first, but are drawn behind.
@@ -234,7 +279,12 @@ def _add_legend(figure, axis):
         text.set_parse_math(False)
 
 
-def plot_feature_similarity(matrices, sides, stages, path):
+def plot_feature_similarity(
+    matrices: Mapping[str, NDArray[Any]],
+    sides: Mapping[str, tuple[str, str]],
+    stages: Sequence[str],
+    path: str | os.PathLike[str],
+) -> None:
     """Draw CKA of equal stages over the depth, and of all pairs of stages.
 
     The paper's Fig. 6: networks of two modalities against networks of one.
@@ -259,11 +309,7 @@ def plot_feature_similarity(matrices, sides, stages, path):
             equal.mean(axis=0),
             spread,
             label=name,
-            linestyle=_LINES[number % len(_LINES)],
-            markersize=6,
-            capsize=3,
-            elinewidth=1,
-            **STYLES[number % len(STYLES)],
+            **_line_style(number),
         )
     axes[0].set_xticks(range(len(stages)), stages)
     axes[0].set_ylim(min(0.0, axes[0].get_ylim()[0]), 1.05)
@@ -280,21 +326,15 @@ def plot_feature_similarity(matrices, sides, stages, path):
     save_figure(figure, path)
 
 
-def _draw_matrix(axis, values, stages):
+def _draw_matrix(
+    axis: Any, values: NDArray[Any], stages: Sequence[str]
+) -> None:
     axis.imshow(values, cmap="Greys", vmin=0, vmax=1, origin="lower")
-    for (row, column), value in np.ndenumerate(values):
-        axis.text(
-            column,
-            row,
-            f"{value:.2f}",
-            ha="center",
-            va="center",
-            color="white" if value > 0.5 else "black",
-        )
+    write_cells(axis, values)
     for set_ticks in (axis.set_xticks, axis.set_yticks):
         set_ticks(range(len(stages)), stages)
 
 
-def _spread(summary):
+def _spread(summary: Any) -> float:
     """Return the standard deviation, 0 for a single seed."""
     return 0.0 if math.isnan(summary.deviation) else summary.deviation

@@ -1,14 +1,18 @@
 """How sure a network is of the right class."""
 
+from typing import Any
+
 import keras
 
-from keras_c2kd.backend import distribution
 from keras_c2kd.networks.modalities import modality_input
+from keras_c2kd.networks.modalities import predict_on_batch
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import target_log_probabilities
 
 
-def mean_target_probability(network, modality, dataset):
+def mean_target_probability(
+    network: keras.Model, modality: str | tuple[str, ...], dataset: Any
+) -> float:
     """Return the mean probability that a network gives the label's class.
 
     `mean(softmax(f)[y])` over all samples, in inference mode.
@@ -28,7 +32,7 @@ def mean_target_probability(network, modality, dataset):
     for index in range(len(dataset)):
         inputs, labels = dataset[index]
         own_input = modality_input(inputs, modality, network)
-        logits = distribution.predict_on_batch(network, own_input)
+        logits = predict_on_batch(network, own_input)
         logarithms = target_log_probabilities(full_precision(logits), labels)
         probabilities = keras.ops.exp(logarithms[..., 0])
         total += float(keras.ops.sum(probabilities))

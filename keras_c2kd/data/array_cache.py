@@ -6,8 +6,12 @@ import io
 import json
 import os
 import pathlib
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.utils.atomic_files import write_atomically
 
@@ -30,13 +34,32 @@ class ArrayCache:
         folder: Path of the cache; created if it does not exist.
         root: Path of the data set's folder. Defaults to `None`: files are
             told apart by their whole paths.
+
+    Example:
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> source = folder / "numbers.txt"
+    >>> size = source.write_text("1 2 3")
+    >>> cache = ArrayCache(folder / "cache", root=folder)
+    >>> cache.get(source, {"version": 1}, lambda: np.loadtxt(source))
+    array([1., 2., 3.])
+    >>> cache.has(source, {"version": 1}), cache.has(source, {"version": 2})
+    (True, False)
     """
 
-    def __init__(self, folder, root=None):
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        root: str | os.PathLike[str] | None = None,
+    ) -> None:
         self.folder = pathlib.Path(folder)
         self.root = None if root is None else os.path.abspath(root)
 
-    def get(self, source, settings, compute):
+    def get(
+        self,
+        source: str | os.PathLike[str],
+        settings: Mapping[str, Any],
+        compute: Callable[[], NDArray[Any]],
+    ) -> NDArray[Any]:
         """Return the array, computed now if it is not there.
 
         Args:
@@ -61,11 +84,13 @@ class ArrayCache:
         write_atomically(path, file.getbuffer(), keep_name=False)
         return array
 
-    def has(self, source, settings):
+    def has(
+        self, source: str | os.PathLike[str], settings: Mapping[str, Any]
+    ) -> bool:
         """Return whether the array is there and whole, without reading it."""
         return self._read(self.path_of(source, settings)) is not None
 
-    def _read(self, path):
+    def _read(self, path: pathlib.Path) -> NDArray[Any] | None:
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
             whole = array.offset + array.nbytes == path.stat().st_size
@@ -76,7 +101,9 @@ class ArrayCache:
             return None
         return array if whole else None
 
-    def path_of(self, source, settings):
+    def path_of(
+        self, source: str | os.PathLike[str], settings: Mapping[str, Any]
+    ) -> pathlib.Path:
         """Return where the array is, or would be."""
         status = os.stat(source)
         size, changed = status.st_size, status.st_mtime_ns
@@ -86,14 +113,14 @@ class ArrayCache:
         digest = hashlib.sha256(text.encode())
         # What cannot be read is not in the cache, and its reader says why.
         with contextlib.suppress(OSError), open(source, "rb") as file:
-            for place in (0, size // 2, max(size - _SAMPLED, 0)):
-                file.seek(place)
+            for position in (0, size // 2, max(size - _SAMPLED, 0)):
+                file.seek(position)
                 digest.update(file.read(_SAMPLED))
         key = digest.hexdigest()
         return self.folder / key[:2] / f"{key[2:]}.npy"
 
-    def _name_of(self, source):
-        """Return what tells a file from the others of its data set."""
+    def _name_of(self, source: str | os.PathLike[str]) -> str:
+        """Return a name that no other file of the data set has."""
         path = os.path.abspath(source)
         if self.root is not None:
             # There is no way to another drive.

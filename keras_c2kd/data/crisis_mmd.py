@@ -1,15 +1,23 @@
 """CrisisMMD: tweets and their photographs, by humanitarian category."""
 
 import csv
+import os
 import pathlib
 import re
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
 
 from keras_c2kd.data.data_files import files_by_name
 from keras_c2kd.data.data_files import name_in_list
 from keras_c2kd.data.modality_readers import ImageReader
 from keras_c2kd.data.modality_readers import TextReader
+from keras_c2kd.data.paired_dataset import Reader
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.paired_splits import PairedSplits
 from keras_c2kd.data.paired_splits import paired_splits
 from keras_c2kd.data.paired_splits import path_in
 from keras_c2kd.data.text_lists import ListedBefore
@@ -28,7 +36,9 @@ CATEGORIES = (
 )
 
 # Pixels of -1 to 1, as ImageNet's weights of MobileNetV2 want them.
-IMAGE = ImageReader(size=224, mean=(0.5,) * 3, deviation=(0.5,) * 3)
+IMAGE = ImageReader(
+    size=224, mean=(0.5, 0.5, 0.5), standard_deviation=(0.5, 0.5, 0.5)
+)
 
 PHOTOGRAPHS = (
     ".jpg",
@@ -52,15 +62,15 @@ _COLUMNS = ("tweet_id", "image_id", "tweet_text", "image")
 
 
 def load_crisis_mmd(
-    root,
-    tokens,
-    annotations="agreed",
-    label="label",
-    cache=None,
-    image=IMAGE,
-    clean=None,
-    **kwargs,
-):
+    root: str | os.PathLike[str],
+    tokens: Callable[[list[str]], Mapping[str, NDArray[Any]]],
+    annotations: str = "agreed",
+    label: str = "label",
+    cache: str | os.PathLike[str] | None = None,
+    image: ImageReader = IMAGE,
+    clean: Callable[[str], str] | None = None,
+    **kwargs: Any,
+) -> PairedSplits:
     """Index CrisisMMD v2.0, the humanitarian task, as it is distributed.
 
     `<root>/data_image/...` and one of the two folders of splits,
@@ -95,6 +105,14 @@ def load_crisis_mmd(
             column, or a row has an unknown category or an image outside of
             the folder.
 
+    Example:
+    ```python
+    tokens = keras_c2kd.models.BertTokens("bert_base_en_uncased")
+    tweets = load_crisis_mmd("/path/to/CrisisMMD_v2.0", tokens)
+    tweets.prepare()
+    inputs, labels = tweets.train[0]
+    ```
+
     Reference: Alam et al., ICWSM 2018; CC BY-NC-SA 4.0.
     """
     if annotations not in _ANNOTATIONS:
@@ -105,7 +123,9 @@ def load_crisis_mmd(
     root = pathlib.Path(root)
     folder, pattern = _ANNOTATIONS[annotations]
     files = files_by_name(root, PHOTOGRAPHS)
-    parts, missing, excluded = {}, [], []
+    parts: dict[str, list[Sample]] = {}
+    missing: list[dict[str, str]] = []
+    excluded: list[dict[str, str]] = []
     is_listed_before = ListedBefore(excluded)
     for part, name in (
         ("train", "train"),
@@ -114,8 +134,8 @@ def load_crisis_mmd(
     ):
         parts[part] = []
         for row in _read_list(root / folder / pattern.format(name), label):
-            path = path_in(root, row["image"])
-            path = files.get(name_in_list(path.relative_to(root)))
+            listed_path = path_in(root, row["image"])
+            path = files.get(name_in_list(listed_path.relative_to(root)))
             if is_listed_before(row["image_id"], row[label]):
                 continue
             if path is None:
@@ -125,7 +145,7 @@ def load_crisis_mmd(
             sources = {"text": row["tweet_text"], "image": Source(path)}
             number = CATEGORIES.index(row[label])
             parts[part].append(Sample(row["image_id"], number, sources))
-    readers = {
+    readers: dict[str, Reader] = {
         "text": TextReader(tokens, clean_tweet if clean is None else clean),
         "image": image,
     }
@@ -143,7 +163,7 @@ def load_crisis_mmd(
     )
 
 
-def clean_tweet(text):
+def clean_tweet(text: str) -> str:
     """Return a tweet without the mark of a retweet, links and hash signs.
 
     Args:
@@ -151,13 +171,17 @@ def clean_tweet(text):
 
     Returns:
         String with single spaces.
+
+    Example:
+    >>> clean_tweet("RT @who: Water is rising https://t.co/x #flood")
+    'Water is rising flood'
     """
     text = re.sub(r"^\s*RT\s+(@\w+:?)?", " ", text)
     text = re.sub(r"(https?://|www\.)\S+", " ", text)
     return " ".join(text.replace("#", " ").split())
 
 
-def _read_list(path, label):
+def _read_list(path: pathlib.Path, label: str) -> list[dict[str, str]]:
     """Return the rows as dicts; quotes are text and ids stay text."""
     if not path.is_file():
         raise ValueError(

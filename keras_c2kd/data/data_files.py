@@ -2,9 +2,12 @@
 
 import os
 import pathlib
+from collections.abc import Sequence
 
 
-def data_files(folder, suffixes, deep=True):
+def data_files(
+    folder: str | os.PathLike[str], suffixes: Sequence[str], deep: bool = True
+) -> list[pathlib.Path]:
     """Return the files of a folder that have one of some suffixes.
 
     Folders are none, whatever they are called, and so is what begins with a
@@ -22,27 +25,29 @@ def data_files(folder, suffixes, deep=True):
         Sorted list of `pathlib.Path`.
     """
     found, seen = [], set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for position, folders, names in os.walk(folder, followlinks=True):
         # A link may lead back to where it is.
-        is_new = os.path.realpath(place) not in seen
-        seen.add(os.path.realpath(place))
+        is_new = os.path.realpath(position) not in seen
+        seen.add(os.path.realpath(position))
         folders[:] = [
             name
             for name in folders
             if deep and is_new and not name.startswith(".")
         ]
         found += [
-            pathlib.Path(place, name)
+            pathlib.Path(position, name)
             for name in names
             if is_new
             and not name.startswith(".")
             and name.lower().endswith(tuple(suffixes))
-            and os.path.isfile(os.path.join(place, name))
+            and os.path.isfile(os.path.join(position, name))
         ]
     return sorted(found)
 
 
-def files_by_name(folder, suffixes):
+def files_by_name(
+    folder: str | os.PathLike[str], suffixes: Sequence[str]
+) -> dict[str, pathlib.Path]:
     """Return the files below a folder by what a list calls them.
 
     Args:
@@ -59,7 +64,7 @@ def files_by_name(folder, suffixes):
     }
 
 
-def name_in_list(path):
+def name_in_list(path: str | os.PathLike[str]) -> str:
     """Return a path with `/` between its parts and its suffix in lower case.
 
     Args:

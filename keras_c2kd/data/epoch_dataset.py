@@ -3,12 +3,19 @@
 import copy
 import functools
 import threading
+from collections.abc import Sequence
+from typing import Any
+from typing import Self
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.data.read_ahead import ReadAhead
 from keras_c2kd.utils.array_batches import rows_of
+
+# Inputs by modality, and labels.
+Batch = tuple[dict[str, Any], NDArray[Any]]
 
 # Nobody holds it for longer than it takes to look what is read ahead.
 _LOOKING = threading.Lock()
@@ -38,7 +45,7 @@ class EpochDataset(keras.utils.PyDataset):
         use_multiprocessing: Must be `False`.
 
     Attributes:
-        threads: Integer, the `workers` above. Keras is told of one worker:
+        threads: Integer, the `workers` above. Keras itself uses one worker:
             its own queue would go on with batches of an earlier epoch.
         epoch: Integer, which the batches of training depend on. It counts the
             epochs that have ended, and Keras' look at the first batch before
@@ -48,20 +55,30 @@ class EpochDataset(keras.utils.PyDataset):
     Raises:
         ValueError: If the batch size is not positive, or worker processes are
             asked for.
+
+    Example:
+    >>> class Squares(EpochDataset):
+    ...     size = 10
+    ...
+    ...     def batch(self, indices):
+    ...         return {"number": indices}, indices**2
+    >>> squares = Squares(batch_size=4)
+    >>> len(squares), squares[2]
+    (3, ({'number': array([8, 9])}, array([64, 81])))
     """
 
     # Nothing is read ahead until several threads read.
-    _ahead = None
+    _ahead: tuple[dict[str, Any], tuple[int, ...], ReadAhead] | None = None
 
     def __init__(
         self,
-        batch_size=64,
-        training=False,
-        seed=0,
-        workers=1,
-        max_queue_size=10,
-        use_multiprocessing=False,
-    ):
+        batch_size: int = 64,
+        training: bool = False,
+        seed: int = 0,
+        workers: int = 1,
+        max_queue_size: int = 10,
+        use_multiprocessing: bool = False,
+    ) -> None:
         super().__init__(max_queue_size=max_queue_size)
         if use_multiprocessing:
             raise ValueError(
@@ -79,35 +96,37 @@ class EpochDataset(keras.utils.PyDataset):
         self.seed = seed
         self.threads = workers
         self.epoch = 0
-        self._rows = None
+        self._rows: NDArray[np.int64] | None = None
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         """Leave what is read ahead out of copies."""
         return {k: v for k, v in vars(self).items() if k != "_ahead"}
 
     @property
-    def workers(self):
-        """What Keras is told, `1`; to set it sets `threads`."""
+    def workers(self) -> int:
+        """Workers that Keras starts, `1`; setting it sets `threads`."""
         return 1
 
     @workers.setter
-    def workers(self, value):
+    def workers(self, value: int) -> None:
         self.threads = value
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Number of samples."""
         raise NotImplementedError
 
-    def batch(self, indices):
+    def batch(self, indices: Sequence[int] | NDArray[Any]) -> Batch:
         """Return `(inputs, labels)` of some samples, in the given order."""
         raise NotImplementedError
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """Return a short string that other samples would not have."""
         raise NotImplementedError
 
-    def prepare(self, max_missing_fraction=0.01, verbose=1):
+    def prepare(
+        self, max_missing_fraction: float = 0.01, verbose: int = 1
+    ) -> list[dict[str, str]]:
         """Read what is slow to read; return what had to be left out.
 
         Args:
@@ -120,14 +139,14 @@ class EpochDataset(keras.utils.PyDataset):
         """
         return []
 
-    def __len__(self):
+    def __len__(self) -> int:
         return -(-len(self._order()) // self.batch_size)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Batch:
         return self._read(index)
 
-    def share(self, index, process, processes):
-        """Return the rows of one of several processes of a batch.
+    def share(self, index: int, process: int, processes: int) -> Batch:
+        """Return the samples of a batch that one of several processes reads.
 
         Args:
             index: Integer, the batch's.
@@ -139,7 +158,7 @@ class EpochDataset(keras.utils.PyDataset):
         """
         return self._read(index, process, processes)
 
-    def _read(self, index, *part):
+    def _read(self, index: int, *part: int) -> Batch:
         """Return a batch, or the part of one of several processes."""
         if self.threads < 2:
             return self._read_now(part, index)
@@ -147,13 +166,15 @@ class EpochDataset(keras.utils.PyDataset):
             ahead = self._read_ahead(part)
         return ahead.take(index)
 
-    def _read_now(self, part, index):
+    def _read_now(self, part: tuple[int, ...], index: int) -> Batch:
         indices = self._indices(index)
         if part:
-            indices = indices[rows_of(len(indices), *part, index)]
+            process, processes = part
+            rows = rows_of(len(indices), process, processes, index)
+            indices = indices[rows]
         return self.batch(indices)
 
-    def _read_ahead(self, part):
+    def _read_ahead(self, part: tuple[int, ...]) -> ReadAhead:
         """Return the threads that read for the data set as it is now."""
         now = self.__getstate__()
         if self._ahead is not None:
@@ -171,7 +192,7 @@ class EpochDataset(keras.utils.PyDataset):
         self._ahead = now, part, ahead
         return ahead
 
-    def _indices(self, index):
+    def _indices(self, index: int) -> NDArray[np.int64]:
         """Return the samples of a batch."""
         order = self._order()
         if self.training:
@@ -180,7 +201,7 @@ class EpochDataset(keras.utils.PyDataset):
             )
         return order[index * self.batch_size :][: self.batch_size]
 
-    def random_of(self, *numbers):
+    def random_of(self, *numbers: int) -> np.random.Generator | None:
         """Return a generator for a part of the current epoch; or None.
 
         Args:
@@ -196,11 +217,11 @@ class EpochDataset(keras.utils.PyDataset):
             [self.seed, self.epoch, *(int(number) for number in numbers)]
         )
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         """Shuffle and augment differently from now on."""
         self.epoch += 1
 
-    def evaluation(self, largest=None):
+    def evaluation(self, largest: int | None = None) -> Self:
         """Return the same samples in their order, without augmentation.
 
         Args:
@@ -217,7 +238,7 @@ class EpochDataset(keras.utils.PyDataset):
             other._rows = np.sort(drawn)
         return other
 
-    def _order(self):
+    def _order(self) -> NDArray[np.int64]:
         return np.arange(self.size) if self._rows is None else self._rows
 
 
@@ -229,12 +250,22 @@ class FollowEpochs(keras.callbacks.Callback):
 
     Args:
         dataset: `EpochDataset` that is trained on.
+
+    Example:
+    >>> inputs = {"audio": np.ones((8, 2))}
+    >>> data = PairedArrays(inputs, np.arange(8), training=True)
+    >>> follow = FollowEpochs(data)
+    >>> follow.on_epoch_begin(30)  # As `fit(..., initial_epoch=30)` calls it.
+    >>> data.epoch
+    30
     """
 
-    def __init__(self, dataset):
+    def __init__(self, dataset: EpochDataset) -> None:
         super().__init__()
         self.dataset = dataset
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Set the number, before the first batch is read."""
         self.dataset.epoch = epoch

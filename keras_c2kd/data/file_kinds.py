@@ -39,7 +39,7 @@ _RECORDINGS = (
 )
 
 
-def kind_of(beginning, recordings=True):
+def kind_of(beginning: bytes, recordings: bool = True) -> str | None:
     """Return the name of a file's kind by its beginning.
 
     Args:
@@ -51,7 +51,7 @@ def kind_of(beginning, recordings=True):
         String; `None` if the kind is not known.
     """
     kinds = _NO_RECORDING + (_RECORDINGS if recordings else ())
-    for place, name, kind in kinds:
-        if beginning[place:].startswith(name):
+    for position, name, kind in kinds:
+        if beginning[position:].startswith(name):
             return kind
     return None

@@ -1,12 +1,15 @@
-"""Pairs of Gaussian features whose modality gap is set by two dials.
+"""Pairs of Gaussian features whose modality gap has two parameters.
 
 These are GENERATED numbers, made to study methods under known conditions:
 what a method reaches on them says nothing about sound or pictures.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.data.paired_arrays import PairedArrays
 from keras_c2kd.data.paired_splits import PARTS
@@ -14,7 +17,7 @@ from keras_c2kd.data.paired_splits import PairedSplits
 
 MODALITIES = ("a", "b")
 
-# What is drawn from streams of their own does not depend on the dials.
+# What is drawn from streams of their own does not depend on them.
 _MEANS, _ORDER, _FEATURES = range(3)
 
 
@@ -34,14 +37,15 @@ class GaussianFamily:
     know something of the sample in the other. All else is drawn apart.
     Classes are equally frequent.
 
-    Modality `a` is the same whatever the dials say; they change `b`:
+    Modality `a` is the same whatever imbalance and misalignment are; they
+    change `b`:
 
     - Imbalance `i` is how much weaker the class means of `b` are,
       `s_a = signal`, `s_b = signal * ratio ** -i`. Bayes accuracy of `b`
       falls with it. The ranks of `mu_b(y) . mu_b(c) - |mu_b(c)|^2 / 2` over
       the classes `c`, those of the expected logits of a class, stay exactly
       as they are: they know no `s_b`.
-    - Misalignment `m` is the share of the classes that exchange their means:
+    - Misalignment `m` is the fraction of the classes that exchange their means:
       `mu_a(c) = mu(c)`, `mu_b(c) = mu(p(c))`, where the permutation `p` moves
       `m C` classes in one cycle and no other. Similarities between the
       classes of `b` become others. Its Bayes accuracy stays exactly as it is:
@@ -49,10 +53,10 @@ class GaussianFamily:
       moves are among those that a larger one moves.
 
     At `i = m = 0` both modalities have the same class means. The family is
-    that of the modality focusing hypothesis, whose one dial is the share of
-    modality-general decisive features (`general / decisive` here), extended
-    to many classes and by the two dials; there, two classes are told apart
-    by a hyperplane.
+    that of the modality focusing hypothesis, whose one parameter is the
+    fraction of modality-general decisive features (`general / decisive`
+    here), extended to many classes and by these two parameters; there, a
+    hyperplane separates two classes.
 
     Args:
         imbalance: Float, `i`; positive where `b` is the weaker modality.
@@ -70,11 +74,19 @@ class GaussianFamily:
         ratio: Float above 1. Defaults to `2.0`.
 
     Raises:
-        ValueError: If the dials or the numbers are out of range.
+        ValueError: If a parameter or a number are out of range.
+
+    Example:
+    >>> family = GaussianFamily(imbalance=1.0, num_classes=4)
+    >>> inputs, labels = family.draw(pairs=8, seed=0)
+    >>> inputs["a"].shape, inputs["b"].shape, labels
+    ((8, 32), (8, 32), array([0, 1, 2, 3, 0, 1, 2, 3]))
+    >>> family.bayes_logits(inputs, seed=0)["a"].shape
+    (8, 4)
 
     Reference: Xue et al., ICLR 2023, section 4, for the family with
     modality-general and modality-specific decisive features; Huo et al., CVPR
-    2024, section 3.1, for what the dials set apart.
+    2024, section 3.1, for what the two parameters vary.
     """
 
     imbalance: float = 0.0
@@ -86,7 +98,7 @@ class GaussianFamily:
     signal: float = 4.0
     ratio: float = 2.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the numbers."""
         if self.num_classes < 2 or self.decisive < 1 or self.distractors < 0:
             raise ValueError(
@@ -109,18 +121,18 @@ class GaussianFamily:
         is_whole = abs(moved - round(moved)) < 1e-6
         if not (0 <= self.misalignment <= 1 and is_whole) or self.moved == 1:
             raise ValueError(
-                "`misalignment` is a share of the classes, of which one alone "
-                "cannot be moved: 0, or 2 to "
+                "`misalignment` is a fraction of the classes, of which one "
+                "alone cannot be moved: 0, or 2 to "
                 f"{self.num_classes} divided by {self.num_classes}. Received: "
                 f"misalignment={self.misalignment}"
             )
 
     @property
-    def moved(self):
+    def moved(self) -> int:
         """Number of classes whose means are exchanged."""
         return round(self.misalignment * self.num_classes)
 
-    def class_means(self, seed):
+    def class_means(self, seed: int) -> dict[str, NDArray[np.float64]]:
         """Return what the decisive features are on average, by class.
 
         Args:
@@ -136,12 +148,14 @@ class GaussianFamily:
         means /= np.sqrt(np.mean(np.sum(means**2, axis=1)))
         order = np.random.default_rng([seed, _ORDER])
         moved = order.permutation(self.num_classes)[: self.moved]
-        places = np.arange(self.num_classes)
-        places[moved] = np.roll(moved, 1)
+        positions = np.arange(self.num_classes)
+        positions[moved] = np.roll(moved, 1)
         strength = self.signal * self.ratio**-self.imbalance
-        return {"a": self.signal * means, "b": strength * means[places]}
+        return {"a": self.signal * means, "b": strength * means[positions]}
 
-    def draw(self, pairs, seed, part="train"):
+    def draw(
+        self, pairs: int, seed: int, part: str = "train"
+    ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
         """Draw pairs, the classes in turn.
 
         Args:
@@ -177,7 +191,9 @@ class GaussianFamily:
         }
         return inputs, labels
 
-    def bayes_logits(self, inputs, seed):
+    def bayes_logits(
+        self, inputs: Mapping[str, NDArray[Any]], seed: int
+    ) -> dict[str, NDArray[np.float64]]:
         """Return logits of the exact posterior probabilities.
 
         `z(c) = s mu(c) . x - |s mu(c)|^2 / 2`, with the decisive features
@@ -198,13 +214,18 @@ class GaussianFamily:
 
 
 def load_gaussian_pairs(
-    train=360, validation=600, test=3600, seed=0, batch_size=60, **family
-):
-    """Generate Gaussian pairs whose modality gap is set by two dials.
+    train: int = 360,
+    validation: int = 600,
+    test: int = 3600,
+    seed: int = 0,
+    batch_size: int = 60,
+    **family: Any,
+) -> PairedSplits:
+    """Generate Gaussian pairs whose modality gap has two parameters.
 
-    GENERATED data, see `GaussianFamily` for what they are and what the dials
-    do. A seed has class means and pairs of its own, the test pairs too: all
-    statistics over seeds are over draws of the whole problem.
+    GENERATED data, see `GaussianFamily` for what they are and what imbalance
+    and misalignment do. A seed has class means and pairs of its own, the test
+    pairs too: all statistics over seeds are over draws of the whole problem.
 
     Args:
         train: Integer, number of training pairs, like the other two a
@@ -226,18 +247,16 @@ def load_gaussian_pairs(
         ValueError: As `GaussianFamily` and its `draw`.
 
     Example:
-    ```python
-    pairs = load_gaussian_pairs(imbalance=0.5, misalignment=0.25)
-    inputs, labels = pairs.train[0]
-    inputs["a"].shape, inputs["b"].shape, labels.shape
-    # (60, 32), (60, 32), (60,)
-    ```
+    >>> pairs = load_gaussian_pairs(imbalance=0.5, misalignment=0.25)
+    >>> inputs, labels = pairs.train[0]
+    >>> inputs["a"].shape, inputs["b"].shape, labels.shape
+    ((60, 32), (60, 32), (60,))
     """
-    family = GaussianFamily(**family)
+    gaussians = GaussianFamily(**family)
     sizes = {"train": train, "validation": validation, "test": test}
     parts = {
         part: PairedArrays(
-            *family.draw(size, seed, part),
+            *gaussians.draw(size, seed, part),
             batch_size=batch_size if part == "train" else size,
             training=part == "train",
             seed=seed,
@@ -247,9 +266,9 @@ def load_gaussian_pairs(
     provenance = {
         "data_set": "Gaussian pairs (generated)",
         "split": "each part drawn anew for each seed",
-        "classes": [str(label) for label in range(family.num_classes)],
+        "classes": [str(label) for label in range(gaussians.num_classes)],
         "sizes": sizes,
-        "family": dataclasses.asdict(family),
+        "family": dataclasses.asdict(gaussians),
         "missing": [],
         "unreadable": [],
         "excluded": [],

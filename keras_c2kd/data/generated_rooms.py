@@ -1,15 +1,23 @@
 """Rooms that are drawn at random and seen in colour and in depth."""
 
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
+
+# Draws a number between two for each room.
+Draw = Callable[[float, float], NDArray[Any]]
 
 # What a pixel shows; the labels of the classes.
 WALL, FLOOR, RED, BLUE, BOX, BALL, COLUMN, CONE = KINDS = range(8)
 
 FARTHEST = 10.0
-_PRESENT = 0.75  # Share of the rooms in which a thing stands.
+_PRESENT = 0.75  # Fraction of the rooms in which a thing stands.
 
 
-def draw_rooms(generators):
+def draw_rooms(generators: Sequence[np.random.Generator]) -> dict[str, Any]:
     """Draw what stands where in some rooms, and how it looks.
 
     Hidden things are lower than the camera and posters hang higher than it,
@@ -25,15 +33,15 @@ def draw_rooms(generators):
     uniform = np.stack([g.random(100, "float32") for g in generators])
     columns = iter(uniform.T[:, :, None, None])
 
-    def draw(low, high):
+    def draw(low: float, high: float) -> NDArray[Any]:
         return low + (high - low) * next(columns)
 
     # Four things in five parts of the view, not all of them there: where
     # nothing is seen, nothing is likelier than something hidden.
-    places = np.argsort([draw(0, 1) for _ in range(5)], axis=0)
+    positions = np.argsort([draw(0, 1) for _ in range(5)], axis=0)
     things = {}
-    for place, (kind, radius, height) in zip(
-        places.astype("float32"),
+    for position, (kind, radius, height) in zip(
+        positions.astype("float32"),
         (
             (BOX, (0.25, 0.42), (0.45, 0.95)),
             (BALL, (0.27, 0.45), (0, 0)),
@@ -42,8 +50,8 @@ def draw_rooms(generators):
         ),
     ):
         things[kind] = {
-            # Shares of half the view's width, and of the way to the wall.
-            "aside": 0.4 * (place - 2) + draw(-0.1, 0.1),
+            # Fractions of half the view's width, and of the way to the wall.
+            "aside": 0.4 * (position - 2) + draw(-0.1, 0.1),
             "ahead": draw(0.5, 0.8),
             "present": draw(0, 1) < _PRESENT,
             "radius": draw(*radius),
@@ -62,7 +70,7 @@ def draw_rooms(generators):
     }
 
 
-def _draw_palette(draw):
+def _draw_palette(draw: Draw) -> NDArray[Any]:
     """Draw the colours under the room's light."""
     wall, floor = draw(0.5, 0.75), draw(0.25, 0.45)
     colours = {
@@ -83,19 +91,19 @@ def _draw_palette(draw):
     return palette
 
 
-def _draw_posters(draw):
+def _draw_posters(draw: Draw) -> list[dict[str, NDArray[Any]]]:
     """Hang up to three posters beside one another.
 
-    A place is as often empty as not: where posters hang tells nothing to a
+    A position is as often empty as not: where posters hang is of no use to a
     network that cannot see them.
     """
     posters = []
-    for place in (-0.62, 0.0, 0.62):
+    for position in (-0.62, 0.0, 0.62):
         colour = np.where(draw(0, 1) < 0.5, RED, BLUE)
         posters.append(
             {
                 "kind": np.where(draw(0, 1) < 0.5, colour, WALL),
-                "aside": place + draw(-0.1, 0.1),
+                "aside": position + draw(-0.1, 0.1),
                 "half_width": draw(0.3, 0.5),
                 "bottom": draw(1.5, 1.8),
                 "height": draw(0.5, 0.9),
@@ -104,8 +112,12 @@ def _draw_posters(draw):
     return posters
 
 
-def render_rooms(rooms, size, generators):
-    """Look at rooms with a camera and a depth sensor in one place.
+def render_rooms(
+    rooms: dict[str, Any],
+    size: tuple[int, int],
+    generators: Sequence[np.random.Generator],
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Look at rooms with a camera and a depth sensor in one position.
 
     Args:
         rooms: As `draw_rooms` returns them.
@@ -146,7 +158,7 @@ class _View:
     along a direction is the depth.
     """
 
-    def __init__(self, rooms, size):
+    def __init__(self, rooms: dict[str, Any], size: tuple[int, int]) -> None:
         self.rooms = rooms
         height, width = size
         focal_length = height * np.float32(np.sqrt(0.75))
@@ -169,19 +181,28 @@ class _View:
         self.pattern = np.ones(shape, "float32")
         self.normal = [np.zeros(shape, "float32") for _ in "xyz"]
 
-    def point(self, depth):
+    def point(
+        self, depth: NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Return where the directions are at a depth, as x, y, z."""
         x, y, z = self.direction
         return depth * x, self.rooms["camera_height"] + depth * y, depth * z
 
-    def cover(self, kind, depth, exists, pattern=1.0, normal=(0, 0, 0)):
+    def cover(
+        self,
+        kind: int,
+        depth: NDArray[Any],
+        exists: NDArray[Any] | bool,
+        pattern: NDArray[Any] | float = 1.0,
+        normal: Sequence[NDArray[Any] | float] = (0, 0, 0),
+    ) -> None:
         """Show a surface where it exists and is nearer than what is shown."""
         seen = exists & (depth > 0) & (depth < self.depth)
         layers = (self.depth, self.kind, self.pattern, *self.normal)
         for layer, value in zip(layers, (depth, kind, pattern, *normal)):
             np.copyto(layer, value, where=seen, casting="unsafe")
 
-    def see_room(self):
+    def see_room(self) -> None:
         """Show the wall, which may be turned, and the floor."""
         x, y, z = self.direction
         sine, cosine = (f(self.rooms["wall_turn"]) for f in (np.sin, np.cos))
@@ -194,12 +215,12 @@ class _View:
         odd = (np.floor(x / 0.5) + np.floor(z / 0.5)) % 2
         self.cover(FLOOR, depth, True, 0.9 + 0.2 * odd, (0, 1, 0))
 
-    def along_wall(self, point):
+    def along_wall(self, point: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Return how far to the right of its middle the wall's points are."""
         turn, distance = self.rooms["wall_turn"], self.rooms["wall_distance"]
         return point[0] * np.cos(turn) - (point[2] - distance) * np.sin(turn)
 
-    def see_posters(self):
+    def see_posters(self) -> None:
         """Paint the wall where posters are; they have no thickness."""
         point = self.point(self.depth)
         along = self.along_wall(point)
@@ -214,7 +235,9 @@ class _View:
             np.copyto(self.kind, poster["kind"], where=seen, casting="unsafe")
             np.copyto(self.pattern, bars, where=seen, casting="unsafe")
 
-    def place(self, thing):
+    def position(
+        self, thing: dict[str, NDArray[Any]]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return x and z of the middle of a thing on the floor."""
         turn = self.rooms["wall_turn"]
         slope = thing["aside"] * self.half_view
@@ -223,10 +246,10 @@ class _View:
         ahead = thing["ahead"] * wall
         return slope * ahead, ahead
 
-    def see_column(self):
+    def see_column(self) -> None:
         """Show an upright cylinder."""
         thing = self.rooms["things"][COLUMN]
-        middle_x, middle_z = self.place(thing)
+        middle_x, middle_z = self.position(thing)
         x, y, z = self.direction
         a = x**2 + z**2
         b = x * middle_x + z * middle_z
@@ -237,8 +260,8 @@ class _View:
             thing["present"] & (point[1] > 0) & (point[1] < thing["height"])
         )
         normal = [
-            (place - middle) / thing["radius"]
-            for place, middle in ((point[0], middle_x), (point[2], middle_z))
+            (position - middle) / thing["radius"]
+            for position, middle in ((point[0], middle_x), (point[2], middle_z))
         ]
         self.cover(
             COLUMN,
@@ -252,10 +275,10 @@ class _View:
         on_top = np.hypot(x - middle_x, z - middle_z) < thing["radius"]
         self.cover(COLUMN, depth, thing["present"] & on_top, 1.0, (0, 1, 0))
 
-    def see_cone(self):
+    def see_cone(self) -> None:
         """Show an upright cone."""
         thing = self.rooms["things"][CONE]
-        middle_x, middle_z = self.place(thing)
+        middle_x, middle_z = self.position(thing)
         x, y, z = self.direction
         steepness = thing["radius"] / thing["height"]
         above = thing["height"] - self.rooms["camera_height"]
@@ -263,7 +286,7 @@ class _View:
         b = x * middle_x + z * middle_z - steepness**2 * above * y
         c = middle_x**2 + middle_z**2 - (steepness * above) ** 2
         root = np.sqrt(b**2 - a * c)
-        # The nearer place may be on the other cone, above the tip.
+        # The nearer position may be on the other cone, above the tip.
         for depth in ((b - root) / a, (b + root) / a):
             point = self.point(depth)
             radius = steepness * (thing["height"] - point[1])
@@ -277,10 +300,10 @@ class _View:
             rings = _rings(point[1], 0.25)
             self.cover(CONE, depth, exists, rings, normal)
 
-    def see_box(self):
+    def see_box(self) -> None:
         """Put a box before what is seen, turned on its foot."""
         thing = self.rooms["things"][BOX]
-        middle_x, middle_z = self.place(thing)
+        middle_x, middle_z = self.position(thing)
         sine, cosine = np.sin(thing["turn"]), np.cos(thing["turn"])
         x, y, z = self.direction
         sides = (
@@ -305,12 +328,12 @@ class _View:
             ends = (middle - half) / direction, (middle + half) / direction
             entry = np.maximum(entry, np.minimum(*ends))
             leave = np.minimum(leave, np.maximum(*ends))
-        self.cover(BOX, entry, thing["present"] & (entry < leave))
+        self.cover(BOX, np.asarray(entry), thing["present"] & (entry < leave))
 
-    def see_ball(self):
+    def see_ball(self) -> None:
         """Put a ball before what is seen."""
         thing = self.rooms["things"][BALL]
-        middle_x, middle_z = self.place(thing)
+        middle_x, middle_z = self.position(thing)
         x, y, z = self.direction
         middle_y = thing["radius"] - self.rooms["camera_height"]
         a = x**2 + y**2 + z**2
@@ -319,11 +342,13 @@ class _View:
         depth = (b - np.sqrt(b**2 - a * c)) / a
         self.cover(BALL, depth, thing["present"])
 
-    def shade(self):
+    def shade(self) -> NDArray[Any]:
         """Return the colour of what is seen, lit by the room's lamp."""
         ways = [
-            lamp - place
-            for lamp, place in zip(self.rooms["lamp"], self.point(self.depth))
+            lamp - position
+            for lamp, position in zip(
+                self.rooms["lamp"], self.point(self.depth)
+            )
         ]
         square = sum(way**2 for way in ways)
         facing = sum(way * part for way, part in zip(ways, self.normal))
@@ -333,6 +358,6 @@ class _View:
         return colour * (self.pattern * (0.55 + 0.8 * lit))[..., None]
 
 
-def _rings(height, distance):
+def _rings(height: NDArray[Any], distance: float) -> NDArray[Any]:
     """Return lighter and darker rings at equal distances."""
     return 1 + 0.15 * np.sign(np.sin(height * (2 * np.pi / distance)))

@@ -5,10 +5,15 @@ damaged file can end the process. What is here checks them, and reads arrays of
 numbers alone.
 """
 
+import os
 import struct
 import zlib
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Numbers of the format: how the numbers of an element are stored.
 _STORED = {
@@ -27,7 +32,7 @@ _MATRIX, _COMPRESSED = 14, 15
 _MOST_BYTES = 2**26
 
 
-def read_matlab_array(path, key):
+def read_matlab_array(path: str | os.PathLike[str], key: str) -> NDArray[Any]:
     """Return an array of numbers.
 
     Args:
@@ -62,40 +67,40 @@ def read_matlab_array(path, key):
     raise KeyError(key)
 
 
-def _elements(data, order):
+def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
     """Yield the elements of some bytes: their kinds and their own bytes."""
-    place = 0
-    while place < len(data):
-        (kind,) = struct.unpack_from(order + "I", data, place)
+    position = 0
+    while position < len(data):
+        (kind,) = struct.unpack_from(order + "I", data, position)
         is_small = kind >> 16
         if is_small:
             # Its size, its kind and its bytes are in eight.
             kind, size, start, end = kind & 65535, kind >> 16, 4, 8
         else:
-            (size,) = struct.unpack_from(order + "I", data, place + 4)
+            (size,) = struct.unpack_from(order + "I", data, position + 4)
             start = 8
             # All but what is compressed fill up eight bytes.
             end = 8 + (size if kind == _COMPRESSED else -(-size // 8) * 8)
-        first = place + start
-        if first + size > min(len(data), place + end):
+        first = position + start
+        if first + size > min(len(data), position + end):
             raise ValueError(f"an element of {size} bytes, which are not there")
         yield kind, data[first : first + size]
-        place += end
+        position += end
 
 
-def _matrix(data, order):
+def _matrix(data: bytes, order: str) -> tuple[str, Callable[[], NDArray[Any]]]:
     """Return a matrix's name, and a function that reads its numbers."""
     parts = list(_elements(data, order))
     shape = _numbers(*parts[1], order)
 
-    def array():
+    def array() -> NDArray[Any]:
         numbers = _numbers(*parts[3], order)
         return numbers.reshape([int(size) for size in shape], order="F")
 
     return bytes(parts[2][1]).decode(), array
 
 
-def _numbers(kind, data, order):
+def _numbers(kind: int, data: bytes, order: str) -> NDArray[Any]:
     if kind not in _STORED:
         raise ValueError(f"numbers of the kind {kind}")
     return np.frombuffer(data, order + _STORED[kind])

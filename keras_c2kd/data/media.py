@@ -5,8 +5,13 @@ import math
 import os
 import pathlib
 import stat
+from collections.abc import Iterator
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.data.file_kinds import kind_of
 from keras_c2kd.data.promised_bytes import mapped
@@ -20,7 +25,7 @@ _LFS = b"version https://git-lfs"
 # A video that is whole by its bytes is damaged if it is shorter than it says
 # by more than both: durations are not exact.
 _MISSING_SECONDS = 0.5
-_MISSING_SHARE = 0.1
+_MISSING_FRACTION = 0.1
 _VIDEOS = ("MP4", "MKV", "WebM", "FLV", "AVI", "WMV", "MPEG")
 _SOUNDS = ("WAV", "FLAC", "OGG", "MP3")
 _WAVE_CODINGS = ("PCM", "float", "ADPCM", "A-law", "mu-law")
@@ -54,15 +59,24 @@ class MediaError(Exception):
     Args:
         path: Path of the file.
         reason: String, a few words that complete "the file ...".
+
+    Example:
+    >>> str(MediaError("clip.wav", "is empty"))
+    'clip.wav: is empty'
     """
 
-    def __init__(self, path, reason):
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = pathlib.Path(path)
         self.reason = reason
 
 
-def read_audio(path, rate, start=0.0, end=None):
+def read_audio(
+    path: str | os.PathLike[str],
+    rate: int,
+    start: float = 0.0,
+    end: float | None = None,
+) -> NDArray[np.float32]:
     """Read a file's sound as one channel at a given rate.
 
     WAV, FLAC, OGG and MP3 are read by soundfile, everything else (the sound
@@ -117,12 +131,17 @@ def read_audio(path, rate, start=0.0, end=None):
     return np.ascontiguousarray(wave, dtype="float32")
 
 
-def read_frames(path, per_second=1.0, start=0.0, end=None):
+def read_frames(
+    path: str | os.PathLike[str],
+    per_second: float = 1.0,
+    start: float = 0.0,
+    end: float | None = None,
+) -> NDArray[np.uint8]:
     """Read a video's frames at equal distances, by their time stamps.
 
     Of each interval of `1 / per_second` the first frame is taken; of one in
     which no frame begins, the frame that is still on the screen, as a player
-    shows it: the place of a frame in the result tells its time. Behind the
+    shows it: the position of a frame in the result gives its time. Behind the
     last frame of the file nothing is repeated. Containers do not count frames
     reliably, so neither frame numbers nor the nominal frame rate are used.
     Frames are upright as the file's display matrix says, which telephones
@@ -147,14 +166,15 @@ def read_frames(path, per_second=1.0, start=0.0, end=None):
     """
     _check_start(start)
     _check_file(path, _VIDEOS)
-    frames, first, shown = [], None, None
+    frames: list[NDArray[np.uint8]] = []
+    first, shown = None, None
     with _opened(path) as container:
         if not container.streams.video:
             raise MediaError(path, "has no video stream")
         stream = container.streams.video[0]
         _check_coding(path, stream)
         stream.thread_type = "NONE"
-        time = 0.0
+        time, last = 0.0, math.inf if end is None else end
         for frame in container.decode(stream):
             if frame.time is None:
                 continue
@@ -162,9 +182,9 @@ def read_frames(path, per_second=1.0, start=0.0, end=None):
             if first is None:
                 first, matrix = frame.time, _display_matrix(frame)
             time = frame.time - first
-            is_over = end is not None and time >= end - 1e-6
+            is_over = time >= last - 1e-6
             if is_over:
-                number = math.ceil((end - start - 1e-6) * per_second)
+                number = math.ceil((last - start - 1e-6) * per_second)
             else:
                 number = math.floor((time - start + 1e-6) * per_second)
             if number > len(frames):
@@ -186,7 +206,7 @@ def read_frames(path, per_second=1.0, start=0.0, end=None):
     return np.stack(frames)
 
 
-def read_image(path):
+def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Read a photograph, upright as its camera says.
 
     Args:
@@ -216,7 +236,7 @@ def read_image(path):
         return np.array(upright.convert("RGB"))
 
 
-def _opened_image(path):
+def _opened_image(path: str | os.PathLike[str]) -> Any:
     image = reader_module("PIL.Image")
     try:
         return image.open(path, formats=_PHOTOGRAPHS)
@@ -228,7 +248,9 @@ def _opened_image(path):
         raise _other_kind(path, kind, _PHOTOGRAPHS) from None
 
 
-def _other_kind(path, kind, supported):
+def _other_kind(
+    path: str | os.PathLike[str], kind: str | None, supported: Sequence[str]
+) -> MediaError:
     """Return the MediaError for a file of another kind, None if unknown."""
     supported = ", ".join(supported)
     if kind is None:
@@ -241,7 +263,7 @@ def _other_kind(path, kind, supported):
     )
 
 
-def _check_coding(path, stream):
+def _check_coding(path: str | os.PathLike[str], stream: Any) -> None:
     """Raise a MediaError if there is no decoder for a stream."""
     if stream.codec_context is None:
         raise MediaError(
@@ -251,7 +273,7 @@ def _check_coding(path, stream):
         )
 
 
-def _check_start(start):
+def _check_start(start: float) -> None:
     if start < 0:
         raise ValueError(
             "A part of a file starts at 0 seconds or later. Received: "
@@ -259,7 +281,7 @@ def _check_start(start):
         )
 
 
-def _check_size(path, width, height):
+def _check_size(path: str | os.PathLike[str], width: int, height: int) -> None:
     """Raise a MediaError for pictures that are too large to be meant."""
     if width * height > _MOST_PIXELS:
         raise MediaError(
@@ -269,7 +291,9 @@ def _check_size(path, width, height):
         )
 
 
-def _check_pause(path, frame, pause, per_second):
+def _check_pause(
+    path: str | os.PathLike[str], frame: Any, pause: int, per_second: float
+) -> None:
     """Raise a MediaError for a pause that cannot be meant."""
     if pause * frame.width * frame.height > _MOST_REPEATED:
         raise MediaError(
@@ -277,15 +301,15 @@ def _check_pause(path, frame, pause, per_second):
         )
 
 
-def _seconds_shown(frame, stream):
+def _seconds_shown(frame: Any, stream: Any) -> float:
     """Return how long a frame is on the screen, as far as a file says."""
-    # Older versions of PyAV do not tell a frame's own duration.
+    # Older versions of PyAV do not know a frame's own duration.
     if duration := getattr(frame, "duration", None):
         return float(duration * frame.time_base)
     return float(1 / stream.average_rate) if stream.average_rate else 0.0
 
 
-def _display_matrix(frame):
+def _display_matrix(frame: Any) -> tuple[int, int, int, int]:
     """Return `(a, b, c, d)` of the matrix by which a frame is shown.
 
     A column of pixels moves by `(a, b)` to the right and down, a row by
@@ -303,7 +327,7 @@ def _display_matrix(frame):
     return a, b, c, d
 
 
-def _pixels(frame, matrix):
+def _pixels(frame: Any, matrix: tuple[int, int, int, int]) -> NDArray[np.uint8]:
     """Return a frame's pixels, upright."""
     pixels = frame.to_ndarray(format="rgb24")
     a, b, c, d = matrix
@@ -313,19 +337,19 @@ def _pixels(frame, matrix):
     return np.ascontiguousarray(pixels)
 
 
-def _check_rate(path, rate):
+def _check_rate(path: str | os.PathLike[str], rate: int | None) -> None:
     """Raise a MediaError for a sampling rate that cannot be meant."""
     if not _RATES[0] <= (rate or 0) <= _RATES[1]:
         raise MediaError(path, f"claims {rate} samples of sound a second")
 
 
-def _beginning(path):
-    """Return the bytes that tell a file's kind."""
+def _beginning(path: str | os.PathLike[str]) -> bytes:
+    """Return the bytes by which a file's kind is known."""
     with pathlib.Path(path).open("rb") as file:
         return file.read(max(len(_LFS), 16))
 
 
-def _check_file(path, supported):
+def _check_file(path: str | os.PathLike[str], supported: Sequence[str]) -> None:
     """Raise a MediaError for what is none of the supported media files."""
     path = pathlib.Path(path)
     try:
@@ -352,7 +376,7 @@ def _check_file(path, supported):
 
 
 @contextlib.contextmanager
-def _damage_named(path):
+def _damage_named(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn whatever a decoder raises for a file into a MediaError."""
     try:
         yield
@@ -365,7 +389,7 @@ def _damage_named(path):
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     """Open a container; its metadata need not be text.
 
     FFmpeg takes playlists for containers, whatever their name says. They
@@ -388,7 +412,14 @@ def _opened(path):
             yield container
 
 
-def _check_length(path, container, stream, seconds, end, origin=None):
+def _check_length(
+    path: str | os.PathLike[str],
+    container: Any,
+    stream: Any,
+    seconds: float,
+    end: float | None,
+    origin: float | None = None,
+) -> None:
     """Raise a MediaError if less was there than the file says.
 
     Args:
@@ -413,7 +444,7 @@ def _check_length(path, container, stream, seconds, end, origin=None):
     if missing and declared - seconds < _JITTER:
         _check_bytes(path, missing)
     wanted = declared if end is None else min(end, declared)
-    allowed = max(_MISSING_SECONDS, _MISSING_SHARE * wanted)
+    allowed = max(_MISSING_SECONDS, _MISSING_FRACTION * wanted)
     is_short = wanted - seconds > allowed
     if is_short and part is container:
         # Its duration is that of its longest stream.
@@ -424,7 +455,7 @@ def _check_length(path, container, stream, seconds, end, origin=None):
         )
 
 
-def _last_second(path):
+def _last_second(path: str | os.PathLike[str]) -> float:
     """Return where the last packet of any stream ends."""
     with _opened(path) as container:
         ends = [
@@ -435,7 +466,9 @@ def _last_second(path):
     return max(ends, default=0.0)
 
 
-def _check_bytes(path, missing):
+def _check_bytes(
+    path: str | os.PathLike[str], missing: tuple[int, int | None] | None
+) -> None:
     """Raise a MediaError if bytes are missing, see `missing_bytes`."""
     if missing is None:
         return
@@ -445,7 +478,7 @@ def _check_bytes(path, missing):
     raise MediaError(path, f"is cut off after {there:,} of {promised:,} bytes")
 
 
-def _read_sound_file(path):
+def _read_sound_file(path: str | os.PathLike[str]) -> tuple[NDArray[Any], int]:
     soundfile = reader_module("soundfile")
     with _damage_named(path), mapped(path) as content:
         _check_bytes(path, missing_bytes(content))
@@ -489,12 +522,14 @@ def _read_sound_file(path):
     return wave, rate
 
 
-def _name_of(path):
+def _name_of(path: str | os.PathLike[str]) -> str | bytes:
     """Return a path for libsndfile, which need not be text."""
     return str(path) if os.name == "nt" else os.fsencode(path)
 
 
-def _read_sound_track(path, end):
+def _read_sound_track(
+    path: str | os.PathLike[str], end: float | None
+) -> tuple[NDArray[Any], int]:
     parts = [np.zeros(0, "float32")]
     origin = _first_picture(path)
     with _opened(path) as container:
@@ -518,7 +553,7 @@ def _read_sound_track(path, end):
     return np.concatenate(parts), rate
 
 
-def _first_picture(path):
+def _first_picture(path: str | os.PathLike[str]) -> float | None:
     """Return the time stamp of a file's first picture; None without one."""
     with contextlib.suppress(MediaError), _opened(path) as container:
         for stream in container.streams.video[:1]:
@@ -529,7 +564,7 @@ def _first_picture(path):
     return None
 
 
-def _sound_frames(container, stream):
+def _sound_frames(container: Any, stream: Any) -> Iterator[Any]:
     """Yield decoded frames of float32 in planes, one a channel."""
     # FFmpeg's own mixture of channels is louder than their mean.
     planes = reader_module("av").AudioResampler("fltp", rate=stream.rate)
@@ -538,7 +573,13 @@ def _sound_frames(container, stream):
     yield from planes.resample(None)
 
 
-def _in_time(path, frames, rate, last, origin=None):
+def _in_time(
+    path: str | os.PathLike[str],
+    frames: Iterator[Any],
+    rate: int,
+    last: float,
+    origin: float | None = None,
+) -> Iterator[NDArray[Any]]:
     """Yield the samples of frames one after the other, by time stamps.
 
     Frames that follow on each other are not torn apart by rounded time
@@ -575,7 +616,7 @@ def _in_time(path, frames, rate, last, origin=None):
         yield samples
 
 
-def reader_module(name):
+def reader_module(name: str) -> ModuleType:
     """Import a package of the extra `data` when it is needed.
 
     Args:

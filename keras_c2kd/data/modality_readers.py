@@ -6,9 +6,14 @@ is cached; and `view`, which draws a crop, a window or frames in training.
 
 import dataclasses
 import math
+from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.media import read_audio
@@ -20,7 +25,7 @@ from keras_c2kd.utils.argument_checks import check_integer
 from keras_c2kd.utils.argument_checks import check_number
 from keras_c2kd.utils.argument_checks import check_positive
 
-# Mean and deviation of ImageNet's pixels, red, green, blue, of 0 to 1.
+# Mean and standard deviation of ImageNet's pixels, red, green, blue, of 0 to 1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 IMAGENET_PIXELS = (IMAGENET_MEAN, IMAGENET_STD)
@@ -37,25 +42,33 @@ class AudioReader:
             Defaults to `False`.
         at_least: Float, seconds that a wave is repeated to before a random
             part is taken. Defaults to `0.0`.
+
+    Example:
+    >>> reader = AudioReader(LogSpectrogram(8000, 1.0, window=256, hop=128))
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "tone.wav")
+    >>> soundfile.write(path, np.sin(np.arange(8000) / 10), 8000)
+    >>> wave = reader.prepare(Source(path))
+    >>> wave.shape, reader.view(wave).shape, reader.shape
+    ((8000,), (129, 63, 1), (129, 63, 1))
     """
 
     spectrogram: LogSpectrogram
     random_window: bool = False
     at_least: float = 0.0
 
-    source_type = Source
+    source_type: ClassVar[type] = Source
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int, int]:
         """Shape of a view."""
         return self.spectrogram.shape
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """What the prepared array depends on."""
         return {"audio": 3, "rate": self.spectrogram.rate}
 
-    def prepare(self, source):
+    def prepare(self, source: Source) -> NDArray[np.float32]:
         """Return the wave of a `Source`, float32 `(samples,)`.
 
         Raises:
@@ -68,7 +81,9 @@ class AudioReader:
             raise MediaError(source.path, "is silent")
         return wave
 
-    def view(self, wave, random=None):
+    def view(
+        self, wave: NDArray[Any], random: np.random.Generator | None = None
+    ) -> NDArray[np.float32]:
         """Return the spectrogram; `random` is a generator in training."""
         start = 0
         if self.random_window:
@@ -76,8 +91,10 @@ class AudioReader:
                 len(wave), round(self.at_least * self.spectrogram.rate)
             )
             room = max(length - self.spectrogram.samples, 0)
-            start = room // 2 if random is None else random.integers(room + 1)
-        return self.spectrogram(wave, int(start))
+            start = room // 2
+            if random is not None:
+                start = int(random.integers(room + 1))
+        return self.spectrogram(wave, start)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,8 +119,8 @@ class FrameReader:
             evaluation, as the authors' code does. Defaults to `False`.
         mean: Three floats that are taken from pixels of 0 to 1. Defaults to
             ImageNet's.
-        deviation: Three floats by which the rest is divided. Defaults to
-            ImageNet's.
+        standard_deviation: Three floats by which the rest is divided.
+            Defaults to ImageNet's.
         crop_area: Two floats between which training draws the part of the
             area that is seen; `None` for the whole frame, as in evaluation.
             Defaults to `(0.08, 1.0)`.
@@ -111,11 +128,17 @@ class FrameReader:
             its height. Defaults to `(3 / 4, 4 / 3)`.
         crop_draws: Integer, how often it draws until a crop fits into the
             frame; then the middle square is taken. Defaults to `10`.
-        mirrored_share: Float, share of the training views that are mirrored.
-            Defaults to `0.5`.
+        mirrored_fraction: Float, fraction of the training views that are
+            mirrored. Defaults to `0.5`.
 
     Raises:
         ValueError: If a number has no meaning.
+
+    Example:
+    >>> reader = FrameReader(size=32, frames=3)
+    >>> frames = np.zeros((10, 48, 64, 3), "uint8")  # As `prepare` returns.
+    >>> reader.view(frames).shape, reader.shape
+    ((3, 32, 32, 3), (3, 32, 32, 3))
 
     Reference: the authors' code for Huo et al., CVPR 2024 (which draws frame
     numbers and then takes the first listed files; this takes those drawn).
@@ -127,16 +150,16 @@ class FrameReader:
     stored_side: int = 256
     mirror: bool = True
     first_frames: bool = False
-    mean: tuple = IMAGENET_MEAN
-    deviation: tuple = IMAGENET_STD
-    crop_area: tuple | None = (0.08, 1.0)
-    crop_ratio: tuple = (3 / 4, 4 / 3)
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    standard_deviation: tuple[float, float, float] = IMAGENET_STD
+    crop_area: tuple[float, float] | None = (0.08, 1.0)
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     crop_draws: int = 10
-    mirrored_share: float = 0.5
+    mirrored_fraction: float = 0.5
 
-    source_type = Source
+    source_type: ClassVar[type] = Source
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the numbers."""
         check_integer(
             minimum=1,
@@ -146,19 +169,21 @@ class FrameReader:
             crop_draws=self.crop_draws,
         )
         check_positive(per_second=self.per_second)
-        check_number(minimum=0, maximum=1, mirrored_share=self.mirrored_share)
+        check_number(
+            minimum=0, maximum=1, mirrored_fraction=self.mirrored_fraction
+        )
         _check_range("crop_ratio", self.crop_ratio, math.inf)
         if self.crop_area is not None:
             _check_range("crop_area", self.crop_area, 1.0)
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """Shape of a view."""
         shape = (self.size, self.size, 3)
         return shape if self.frames == 1 else (self.frames, *shape)
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """What the prepared array depends on."""
         return {
             "frames": 2,
@@ -166,41 +191,52 @@ class FrameReader:
             "stored_side": self.stored_side,
         }
 
-    def prepare(self, source):
+    def prepare(self, source: Source) -> NDArray[np.uint8]:
         """Return all frames of a `Source`, uint8 `(n, height, width, 3)`."""
         frames = read_frames(
             source.path, self.per_second, source.start, source.end
         )
         return np.stack([self._stored(frame) for frame in frames])
 
-    def _stored(self, frame):
+    def _stored(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = frame.shape[:2]
         scale = self.stored_side / min(height, width)
         if scale >= 1.0:
             return frame
         return _resized(frame, (round(width * scale), round(height * scale)))
 
-    def view(self, frames, random=None):
+    def view(
+        self,
+        frames: NDArray[np.uint8],
+        random: np.random.Generator | None = None,
+    ) -> NDArray[np.float32]:
         """Return normalised frames; `random` is a generator in training."""
         total, height, width = frames.shape[:3]
         chosen = self._choose(total, random)
         box, flip = (0, 0, width, height), False
         if random is not None:
             if self.crop_area is not None:
-                box = self._random_box(height, width, random)
-            flip = self.mirror and random.random() < self.mirrored_share
+                box = self._random_box(height, width, self.crop_area, random)
+            flip = self.mirror and random.random() < self.mirrored_fraction
         size = (self.size, self.size)
         views = [_resized(frames[i], size, box) for i in chosen]
         values = np.stack(views).astype("float32") / 255.0
         if flip:
             values = values[:, :, ::-1]
-        values = (values - np.float32(self.mean)) / np.float32(self.deviation)
+        values = values - np.asarray(self.mean, "float32")
+        values = values / np.asarray(self.standard_deviation, "float32")
         return values[0] if self.frames == 1 else values
 
-    def _random_box(self, height, width, random):
+    def _random_box(
+        self,
+        height: int,
+        width: int,
+        crop_area: tuple[float, float],
+        random: np.random.Generator,
+    ) -> tuple[int, int, int, int]:
         """Draw `(left, upper, right, lower)`; the middle if none fits."""
         for _ in range(self.crop_draws):
-            pixels = height * width * random.uniform(*self.crop_area)
+            pixels = height * width * random.uniform(*crop_area)
             aspect = math.exp(random.uniform(*np.log(self.crop_ratio)))
             w = round(math.sqrt(pixels * aspect))
             h = round(math.sqrt(pixels / aspect))
@@ -212,7 +248,9 @@ class FrameReader:
         left, upper = (width - side) // 2, (height - side) // 2
         return left, upper, left + side, upper + side
 
-    def _choose(self, total, random):
+    def _choose(
+        self, total: int, random: np.random.Generator | None
+    ) -> NDArray[Any]:
         """Return the numbers of the frames to take, in order."""
         if self.first_frames:
             return np.minimum(np.arange(self.frames), total - 1)
@@ -231,14 +269,21 @@ class ImageReader(FrameReader):
 
     Args:
         size: As for `FrameReader`; so are all others but those of time.
+
+    Example:
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "grey.png")
+    >>> Image.new("RGB", (64, 48)).save(path)
+    >>> reader = ImageReader(size=32)
+    >>> reader.view(reader.prepare(Source(path))).shape
+    (32, 32, 3)
     """
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """What the prepared array depends on."""
         return {"image": 1, "stored_side": self.stored_side}
 
-    def prepare(self, source):
+    def prepare(self, source: Source) -> NDArray[np.uint8]:
         """Return the image of a `Source`, uint8 `(1, height, width, 3)`."""
         return self._stored(read_image(source.path))[None]
 
@@ -252,34 +297,49 @@ class TextReader:
             `(texts, length)`, such as `models.BertTokens`.
         clean: Function from a text to a text, applied before. Defaults to
             nothing.
+
+    Example:
+    >>> def tokens(texts):
+    ...     return {"words": np.asarray([[len(x.split())] for x in texts])}
+    >>> reader = TextReader(tokens, clean=str.lower)
+    >>> reader.view(reader.prepare("Water is rising"))
+    {'words': array([3])}
     """
 
-    tokens: object
-    clean: object = str
+    tokens: Callable[[list[str]], Mapping[str, NDArray[Any]]]
+    clean: Callable[[str], str] = str
 
-    source_type = str
+    source_type: ClassVar[type] = str
 
     # Tokenising takes a millisecond, in every epoch.
-    _known: dict = dataclasses.field(
+    _known: dict[str, dict[str, NDArray[Any]]] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )
 
     # Nothing on disk is slow here.
-    settings = None
+    settings: ClassVar[None] = None
 
-    def prepare(self, source):
+    def prepare(self, source: str) -> dict[str, NDArray[Any]]:
         """Return the tokens of a string, a dict of arrays `(length,)`."""
         if source not in self._known:
             found = self.tokens([self.clean(source)])
             self._known[source] = {n: array[0] for n, array in found.items()}
         return self._known[source]
 
-    def view(self, arrays, random=None):
+    def view(
+        self,
+        arrays: dict[str, NDArray[Any]],
+        random: np.random.Generator | None = None,
+    ) -> dict[str, NDArray[Any]]:
         """Return the tokens: nothing is drawn."""
         return arrays
 
 
-def _resized(frame, size, box=None):
+def _resized(
+    frame: NDArray[np.uint8],
+    size: tuple[int, int],
+    box: tuple[int, int, int, int] | None = None,
+) -> NDArray[np.uint8]:
     """Resize a part of an image bilinearly to `(width, height)`."""
     from PIL import Image
 
@@ -287,7 +347,7 @@ def _resized(frame, size, box=None):
     return np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box))
 
 
-def _check_range(name, limits, most):
+def _check_range(name: str, limits: Any, most: float) -> None:
     """Raise a ValueError for what are no two numbers to draw between."""
     is_pair = isinstance(limits, Sequence) and len(limits) == 2
     if not is_pair or not 0 < limits[0] <= limits[1] <= most:

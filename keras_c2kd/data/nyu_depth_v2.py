@@ -2,16 +2,21 @@
 
 import dataclasses
 import math
+import os
 import pathlib
 import zlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.data.matlab_files import read_matlab_array
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.media import reader_module
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.paired_splits import PairedSplits
 from keras_c2kd.data.paired_splits import check_validate_on
 from keras_c2kd.data.paired_splits import described_split
 from keras_c2kd.data.paired_splits import paired_splits
@@ -91,21 +96,21 @@ _KINDS = ["u", "f", "u"]
 
 
 def load_nyu_depth_v2(
-    root,
-    cache=None,
-    crop=None,
-    evaluation_size=None,
-    scales=SCALES,
-    mirror=True,
-    scale_depth=True,
-    depth_source="depths",
-    depth_encoding="metres",
-    depth_channels=1,
-    validation_share=0.1,
-    validate_on="validation",
-    batch_size=16,
-    **kwargs,
-):
+    root: str | os.PathLike[str],
+    cache: str | os.PathLike[str] | None = None,
+    crop: tuple[int, int] | None = None,
+    evaluation_size: tuple[int, int] | None = None,
+    scales: Sequence[float] = SCALES,
+    mirror: bool = True,
+    scale_depth: bool = True,
+    depth_source: str = "depths",
+    depth_encoding: str = "metres",
+    depth_channels: int = 1,
+    validation_fraction: float = 0.1,
+    validate_on: str = "validation",
+    batch_size: int = 16,
+    **kwargs: Any,
+) -> PairedSplits:
     """Index the labelled part of NYU-Depth V2, as it is distributed.
 
     `<root>/nyu_depth_v2_labeled.mat`, which is read a frame at a time, and
@@ -145,8 +150,8 @@ def load_nyu_depth_v2(
             `DepthReader`.
         depth_channels: Integer, copies of the encoded depth; 3 for networks
             that were trained on colour. Defaults to `1`.
-        validation_share: Float, share of the training scenes to choose with.
-            Defaults to `0.1`.
+        validation_fraction: Float, fraction of the training scenes to choose
+            with. Defaults to `0.1`.
         validate_on: `"validation"` (default), or `"test"`: no frames are
             taken from training, and the test frames choose. What is then
             reported was chosen on what it is reported on.
@@ -165,6 +170,13 @@ def load_nyu_depth_v2(
             another, or an argument is not one of those named.
         ImportError: If h5py is not installed (extra `data`).
 
+    Example:
+    ```python
+    scenes = load_nyu_depth_v2("/path/to/NYU", crop=(480, 480))
+    scenes.prepare()
+    inputs, labels = scenes.train[0]
+    ```
+
     Reference: Silberman et al., ECCV 2012; no licence is stated. Huo et al.,
     CVPR 2024, section 4.2.
     """
@@ -181,7 +193,7 @@ def load_nyu_depth_v2(
     train, test = _read_split(root / _SPLITS, len(scenes))
     validation = test
     if validate_on == "validation":
-        validation, train = _split_scenes(train, scenes, validation_share)
+        validation, train = _split_scenes(train, scenes, validation_fraction)
     placement = ScenePlacement(crop, evaluation_size, scales, mirror)
     checksum = zlib.crc32(classes.tobytes()) >> 1
     return paired_splits(
@@ -215,23 +227,25 @@ def load_nyu_depth_v2(
     )
 
 
-def _split_scenes(numbers, scenes, share):
-    """Divide frames, whole scenes at a time: a share of them, and the rest."""
-    if not 0 < share < 1:
+def _split_scenes(
+    numbers: list[int], scenes: list[str], fraction: float
+) -> tuple[list[int], list[int]]:
+    """Divide frames, whole scenes at a time: a fraction, and the rest."""
+    if not 0 < fraction < 1:
         raise ValueError(
             "Scenes must be left to train on and to choose with: "
-            "`validation_share` is between 0 and 1. Received: "
-            f"validation_share={share}"
+            "`validation_fraction` is between 0 and 1. Received: "
+            f"validation_fraction={fraction}"
         )
     names = sorted({scenes[number - 1] for number in numbers})
-    chosen = set(split_off(names, share)[0])
+    chosen = set(split_off(names, fraction)[0])
     return (
         [number for number in numbers if scenes[number - 1] in chosen],
         [number for number in numbers if scenes[number - 1] not in chosen],
     )
 
 
-def _sample(path, number, checksum):
+def _sample(path: pathlib.Path, number: int, checksum: int) -> Sample:
     """Return the sample of a frame, whose number counts from 1."""
     # The part of the file from one frame to the next.
     source = Source(path, number - 1, number)
@@ -250,7 +264,7 @@ class _Frames:
 
     key: str
 
-    def __call__(self, source):
+    def __call__(self, source: Source) -> NDArray[Any]:
         number = int(source.start)
         try:
             with reader_module("h5py").File(source.path, "r") as file:
@@ -267,12 +281,12 @@ class _Frames:
         return np.ascontiguousarray(frame.T)
 
 
-def _reading(key):
+def _reading(key: str) -> tuple[_Frames, dict[str, Any]]:
     """Return how an array is read, and what its frames in a cache are of."""
     return _Frames(key), {"nyu_depth_v2": 1, "array": key}
 
 
-def _check_files(root):
+def _check_files(root: pathlib.Path) -> None:
     missing = [name for name in _FILES if not (root / name).is_file()]
     if missing:
         raise ValueError(
@@ -282,7 +296,7 @@ def _check_files(root):
         )
 
 
-def _read_index(path, depth_source):
+def _read_index(path: pathlib.Path, depth_source: str) -> tuple[list[str], int]:
     """Return the scene of each frame, and the number of labels."""
     h5py = reader_module("h5py")
     needed = ("images", depth_source, "labels", "scenes", "names")
@@ -335,7 +349,7 @@ def _read_index(path, depth_source):
     return scenes, sizes["names"]
 
 
-def _array(file, key):
+def _array(file: Any, key: str) -> Any:
     """Return an array of an HDF5 file; a link leads to another file."""
     link = file.get(key, getlink=True)
     if not isinstance(link, reader_module("h5py").HardLink):
@@ -343,8 +357,8 @@ def _array(file, key):
     return _own(file[key])
 
 
-def _own(array):
-    """Return an array of an HDF5 file if all it says is in that file."""
+def _own(array: Any) -> Any:
+    """Return an array of an HDF5 file if the file itself holds its values."""
     if not isinstance(array, reader_module("h5py").Dataset):
         raise OSError(f"{array.name!r} is no array")
     if array.external or array.is_virtual:
@@ -362,22 +376,23 @@ def _own(array):
 _SMALL, _MOST_COMPRESSED = 1 << 28, 1032
 
 
-def _read_mapping(path, num_labels):
+def _read_mapping(path: pathlib.Path, num_labels: int) -> NDArray[np.int32]:
     """Return the class of each label, `IGNORED` of label 0."""
     mapped = _read_numbers(path, "mapClass")
-    lowest, highest = min(mapped, default=None), max(mapped, default=None)
-    if len(mapped) != num_labels or not (
-        mapped and 1 <= lowest and highest <= len(CLASSES)
-    ):
+    is_known = set(mapped) <= set(range(1, len(CLASSES) + 1))
+    if not mapped or len(mapped) != num_labels or not is_known:
         raise ValueError(
             f"`mapClass` has a class from 1 to {len(CLASSES)} for each of the "
             f"{num_labels} labels of {_FRAMES}. Received: {len(mapped)} "
-            f"numbers from {lowest} to {highest} in {path}"
+            f"numbers from {min(mapped, default=None)} to "
+            f"{max(mapped, default=None)} in {path}"
         )
     return np.asarray([IGNORED, *(number - 1 for number in mapped)], "int32")
 
 
-def _read_split(path, num_frames):
+def _read_split(
+    path: pathlib.Path, num_frames: int
+) -> tuple[list[int], list[int]]:
     """Return the numbers of the frames of two parts, counted from 1."""
     train, test = (
         _read_numbers(path, key) for key in ("trainNdxs", "testNdxs")
@@ -396,7 +411,7 @@ def _read_split(path, num_frames):
     return train, test
 
 
-def _read_numbers(path, key):
+def _read_numbers(path: pathlib.Path, key: str) -> list[int]:
     """Return an array of a small MATLAB file as a list of integers."""
     numbers = np.ravel(_read_mat(path, key))
     is_number = numbers.dtype.kind in "iuf"
@@ -407,7 +422,7 @@ def _read_numbers(path, key):
     return numbers.astype("int64").tolist()
 
 
-def _read_mat(path, key):
+def _read_mat(path: pathlib.Path, key: str) -> NDArray[Any]:
     """Return an array of a small MATLAB file of any version."""
     try:
         if reader_module("h5py").is_hdf5(path):

@@ -2,10 +2,16 @@
 
 import copy
 import hashlib
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+from typing import Self
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
+from keras_c2kd.data.epoch_dataset import Batch
 from keras_c2kd.data.epoch_dataset import EpochDataset
 from keras_c2kd.data.paired_dataset import SECOND_VIEW
 
@@ -23,9 +29,18 @@ class PairedArrays(EpochDataset):
 
     Raises:
         ValueError: If there are no samples, or unequally many.
+
+    Example:
+    >>> inputs = {"audio": np.zeros((5, 16)), "visual": np.zeros((5, 8, 8))}
+    >>> data = PairedArrays(inputs, np.arange(5) % 2, batch_size=2)
+    >>> batch, labels = data[0]
+    >>> batch["audio"].shape, batch["visual"].shape, labels
+    ((2, 16), (2, 8, 8), array([0, 1]))
     """
 
-    def __init__(self, inputs, labels, **kwargs):
+    def __init__(
+        self, inputs: Mapping[str, Any], labels: Any, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         sizes = {len(array) for array in keras.tree.flatten([inputs, labels])}
         if len(sizes) != 1 or not min(sizes):
@@ -37,18 +52,20 @@ class PairedArrays(EpochDataset):
         self.labels = np.asarray(labels)
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Number of samples."""
         return len(self.labels)
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """Return a short string that other values would not have."""
         digest = hashlib.sha256()
         for array in keras.tree.flatten([self.inputs, self.labels]):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
 
-    def select(self, modalities, second_view=None):
+    def select(
+        self, modalities: Sequence[str], second_view: str | None = None
+    ) -> Self:
         """Return the same samples with other inputs in the batches.
 
         Args:
@@ -64,7 +81,7 @@ class PairedArrays(EpochDataset):
             other.inputs[second_view + SECOND_VIEW] = self.inputs[second_view]
         return other
 
-    def batch(self, indices):
+    def batch(self, indices: Sequence[int] | NDArray[Any]) -> Batch:
         """Return `(inputs, labels)` of some samples."""
         inputs = keras.tree.map_structure(lambda x: x[indices], self.inputs)
         return inputs, self.labels[indices]

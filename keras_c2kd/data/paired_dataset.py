@@ -6,14 +6,19 @@ import dataclasses
 import hashlib
 import json
 import os
-import pathlib
 import reprlib
 from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+from typing import Protocol
+from typing import Self
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.data.array_cache import ArrayCache
+from keras_c2kd.data.epoch_dataset import Batch
 from keras_c2kd.data.epoch_dataset import EpochDataset
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.utils.argument_checks import check_integer
@@ -36,13 +41,18 @@ class Source:
 
     Raises:
         ValueError: If the path is none, or the part has no length.
+
+    Example:
+    >>> source = Source("clip.mp4", start=2, end=5.5)
+    >>> source.start, source.end
+    (2.0, 5.5)
     """
 
-    path: pathlib.Path
+    path: str | os.PathLike[str]
     start: float = 0.0
     end: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the part; its numbers become plain ones."""
         if not isinstance(self.path, str | os.PathLike):
             raise ValueError(
@@ -76,13 +86,19 @@ class Sample:
 
     Raises:
         ValueError: If the label is no integer from 0, or there is no source.
+
+    Example:
+    >>> event = Source("clip.mp4", start=2, end=5.5)
+    >>> sample = Sample("clip", 3, {"audio": event, "visual": event})
+    >>> sample.label, sorted(sample.sources)
+    (3, ['audio', 'visual'])
     """
 
     name: str
     label: int
-    sources: dict
+    sources: Mapping[str, Any]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check label and sources; they become plain ones."""
         why = f"Number the classes from 0, as in sample {self.name!r}"
         check_integer(why=why, label=self.label)
@@ -104,6 +120,25 @@ class Sample:
             for modality, x in self.sources.items()
         }
         object.__setattr__(self, "sources", sources)
+
+
+class Reader(Protocol):
+    """From the source of one modality to what a network reads.
+
+    What is prepared is kept in a cache, unless `settings` is None.
+    """
+
+    @property
+    def settings(self) -> Mapping[str, Any] | None:
+        """What a prepared array depends on besides its file, or None."""
+
+    def prepare(self, source: Any, /) -> Any:
+        """Return what is kept, the same every time."""
+
+    def view(
+        self, prepared: Any, random: np.random.Generator | None = None, /
+    ) -> Any:
+        """Return what a network reads; `random` is there in training."""
 
 
 class PairedDataset(EpochDataset):
@@ -129,9 +164,32 @@ class PairedDataset(EpochDataset):
             a source that its reader does not read.
         MediaError: By a batch with a file that cannot be read; call `prepare`
             first to have all of them listed.
+
+    Example:
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> for name in ("a.wav", "b.wav"):
+    ...     soundfile.write(folder / name, np.sin(np.arange(8000) / 10), 8000)
+    >>> samples = [
+    ...     Sample("a", 0, {"audio": Source(folder / "a.wav")}),
+    ...     Sample("b", 1, {"audio": Source(folder / "b.wav")}),
+    ... ]
+    >>> spectrogram = LogSpectrogram(8000, 1.0, window=256, hop=128)
+    >>> data = PairedDataset(samples, {"audio": AudioReader(spectrogram)})
+    >>> data.prepare(verbose=0)  # Nothing had to be left out.
+    []
+    >>> inputs, labels = data[0]
+    >>> inputs["audio"].shape, labels
+    ((2, 129, 63, 1), array([0, 1], dtype=int32))
     """
 
-    def __init__(self, samples, readers, cache=None, root=None, **kwargs):
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        readers: Mapping[str, Reader],
+        cache: str | os.PathLike[str] | None = None,
+        root: str | os.PathLike[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not samples:
             raise ValueError("There must be samples. Received: none.")
@@ -145,24 +203,26 @@ class PairedDataset(EpochDataset):
                 _check_source(sample, modality, reader)
         self.samples = list(samples)
         self.readers = dict(readers)
-        self.cache = None
+        self.cache: ArrayCache | None = None
         if cache is not None:
             root = _common_folder(self.samples) if root is None else root
             self.cache = ArrayCache(cache, root)
         self.chosen = tuple(readers)
-        self.second_view = None
+        self.second_view: str | None = None
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Number of samples."""
         return len(self.samples)
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """Return a short string that other names or labels would not have."""
         pairs = [[sample.name, sample.label] for sample in self.samples]
         return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16]
 
-    def select(self, modalities, second_view=None):
+    def select(
+        self, modalities: Sequence[str], second_view: str | None = None
+    ) -> Self:
         """Return the same samples with other inputs in the batches.
 
         What is not selected is not read. The draws stay the same.
@@ -190,7 +250,7 @@ class PairedDataset(EpochDataset):
         other.second_view = second_view
         return other
 
-    def batch(self, indices):
+    def batch(self, indices: Sequence[int] | NDArray[Any]) -> Batch:
         """Return `(inputs, labels)` of some samples."""
         inputs = {name: self._views(name, indices) for name in self.chosen}
         if self.second_view is not None:
@@ -200,7 +260,12 @@ class PairedDataset(EpochDataset):
         labels = [self.samples[i].label for i in indices]
         return inputs, np.asarray(labels, "int32")
 
-    def _views(self, modality, indices, view=0):
+    def _views(
+        self,
+        modality: str,
+        indices: Sequence[int] | NDArray[Any],
+        view: int = 0,
+    ) -> Any:
         """Return one view of some samples, stacked."""
         number = list(self.readers).index(modality) + view * len(self.readers)
         reader = self.readers[modality]
@@ -214,7 +279,9 @@ class PairedDataset(EpochDataset):
             ],
         )
 
-    def prepare(self, max_missing_fraction=0.01, verbose=1):
+    def prepare(
+        self, max_missing_fraction: float = 0.01, verbose: int = 1
+    ) -> list[dict[str, str]]:
         """Read every file once, and leave out the samples that cannot be.
 
         With a cache, what was read is kept, and a call that is interrupted
@@ -231,7 +298,7 @@ class PairedDataset(EpochDataset):
             what was left out.
 
         Raises:
-            ValueError: If more samples than the share cannot be read.
+            ValueError: If more samples than the fraction cannot be read.
         """
         total = len(self.samples)
         progress = keras.utils.Progbar(total, verbose=verbose, unit_name="file")
@@ -251,13 +318,14 @@ class PairedDataset(EpochDataset):
         ]
         return left_out
 
-    def _failure_of(self, index):
+    def _failure_of(self, index: int) -> dict[str, str] | None:
         """Return what stands in the way of a sample, or None."""
         sample = self.samples[index]
         for modality, reader in self.readers.items():
             source = sample.sources[modality]
             try:
-                if not self._is_cached(reader, source) or not self.cache.has(
+                cache = self._cache_of(reader, source)
+                if cache is None or not cache.has(
                     source.path, _settings(reader, source)
                 ):
                     self._prepared(modality, index)
@@ -269,33 +337,36 @@ class PairedDataset(EpochDataset):
                 }
         return None
 
-    def _is_cached(self, reader, source):
-        """Return whether the cache is for this; texts are not on disk."""
-        return (
-            self.cache is not None
-            and reader.settings is not None
-            and os.path.isfile(source.path)
-        )
+    def _cache_of(self, reader: Reader, source: Any) -> ArrayCache | None:
+        """Return the cache that keeps this; texts are not on disk."""
+        if reader.settings is None or self.cache is None:
+            return None
+        return self.cache if os.path.isfile(source.path) else None
 
-    def _prepared(self, modality, index):
+    def _prepared(self, modality: str, index: int) -> Any:
         reader = self.readers[modality]
         source = self.samples[index].sources[modality]
-        if not self._is_cached(reader, source):
+        cache = self._cache_of(reader, source)
+        if cache is None:
             return reader.prepare(source)
-        return self.cache.get(
+        return cache.get(
             source.path,
             _settings(reader, source),
             lambda: reader.prepare(source),
         )
 
 
-def check_left_out(left_out, total, max_missing_fraction):
-    """Raise if more samples than a share cannot be used.
+def check_left_out(
+    left_out: Sequence[Mapping[str, str]],
+    total: int,
+    max_missing_fraction: float,
+) -> None:
+    """Raise if more samples than a fraction cannot be used.
 
     Args:
         left_out: List of dicts with `name` and `reason`.
         total: Integer, number of samples that there should be.
-        max_missing_fraction: Float, share of them that may be left out.
+        max_missing_fraction: Float, fraction of them that may be left out.
 
     Raises:
         ValueError: If there are more.
@@ -314,7 +385,7 @@ def check_left_out(left_out, total, max_missing_fraction):
         )
 
 
-def _check_source(sample, modality, reader):
+def _check_source(sample: Sample, modality: str, reader: Reader) -> None:
     """Raise a ValueError if a reader does not read a sample's source."""
     source = sample.sources[modality]
     # Readers of one's own may read anything.
@@ -328,7 +399,7 @@ def _check_source(sample, modality, reader):
         )
 
 
-def _common_folder(samples):
+def _common_folder(samples: Sequence[Sample]) -> str | None:
     """Return the folder that all files have in common, None without one."""
     folders = {
         os.path.dirname(source.path)
@@ -343,6 +414,6 @@ def _common_folder(samples):
         return None
 
 
-def _settings(reader, source):
+def _settings(reader: Reader, source: Source) -> dict[str, Any]:
     """Return all but the file that a prepared array depends on."""
-    return {"start": source.start, "end": source.end, **reader.settings}
+    return {"start": source.start, "end": source.end, **(reader.settings or {})}

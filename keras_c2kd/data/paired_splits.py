@@ -3,9 +3,14 @@
 import dataclasses
 import hashlib
 import pathlib
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 from keras_c2kd.data.epoch_dataset import EpochDataset
 from keras_c2kd.data.paired_dataset import PairedDataset
+from keras_c2kd.data.paired_dataset import Reader
+from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import check_left_out
 
 _USES = {"train": "train on", "validation": "choose with", "test": "report"}
@@ -25,14 +30,23 @@ class PairedSplits:
             was left out, each with `name` and `reason`: `missing` and
             `unreadable` samples, which should be there, and those `excluded`
             by a rule.
+
+    Example:
+    >>> splits = load_gaussian_pairs(train=24, validation=12, test=12)
+    >>> splits.train.size, splits.validation.size, splits.test.size
+    (24, 12, 12)
+    >>> splits.provenance["split"]
+    'each part drawn anew for each seed'
     """
 
     train: EpochDataset
     validation: EpochDataset
     test: EpochDataset
-    provenance: dict
+    provenance: dict[str, Any]
 
-    def prepare(self, max_missing_fraction=0.01, verbose=1):
+    def prepare(
+        self, max_missing_fraction: float = 0.01, verbose: int = 1
+    ) -> None:
         """Read every file once, and leave out the samples that cannot be.
 
         What is left out is added to the provenance (`unreadable`, each with
@@ -75,16 +89,16 @@ class PairedSplits:
 
 
 def paired_splits(
-    name,
-    classes,
-    parts,
-    readers,
-    split,
-    missing=(),
-    excluded=(),
-    kind=PairedDataset,
-    **kwargs,
-):
+    name: str,
+    classes: Sequence[str],
+    parts: Mapping[str, Sequence[Sample]],
+    readers: Mapping[str, Reader],
+    split: str,
+    missing: Sequence[dict[str, str]] = (),
+    excluded: Sequence[dict[str, str]] = (),
+    kind: type[PairedDataset] = PairedDataset,
+    **kwargs: Any,
+) -> PairedSplits:
     """Build the data sets of three parts.
 
     Args:
@@ -130,7 +144,7 @@ def paired_splits(
     return PairedSplits(**datasets, provenance=provenance)
 
 
-def path_in(root, name):
+def path_in(root: pathlib.Path, name: str) -> pathlib.Path:
     """Return the path of a file that a list names, in the data set's folder.
 
     Args:
@@ -149,8 +163,10 @@ def path_in(root, name):
     return root / path
 
 
-def split_off(names, share, seed=2024):
-    """Divide names at random: a share of them, and the rest.
+def split_off(
+    names: Sequence[str], fraction: float, seed: int = 2024
+) -> tuple[list[str], list[str]]:
+    """Divide names at random: a fraction of them, and the rest.
 
     Each name has a number of its own, drawn from the seed and the name, and
     those with the smallest numbers are split off: where a few names are
@@ -158,28 +174,28 @@ def split_off(names, share, seed=2024):
 
     Args:
         names: Sequence of strings.
-        share: Float from 0 to 1.
+        fraction: Float from 0 to 1.
         seed: Integer. Not that of training, so that no choice can have met
             what is reported.
 
     Returns:
-        Two lists in the order of the names: the share, the rest.
+        Two lists in the order of the names: the fraction, the rest.
     """
 
-    def number(name):
+    def number(name: str) -> bytes:
         # Names of files need not be text.
         text = f"{seed} {name}".encode(errors="surrogateescape")
         return hashlib.sha256(text).digest()
 
     ranked = sorted(names, key=number)
-    taken = set(ranked[: round(share * len(ranked))])
+    taken = set(ranked[: round(fraction * len(ranked))])
     return (
         [name for name in names if name in taken],
         [name for name in names if name not in taken],
     )
 
 
-def check_validate_on(validate_on, choices):
+def check_validate_on(validate_on: str, choices: Sequence[str]) -> None:
     """Raise a ValueError if `validate_on` is not one of the choices."""
     if validate_on not in choices:
         raise ValueError(
@@ -188,7 +204,7 @@ def check_validate_on(validate_on, choices):
         )
 
 
-def described_split(split, validate_on):
+def described_split(split: str, validate_on: str) -> str:
     """Return a split's name, and what else its validation part is."""
     if validate_on == "validation":
         return split

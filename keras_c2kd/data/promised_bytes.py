@@ -7,8 +7,18 @@ The sizes that stand in a file are exact where its durations are not.
 import contextlib
 import io
 import mmap
+import os
 import struct
 import typing
+from collections.abc import Callable
+from collections.abc import Container
+from collections.abc import Iterator
+
+# A file's bytes, read or as `mapped` gives them.
+Content = bytes | mmap.mmap
+# From a file's bytes and a position to the bytes and samples of the frame that
+# begins there, None if there is none.
+FrameAt = Callable[[Content, int], tuple[int, int] | None]
 
 # A size that a writer to a pipe cannot know is 0 or near one of these: all
 # bits, or the largest signed number, perhaps in whole blocks.
@@ -30,7 +40,7 @@ _MP3_RATES = (44100, 48000, 32000)
 
 
 @contextlib.contextmanager
-def mapped(path):
+def mapped(path: str | os.PathLike[str]) -> Iterator[mmap.mmap]:
     """Give the bytes of a file that is not empty, read as they are used.
 
     Args:
@@ -43,7 +53,7 @@ def mapped(path):
         yield content
 
 
-def missing_bytes(content):
+def missing_bytes(content: Content) -> tuple[int, int | None] | None:
     """Return how many bytes there are and should be, if there are too few.
 
     Known are WAV, AVI, RF64, W64, AIFF, CAF and AU; MP4 and QuickTime,
@@ -72,7 +82,7 @@ def missing_bytes(content):
     return (there, promised) if promised > there else None
 
 
-def with_known_sizes(content):
+def with_known_sizes(content: Content) -> io.BytesIO | None:
     """Return a WAV file with its sizes, if they were unknown.
 
     Args:
@@ -90,11 +100,11 @@ def with_known_sizes(content):
     for size in (whole, sound):
         most = 2 ** (8 * struct.calcsize(size.form)) - 1
         number = min(len(content) - size.start, most)
-        struct.pack_into(size.form, patched, size.place, number)
+        struct.pack_into(size.form, patched, size.position, number)
     return io.BytesIO(patched)
 
 
-def wave_coding(content):
+def wave_coding(content: Content) -> int | None:
     """Return the number of a WAV file's coding, `None` if there is none."""
     if content[:4] in _WAVES and content[:4] != b"riff":
         for name, start, _ in _chunks(content, 12, 4, _order(content) + "I"):
@@ -105,7 +115,7 @@ def wave_coding(content):
     return None
 
 
-def mp3_samples(content):
+def mp3_samples(content: Content) -> int | None:
     """Return how many samples an MP3 file has at least, by its frames.
 
     Args:
@@ -116,9 +126,11 @@ def mp3_samples(content):
         no MP3 file.
     """
     start = _behind_tags(content)
-    if _mp3_frame(content, start) is None:
+    first = _mp3_frame(content, start)
+    if first is None:
         return None
-    head, count = _mp3_head(content, start)
+    head = content[start : start + first[0]]
+    count = _mp3_count(head)
     if count is not None and (b"LAME" in head or b"Lav" in head):
         return None
     frames = list(_frames(content, start, _mp3_frame))
@@ -131,18 +143,18 @@ class _Size(typing.NamedTuple):
     """A size in a header.
 
     Args:
-        place: Integer, where it stands.
+        position: Integer, where it stands.
         form: String, how it is stored.
         start: Integer, where what it counts begins.
     """
 
-    place: int
+    position: int
     form: str
     start: int
 
-    def end(self, content):
+    def end(self, content: Content) -> int:
         """Return where that ends in the file, 0 if it was unknown."""
-        (size,) = struct.unpack_from(self.form, content, self.place)
+        (size,) = struct.unpack_from(self.form, content, self.position)
         end = self.start
         if size == 0:
             # Empty, if there is nothing behind it but other chunks.
@@ -154,36 +166,46 @@ class _Size(typing.NamedTuple):
         return 0 if _is_unknown(size) else end + size
 
 
-def _is_unknown(size):
+def _is_unknown(size: int) -> bool:
     return any(abs(size - number) <= _NEAR for number in _UNKNOWN)
 
 
-def _order(content):
+def _order(content: Content) -> str:
     return ">" if content[:4] == b"RIFX" else "<"
 
 
-def _chunks(content, place, name, form, inclusive=0, align=2):
+def _chunks(
+    content: Content,
+    position: int,
+    name: int,
+    form: str,
+    inclusive: int = 0,
+    align: int = 2,
+) -> Iterator[tuple[bytes, int, int]]:
     """Yield names, first bytes and sizes of chunks, one behind the other.
 
     Args:
         content: The file's bytes.
-        place: Integer, where the first one begins.
+        position: Integer, where the first one begins.
         name: Integer, bytes of the name; then comes the size.
         form: String, how the size is stored.
         inclusive: Integer, bytes of name and size if the size counts them.
         align: Integer, bytes that chunks are filled up to.
     """
-    while place + name + struct.calcsize(form) <= len(content):
-        (size,) = struct.unpack_from(form, content, place + name)
+    while position + name + struct.calcsize(form) <= len(content):
+        (size,) = struct.unpack_from(form, content, position + name)
         size -= inclusive
-        start = place + name + struct.calcsize(form)
+        start = position + name + struct.calcsize(form)
         if size < 0:
             return
-        yield content[place : place + name], start, size
-        place = start + size + -size % align
+        yield content[position : position + name], start, size
+        position = start + size + -size % align
 
 
-def _end_of_chunks(chunks, names=None):
+def _end_of_chunks(
+    chunks: Iterator[tuple[bytes, int, int]],
+    names: Container[bytes] | None = None,
+) -> int:
     """Return the end of the last chunk whose name and size are known."""
     end = 0
     for name, start, size in chunks:
@@ -193,7 +215,7 @@ def _end_of_chunks(chunks, names=None):
     return end
 
 
-def _promised(content):
+def _promised(content: Content) -> int | None:
     """Return how long the file should be; None if its end is not marked."""
     head = content[:4]
     if head in _WAVES and content[8:12] != b"AVI ":
@@ -225,7 +247,7 @@ def _promised(content):
     for frame in (_mp3_frame, _adts_frame):
         ends = [end for end, _ in _frames(content, start, frame)]
         if ends and frame is _mp3_frame:
-            _, count = _mp3_head(content, start)
+            count = _mp3_count(content[start : ends[0]])
             # Some count the one that counts too.
             if (count or 0) > len(ends):
                 return None
@@ -234,7 +256,7 @@ def _promised(content):
     return 0
 
 
-def _wave_sizes(content):
+def _wave_sizes(content: Content) -> tuple[_Size, _Size | None]:
     """Return the `_Size` of a WAV file, and that of its sound or None."""
     if content[:4] == b"riff":
         whole = _Size(16, "<Q", 0)
@@ -254,7 +276,7 @@ def _wave_sizes(content):
     return whole, None
 
 
-def _end_of_wave(content):
+def _end_of_wave(content: Content) -> int:
     whole, sound = _wave_sizes(content)
     end = whole.end(content)
     if sound is None:
@@ -263,84 +285,88 @@ def _end_of_wave(content):
     return max(sound.end(content), end - 8)
 
 
-def _end_of_mp4(content):
-    place = 0
-    while content[place + 4 : place + 8] in _MP4_BOXES:
-        (size,) = struct.unpack_from(">I", content, place)
+def _end_of_mp4(content: Content) -> int:
+    position = 0
+    while content[position + 4 : position + 8] in _MP4_BOXES:
+        (size,) = struct.unpack_from(">I", content, position)
         if size == 1:
-            (size,) = struct.unpack_from(">Q", content, place + 8)
+            (size,) = struct.unpack_from(">Q", content, position + 8)
         # 0: to the end of the file. Less than 8: no box.
         if size < 8:
             break
-        place += size
-    return place
+        position += size
+    return position
 
 
-def _end_of_matroska(content):
-    place = 0
-    while place + 12 <= len(content):
-        name = content[place : place + 4]
-        length = 9 - content[place + 4].bit_length()
+def _end_of_matroska(content: Content) -> int:
+    position = 0
+    while position + 12 <= len(content):
+        name = content[position : position + 4]
+        length = 9 - content[position + 4].bit_length()
         if length > 8:
             return 0
-        digits = content[place + 4 : place + 4 + length]
+        digits = content[position + 4 : position + 4 + length]
         size = int.from_bytes(digits, "big") - (1 << (7 * length))
-        place += 4 + length
+        position += 4 + length
         # All bits: unknown.
         if size == (1 << (7 * length)) - 1:
             return 0
-        place += size
+        position += size
         if name == b"\x18S\x80g":
-            return place
+            return position
     return 0
 
 
-def _end_of_ogg(content):
+def _end_of_ogg(content: Content) -> int | None:
     first = max(len(content) - _LARGEST_OGG_PAGE, 0)
-    place = content.rfind(b"OggS", first)
-    table = place + 27
-    if place < 0 or table > len(content):
+    position = content.rfind(b"OggS", first)
+    table = position + 27
+    if position < 0 or table > len(content):
         return None
     end = table + content[table - 1]
     if end > len(content):
         return end
     end += sum(content[table:end])
-    is_last = content[place + 5] & _LAST_OF_STREAM
+    is_last = content[position + 5] & _LAST_OF_STREAM
     return end if is_last or end > len(content) else None
 
 
-def _end_of_flv(content):
-    place = struct.unpack_from(">I", content, 5)[0] + 4
-    while place < len(content) and content[place] & 31 in (8, 9, 18):
+def _end_of_flv(content: Content) -> int:
+    position = struct.unpack_from(">I", content, 5)[0] + 4
+    while position < len(content) and content[position] & 31 in (8, 9, 18):
         # A tag's head of 11 bytes, what it has, and its size again.
-        size = int.from_bytes(content[place + 1 : place + 4], "big")
-        place += 11 + size + 4
+        size = int.from_bytes(content[position + 1 : position + 4], "big")
+        position += 11 + size + 4
     # Whoever cuts off the last size cuts off no picture.
-    return place - 4
+    return position - 4
 
 
-def _behind_tags(content):
+def _behind_tags(content: Content) -> int:
     """Return where a stream begins behind tags of the kind ID3."""
-    place = 0
-    while content[place : place + 3] == b"ID3" and place + 10 <= len(content):
+    position = 0
+    while content[position : position + 3] == b"ID3" and position + 10 <= len(
+        content
+    ):
         # Seven bits a byte.
         size = 0
-        for byte in content[place + 6 : place + 10]:
+        for byte in content[position + 6 : position + 10]:
             size = size << 7 | byte & 127
-        place += 10 + size
-    return place
+        position += 10 + size
+    return position
 
 
-def _frames(content, place, frame):
+def _frames(
+    content: Content, position: int, frame: FrameAt
+) -> Iterator[tuple[int, int]]:
     """Yield ends and numbers of samples of frames, one behind the other."""
-    while (found := frame(content, place)) is not None:
-        place += found[0]
-        yield place, found[1]
+    while (found := frame(content, position)) is not None:
+        position += found[0]
+        yield position, found[1]
 
 
-def _mp3_frame(content, place):
+def _mp3_frame(content: Content, position: int) -> tuple[int, int] | None:
     """Return the bytes and samples of an MP3 frame, None if there is none."""
-    head = content[place : place + 4]
+    head = content[position : position + 4]
     if len(head) < 4 or head[0] != 255 or head[1] & 0xE6 != 0xE2:
         return None
     # 3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5.
@@ -354,20 +380,18 @@ def _mp3_frame(content, place):
     return samples // 8 * bits // rate + (head[2] >> 1 & 1), samples
 
 
-def _mp3_head(content, start):
-    """Return the first frame, and how many there are by it, or None."""
-    size, _ = _mp3_frame(content, start)
-    head = content[start : start + size]
-    for name, place in ((b"Xing", 8), (b"Info", 8), (b"VBRI", 14)):
-        place += head.find(name)
-        if name in head and place + 4 <= len(head):
-            return head, struct.unpack_from(">I", head, place)[0]
-    return head, None
+def _mp3_count(head: bytes) -> int | None:
+    """Return how many frames the first frame says there are, or None."""
+    for name, position in ((b"Xing", 8), (b"Info", 8), (b"VBRI", 14)):
+        position += head.find(name)
+        if name in head and position + 4 <= len(head):
+            return int(struct.unpack_from(">I", head, position)[0])
+    return None
 
 
-def _adts_frame(content, place):
+def _adts_frame(content: Content, position: int) -> tuple[int, int] | None:
     """Return the bytes and samples of an AAC frame, None if there is none."""
-    head = content[place : place + 7]
+    head = content[position : position + 7]
     if len(head) < 7 or head[0] != 255 or head[1] & 0xF6 != 0xF0:
         return None
     size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5

@@ -1,8 +1,11 @@
 """Batches that threads read before they are asked for."""
 
-import collections
-import concurrent.futures
 import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from concurrent.futures import Future
+from typing import Any
 
 
 class ReadAhead:
@@ -19,18 +22,20 @@ class ReadAhead:
         most: Integer, how many batches are kept that were not taken yet.
     """
 
-    def __init__(self, read, size, threads, most):
+    def __init__(
+        self, read: Callable[[int], Any], size: int, threads: int, most: int
+    ) -> None:
         self._read = read
         self._size = size
         self._threads = threads
         self._most = most
         self._last = -1
-        self._begun = {}
-        self._waiting = collections.deque()
+        self._begun: dict[int, Future[Any]] = {}
+        self._waiting: deque[tuple[int, Future[Any]]] = deque()
         self._running = 0
         self._lock = threading.Lock()
 
-    def take(self, index):
+    def take(self, index: int) -> Any:
         """Return a batch.
 
         Args:
@@ -50,28 +55,29 @@ class ReadAhead:
             return self._read(index)
         try:
             return batch.result()
-        except concurrent.futures.CancelledError:
+        except CancelledError:
             return self._read(index)
 
-    def stop(self):
+    def stop(self) -> None:
         """Read nothing more ahead; what is being read is not kept."""
         with self._lock:
             self._keep(range(0))
 
-    def _keep(self, indices):
-        """Have just these batches begun."""
+    def _keep(self, indices: range) -> None:
+        """Begin to read these batches, and give up all others."""
         for index in self._begun.keys() - set(indices):
             self._begun.pop(index).cancel()
         for index in indices:
             if index in self._begun:
                 continue
-            self._begun[index] = batch = concurrent.futures.Future()
+            batch: Future[Any] = Future()
+            self._begun[index] = batch
             self._waiting.append((index, batch))
             if self._running < self._threads:
                 self._running += 1
                 threading.Thread(target=self._work).start()
 
-    def _work(self):
+    def _work(self) -> None:
         while True:
             with self._lock:
                 if not self._waiting:

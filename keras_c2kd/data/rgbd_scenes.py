@@ -6,12 +6,15 @@ on them says nothing about photographs.
 
 import dataclasses
 import zlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_c2kd.data.generated_rooms import draw_rooms
 from keras_c2kd.data.generated_rooms import render_rooms
 from keras_c2kd.data.paired_dataset import Sample
+from keras_c2kd.data.paired_splits import PairedSplits
 from keras_c2kd.data.paired_splits import paired_splits
 from keras_c2kd.data.scene_dataset import LABELS
 from keras_c2kd.data.scene_dataset import ColourReader
@@ -27,12 +30,12 @@ class SceneClass:
 
     Args:
         name: String.
-        told_by: Modalities of which each alone can tell the class.
+        told_by: Modalities of which each alone shows the class.
         description: String, what it looks like.
     """
 
     name: str
-    told_by: tuple
+    told_by: tuple[str, ...]
     description: str
 
 
@@ -58,27 +61,27 @@ _PIXELS_AT_ONCE = 1 << 16
 
 
 def load_rgbd_scenes(
-    train=200,
-    validation=100,
-    test=200,
-    size=(64, 64),
-    seed=0,
-    crop=None,
-    evaluation_size=None,
-    scales=(1.0,),
-    mirror=True,
-    scale_depth=True,
-    depth_encoding="metres",
-    depth_channels=1,
-    **kwargs,
-):
+    train: int = 200,
+    validation: int = 100,
+    test: int = 200,
+    size: tuple[int, int] = (64, 64),
+    seed: int = 0,
+    crop: tuple[int, int] | None = None,
+    evaluation_size: tuple[int, int] | None = None,
+    scales: Sequence[float] = (1.0,),
+    mirror: bool = True,
+    scale_depth: bool = True,
+    depth_encoding: str = "metres",
+    depth_channels: int = 1,
+    **kwargs: Any,
+) -> PairedSplits:
     """Generate rooms in colour and depth, with a class a pixel.
 
     GENERATED data, to teach and to test with: nothing is downloaded, and no
     claim about real data rests on them. A room is a wall, a floor, posters
     and things on the floor, seen by one camera in perspective and lit by one
-    lamp; place, size, light and colours are drawn for each room, and both
-    sensors have noise. `CLASSES` says which modality can tell which class:
+    lamp; position, size, light and colours are drawn for each room, and both
+    sensors have noise. `CLASSES` lists which modality shows which class:
 
     - by colour alone, the posters: they lie flat on the wall, so that the
       depth is the wall's, whatever hangs there;
@@ -111,18 +114,16 @@ def load_rgbd_scenes(
         `(height, width, 3)`, and `depth`, `(height, width, depth_channels)`,
         and labels in the order of `CLASSES`, int32 `(height, width)`. Only
         padding is `IGNORED`. The `provenance` says that they are generated,
-        and of each class which modality can tell it (`told_by`).
+        and which modality shows which class (`told_by`).
 
     Raises:
         ValueError: If a number of rooms or the size is too small.
 
     Example:
-    ```python
-    rooms = load_rgbd_scenes(train=8, validation=4, test=4, batch_size=4)
-    inputs, labels = rooms.train[0]
-    inputs["rgb"].shape, inputs["depth"].shape, labels.shape
-    # (4, 64, 64, 3), (4, 64, 64, 1), (4, 64, 64)
-    ```
+    >>> rooms = load_rgbd_scenes(train=8, validation=4, test=4, batch_size=4)
+    >>> inputs, labels = rooms.train[0]
+    >>> inputs["rgb"].shape, inputs["depth"].shape, labels.shape
+    ((4, 64, 64, 3), (4, 64, 64, 1), (4, 64, 64))
     """
     counts = {"train": train, "validation": validation, "test": test}
     if min(counts.values()) < 1 or min(size) < 8:
@@ -159,7 +160,9 @@ def load_rgbd_scenes(
     return data
 
 
-def _samples(part, seed, count, size):
+def _samples(
+    part: str, seed: int, count: int, size: tuple[int, int]
+) -> list[Sample]:
     """Generate the rooms of a part; checksums stand for their labels."""
     # Another stream for each part, so that no two share a room.
     stream = [seed, ("train", "validation", "test").index(part)]

@@ -1,13 +1,22 @@
 """Scenes in colour and depth with a label a pixel, as paired batches."""
 
 import dataclasses
+import os
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from keras_c2kd.data.epoch_dataset import Batch
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.modality_readers import IMAGENET_MEAN
 from keras_c2kd.data.modality_readers import IMAGENET_STD
 from keras_c2kd.data.paired_dataset import PairedDataset
+from keras_c2kd.data.paired_dataset import Reader
+from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.utils.argument_checks import check_number
 from keras_c2kd.utils.argument_checks import check_positive
 
@@ -23,10 +32,10 @@ LABELS = "labels"
 # Metres that are told apart; what is nearer or farther counts as at the end.
 NEAREST, FARTHEST = 0.3, 10.0
 
-# A function of metres, and the mean and deviation of its values. The first
-# two are those of NYU-Depth V2's training images, 2.842 and 1.417 metres, as
-# published with ESANet (Seichter et al., ICRA 2021); the others are those of
-# log-normal depths with this mean and deviation.
+# A function of metres, and the mean and standard deviation of its values. The
+# first two are those of NYU-Depth V2's training images, 2.842 and 1.417 metres,
+# as published with ESANet (Seichter et al., ICRA 2021); the others are those of
+# log-normal depths with these two.
 DEPTH_ENCODINGS = {
     "metres": (np.positive, 2.842, 1.417),
     "log": (np.log, 0.933, 0.471),
@@ -41,33 +50,33 @@ class Window:
     Args:
         size: Height and width of a view.
         rows: Float array, for each row of the view that lies in the scene the
-            place in the scene's pixels; the rows below are padding.
+            position in the scene's pixels; the rows below are padding.
         columns: The same for the columns, with the padding at the right.
         scale: Float, by which the scene is magnified. Defaults to `1.0`.
         mirrored: Whether left and right are exchanged, after the padding.
             Defaults to `False`.
     """
 
-    size: tuple
-    rows: np.ndarray
-    columns: np.ndarray
+    size: tuple[int, int]
+    rows: NDArray[Any]
+    columns: NDArray[Any]
     scale: float = 1.0
     mirrored: bool = False
 
-    def interpolate(self, image):
+    def interpolate(self, image: NDArray[Any]) -> NDArray[Any]:
         """Return the part of an image that is seen, bilinear."""
         return _interpolate(_interpolate(image, self.rows, 0), self.columns, 1)
 
-    def take(self, image):
+    def take(self, image: NDArray[Any]) -> NDArray[Any]:
         """Return the part that is seen, each pixel from the nearest one."""
         rows, columns = (
-            np.floor(places + 0.5).astype("int64")
-            for places in (self.rows, self.columns)
+            np.floor(positions + 0.5).astype("int64")
+            for positions in (self.rows, self.columns)
         )
         return image[rows[:, None], columns]
 
-    def pad(self, part, value):
-        """Return a part in its place in the view, the rest a value."""
+    def pad(self, part: NDArray[Any], value: float) -> NDArray[Any]:
+        """Return a part in its position in the view, the rest a value."""
         if part.shape[:2] != tuple(self.size):
             view = np.full((*self.size, *part.shape[2:]), value, part.dtype)
             view[: part.shape[0], : part.shape[1]] = part
@@ -75,12 +84,14 @@ class Window:
         return part[:, ::-1] if self.mirrored else part
 
 
-def _interpolate(image, places, axis):
-    """Return an image at some places of an axis, linear between pixels."""
+def _interpolate(
+    image: NDArray[Any], positions: NDArray[Any], axis: int
+) -> NDArray[Any]:
+    """Return an image at some positions of an axis, linear between pixels."""
     last = image.shape[axis] - 1
-    places = np.clip(places, 0, last)
-    before = places.astype("int64")
-    weights = (places - before).astype("float32")
+    positions = np.clip(positions, 0, last)
+    before = positions.astype("int64")
+    weights = (positions - before).astype("float32")
     first = np.take(image, before, axis)
     if not weights.any():
         return first
@@ -113,26 +124,35 @@ class ScenePlacement:
             the scenes; None (default) for the scenes' own.
         scales: Floats, one of which is drawn. Defaults to `(1.0,)`.
         mirror: Whether training mirrors. Defaults to `True`.
-        mirrored_share: Float, share of the scenes that it mirrors. Defaults
-            to `0.5`.
+        mirrored_fraction: Float, fraction of the scenes that it mirrors.
+            Defaults to `0.5`.
 
     Raises:
         ValueError: If a size or a scale is not positive, or, when a scene is
             seen, `evaluation_size` would cut it.
 
+    Example:
+    >>> placement = ScenePlacement(crop=(24, 32), scales=(0.5, 1.0, 2.0))
+    >>> placement.window(48, 64).size  # Evaluation sees the whole scene.
+    (48, 64)
+    >>> placement.window(48, 64, np.random.default_rng(0)).size
+    (24, 32)
+
     Reference: Yang et al., CVPR 2022 (CIRKD), the authors' code: scales of
     0.5 to 2.0, padding, crop and mirror in this order.
     """
 
-    crop: tuple | None = None
-    evaluation_size: tuple | None = None
-    scales: tuple = (1.0,)
+    crop: tuple[int, int] | None = None
+    evaluation_size: tuple[int, int] | None = None
+    scales: Sequence[float] = (1.0,)
     mirror: bool = True
-    mirrored_share: float = 0.5
+    mirrored_fraction: float = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the numbers."""
-        check_number(minimum=0, maximum=1, mirrored_share=self.mirrored_share)
+        check_number(
+            minimum=0, maximum=1, mirrored_fraction=self.mirrored_fraction
+        )
         sizes = [self.crop, self.evaluation_size]
         if any(len(size) != 2 or min(size) < 1 for size in sizes if size):
             raise ValueError(
@@ -145,7 +165,9 @@ class ScenePlacement:
                 f"as they are. Received: scales={self.scales}"
             )
 
-    def window(self, height, width, random=None):
+    def window(
+        self, height: int, width: int, random: np.random.Generator | None = None
+    ) -> Window:
         """Return the `Window` of a scene.
 
         Args:
@@ -164,22 +186,24 @@ class ScenePlacement:
         if random is None:
             return Window(size, np.arange(height), np.arange(width))
         size = self.crop or size
-        scale = self.scales[random.integers(len(self.scales))]
+        scale = self.scales[int(random.integers(len(self.scales)))]
         rows, columns = (
             _seen(length, scale, wanted, random)
             for length, wanted in zip((height, width), size)
         )
-        mirrored = self.mirror and random.random() < self.mirrored_share
+        mirrored = self.mirror and random.random() < self.mirrored_fraction
         return Window(size, rows, columns, scale, mirrored)
 
 
-def _seen(length, scale, wanted, random):
-    """Draw which places of a resized axis are seen, in its own pixels."""
+def _seen(
+    length: int, scale: float, wanted: int, random: np.random.Generator
+) -> NDArray[Any]:
+    """Draw which positions of a resized axis are seen, in its own pixels."""
     resized = max(round(length * scale), 1)
     start = random.integers(max(resized - wanted, 0) + 1)
-    places = start + np.arange(min(wanted, resized))
-    # A pixel's place is its middle, before and after resizing.
-    return (places + 0.5) * length / resized - 0.5
+    positions = start + np.arange(min(wanted, resized))
+    # A pixel's position is its middle, before and after resizing.
+    return (positions + 0.5) * length / resized - 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,15 +222,17 @@ class SceneReader:
     """
 
     placement: ScenePlacement
-    read: object = np.asarray
-    settings: dict | None = None
+    read: Callable[[Any], NDArray[Any]] = np.asarray
+    settings: Mapping[str, Any] | None = None
 
-    def prepare(self, source):
+    def prepare(self, source: Any) -> NDArray[Any]:
         """Return the part as it is kept."""
         return self.read(source)
 
-    def _window(self, array, random):
-        return self.placement.window(*array.shape[:2], random)
+    def _window(
+        self, array: NDArray[Any], random: np.random.Generator | None
+    ) -> Window:
+        return self.placement.window(len(array), array.shape[1], random)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,14 +246,22 @@ class ColourReader(SceneReader):
         placement: As for `SceneReader`; so are `read` and `settings`.
         mean: Three floats that are taken from pixels of 0 to 1. Defaults to
             ImageNet's.
-        deviation: Three floats by which the rest is divided. Defaults to
-            ImageNet's.
+        standard_deviation: Three floats by which the rest is divided.
+            Defaults to ImageNet's.
+
+    Example:
+    >>> reader = ColourReader(ScenePlacement())
+    >>> view = reader.view(np.zeros((48, 64, 3), "uint8"))
+    >>> view.shape, view.dtype
+    ((48, 64, 3), dtype('float32'))
     """
 
-    mean: tuple = IMAGENET_MEAN
-    deviation: tuple = IMAGENET_STD
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    standard_deviation: tuple[float, float, float] = IMAGENET_STD
 
-    def view(self, array, random=None):
+    def view(
+        self, array: NDArray[Any], random: np.random.Generator | None = None
+    ) -> NDArray[np.float32]:
         """Return the normalised pixels; `random` is there in training."""
         window = self._window(array, random)
         pixels = window.interpolate(array).astype("float32", copy=False)
@@ -235,8 +269,8 @@ class ColourReader(SceneReader):
         factor, offset = (
             np.broadcast_to(np.float32(values), pixels.shape[1:]).copy()
             for values in (
-                1 / np.multiply(255, self.deviation),
-                np.divide(self.mean, self.deviation),
+                1 / np.multiply(255, self.standard_deviation),
+                np.divide(self.mean, self.standard_deviation),
             )
         )
         pixels *= factor
@@ -246,11 +280,11 @@ class ColourReader(SceneReader):
 
 @dataclasses.dataclass(frozen=True)
 class DepthReader(SceneReader):
-    """Depth in metres to numbers of about mean 0 and deviation 1.
+    """Depth in metres to numbers of about mean 0 and standard deviation 1.
 
-    `(e(min(max(depth, nearest), farthest)) - mean) / deviation` where `e` is
-    the depth itself, its logarithm or its reciprocal, with the constants of
-    `DEPTH_ENCODINGS`. A pixel of depth 0 was not measured: it is 0 in the
+    `(e(min(max(depth, nearest), farthest)) - mean) / standard_deviation`, where
+    `e` is the depth itself, its logarithm or its reciprocal, with the constants
+    of `DEPTH_ENCODINGS`. A pixel of depth 0 was not measured: it is 0 in the
     result, and so is padding. Each pixel is taken from the nearest one, for a
     mean of two surfaces is a third one that is not there.
 
@@ -271,6 +305,11 @@ class DepthReader(SceneReader):
     Raises:
         ValueError: If the encoding is unknown, there is no channel, or
             `nearest` is not above 0 and below `farthest`.
+
+    Example:
+    >>> reader = DepthReader(ScenePlacement(), encoding="log", channels=3)
+    >>> reader.view(np.full((48, 64), 2.5, "float32")).shape
+    (48, 64, 3)
     """
 
     encoding: str = "metres"
@@ -279,7 +318,7 @@ class DepthReader(SceneReader):
     nearest: float = NEAREST
     farthest: float = FARTHEST
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the encoding."""
         if self.encoding not in DEPTH_ENCODINGS:
             raise ValueError(
@@ -298,7 +337,7 @@ class DepthReader(SceneReader):
                 f"nearest={self.nearest}, farthest={self.farthest}"
             )
 
-    def prepare(self, source):
+    def prepare(self, source: Any) -> NDArray[Any]:
         """Return the depth as it is kept.
 
         Raises:
@@ -309,17 +348,19 @@ class DepthReader(SceneReader):
             raise MediaError(_name_of(source), "has a depth of NaN or infinity")
         return depth
 
-    def view(self, array, random=None):
+    def view(
+        self, array: NDArray[Any], random: np.random.Generator | None = None
+    ) -> NDArray[np.float32]:
         """Return the encoded depth; `random` is there in training."""
         window = self._window(array, random)
         depth = window.take(array)
         measured = depth > 0
         if self.scale_depth and window.scale != 1.0:
             depth = depth / np.float32(window.scale)
-        function, mean, deviation = DEPTH_ENCODINGS[self.encoding]
+        function, mean, standard_deviation = DEPTH_ENCODINGS[self.encoding]
         limits = float(self.nearest), float(self.farthest)
         values = function(np.clip(depth, *limits))
-        values = (values - np.float32(mean)) / np.float32(deviation)
+        values = (values - np.float32(mean)) / np.float32(standard_deviation)
         view = window.pad(values * measured, 0.0)
         return np.broadcast_to(view[..., None], (*view.shape, self.channels))
 
@@ -333,11 +374,17 @@ class LabelReader(SceneReader):
     Args:
         placement: As for `SceneReader`; so are `read` and `settings`.
         classes: Integer array: the class of each number, or `IGNORED`.
+
+    Example:
+    >>> reader = LabelReader(ScenePlacement(), classes=[-1, 0, 1])
+    >>> reader.view(np.asarray([[0, 1], [2, 1]]))
+    array([[-1,  0],
+           [ 1,  0]], dtype=int32)
     """
 
-    classes: np.ndarray = None
+    classes: Sequence[int] | NDArray[Any] = ()
 
-    def prepare(self, source):
+    def prepare(self, source: Any) -> NDArray[Any]:
         """Return the numbers as they are kept.
 
         Raises:
@@ -352,14 +399,16 @@ class LabelReader(SceneReader):
             )
         return numbers
 
-    def view(self, array, random=None):
+    def view(
+        self, array: NDArray[Any], random: np.random.Generator | None = None
+    ) -> NDArray[np.int32]:
         """Return the classes; `random` is there in training."""
         window = self._window(array, random)
         classes = np.asarray(self.classes, "int32")
         return window.pad(classes[window.take(array)], IGNORED)
 
 
-def _name_of(source):
+def _name_of(source: Any) -> str | os.PathLike[str]:
     """Return the file of a part; those that are not read have none."""
     return getattr(source, "path", "an array")
 
@@ -377,18 +426,42 @@ class SceneDataset(PairedDataset):
         readers: Dict from the modality to a `SceneReader`, and from
             `"labels"` to a `LabelReader`.
         **kwargs: As for `PairedDataset`.
+
+    Example:
+    >>> placement = ScenePlacement()
+    >>> readers = {
+    ...     "rgb": ColourReader(placement),
+    ...     "labels": LabelReader(placement, classes=np.arange(2)),
+    ... }
+    >>> scene = {
+    ...     "rgb": np.zeros((48, 64, 3), "uint8"),
+    ...     "labels": np.zeros((48, 64), "uint8"),
+    ... }
+    >>> inputs, labels = SceneDataset([Sample("one", 0, scene)], readers)[0]
+    >>> inputs["rgb"].shape, labels.shape
+    ((1, 48, 64, 3), (1, 48, 64))
     """
 
-    def __init__(self, samples, readers, **kwargs):
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        readers: Mapping[str, Reader],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(samples, readers, **kwargs)
         self.chosen = tuple(name for name in readers if name != LABELS)
 
-    def batch(self, indices):
+    def batch(self, indices: Sequence[int] | NDArray[Any]) -> Batch:
         """Return `(inputs, labels)` of some samples."""
         inputs, _ = super().batch(indices)
         return inputs, self._views(LABELS, indices)
 
-    def _views(self, modality, indices, view=0):
+    def _views(
+        self,
+        modality: str,
+        indices: Sequence[int] | NDArray[Any],
+        view: int = 0,
+    ) -> NDArray[Any]:
         """Return some samples' views, with the same draws for all parts."""
         reader = self.readers[modality]
         return np.stack(

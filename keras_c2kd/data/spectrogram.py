@@ -1,8 +1,10 @@
 """Waves to log-spectrograms, as the audio-visual experiments take them."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.utils.argument_checks import check_number
 
@@ -27,7 +29,8 @@ class LogSpectrogram:
         hop: Integer, samples from one frame to the next.
         kind: `"magnitude"` (default) or `"density"`.
         epsilon: Float below the logarithm. Defaults to `1e-7`.
-        standardize: Whether the clip is brought to mean 0 and deviation 1.
+        standardize: Whether the clip is brought to mean 0 and standard
+            deviation 1.
             Defaults to `False`.
         rewrapped_frames: Integer, number of frames that the values are
             wrapped to row by row, as the authors' code does for AVE (1024):
@@ -59,7 +62,7 @@ class LogSpectrogram:
     rewrapped_frames: int | None = None
     tukey_shape: float = 0.25
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the settings."""
         if self.kind not in KINDS:
             raise ValueError(
@@ -74,19 +77,21 @@ class LogSpectrogram:
             )
 
     @property
-    def samples(self):
+    def samples(self) -> int:
         """Length of the wave, in samples."""
         return round(self.rate * self.seconds)
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int, int]:
         """Shape of the result: `(bins, frames, 1)`."""
         beyond = 0 if self.kind == "magnitude" else self.window
         frames = 1 + (self.samples - beyond) // self.hop
         frames = self.rewrapped_frames or frames
         return (self.window // 2 + 1, frames, 1)
 
-    def __call__(self, wave, start=0):
+    def __call__(
+        self, wave: NDArray[Any], start: int = 0
+    ) -> NDArray[np.float32]:
         """Return the spectrogram of a part of a wave.
 
         Args:
@@ -111,7 +116,7 @@ class LogSpectrogram:
             values = np.resize(values, self.shape[:2])
         return values.astype("float32")[..., None]
 
-    def _magnitude(self, wave):
+    def _magnitude(self, wave: NDArray[Any]) -> NDArray[Any]:
         half = self.window // 2
         frames = self._frames(np.pad(wave, half))
         window = 0.5 - 0.5 * np.cos(
@@ -119,7 +124,7 @@ class LogSpectrogram:
         )
         return np.abs(np.fft.rfft(frames * window, axis=-1)).T
 
-    def _density(self, wave):
+    def _density(self, wave: NDArray[Any]) -> NDArray[Any]:
         import scipy.signal
 
         return scipy.signal.spectrogram(
@@ -131,12 +136,12 @@ class LogSpectrogram:
             detrend="constant",
         )[2]
 
-    def _frames(self, wave):
+    def _frames(self, wave: NDArray[Any]) -> NDArray[Any]:
         frames = np.lib.stride_tricks.sliding_window_view(wave, self.window)
         return frames[:: self.hop]
 
 
-def part_of(wave, start, samples):
+def part_of(wave: NDArray[Any], start: int, samples: int) -> NDArray[Any]:
     """Return a part of a wave that is repeated as often as needed.
 
     Args:

@@ -8,10 +8,16 @@ import copy
 import functools
 import math
 import os
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_c2kd.data.modality_readers import AudioReader
+from keras_c2kd.data.paired_dataset import PairedDataset
+from keras_c2kd.data.paired_dataset import Source
 
 _INSTALL = (
     'Make an environment of its own for it, with pip install "keras_c2kd'
@@ -39,7 +45,9 @@ _TAPS = 64
 _MP3_RATES = (44100, 48000, 32000)
 
 
-def read_audio_in_graph(path, rate, start=0.0, end=None):
+def read_audio_in_graph(
+    path: Any, rate: int, start: Any = 0.0, end: Any = None
+) -> Any:
     """Read a file's sound as one channel at a given rate, by graph operations.
 
     What `media.read_audio` does, for tf.data; the file's first bytes tell its
@@ -100,11 +108,17 @@ def read_audio_in_graph(path, rate, start=0.0, end=None):
     wave = tf.cond(
         own_rate == rate, lambda: wave, lambda: _resampled(wave, own_rate, rate)
     )
-    reason = f"has less sound than a sample at {rate} Hz"
-    return _if(tf.size(wave) > 0, wave, path, reason)
+    return _if(
+        tf.size(wave) > 0,
+        wave,
+        path,
+        f"has less sound than a sample at {rate} Hz",
+    )
 
 
-def tensorflow_io_batches(dataset, modality="audio"):
+def tensorflow_io_batches(
+    dataset: PairedDataset, modality: str = "audio"
+) -> Any:
     """Return a PairedDataset's batches with the sound read by tensorflow-io.
 
     The same samples in the same batches and order. Only the sound's files go
@@ -150,7 +164,7 @@ def tensorflow_io_batches(dataset, modality="audio"):
             f"`AudioReader`. Received: modality={modality!r} with the reader "
             f"{reader!r}, batches of {list(dataset.chosen)}"
         )
-    steps = _Steps(dataset, modality)
+    steps = _Steps(dataset, modality, reader)
     return (
         tf.data.Dataset.from_tensors(0)
         .map(steps.list_files)
@@ -166,14 +180,16 @@ def tensorflow_io_batches(dataset, modality="audio"):
 class _Steps:
     """What a pass does, step by step."""
 
-    def __init__(self, dataset, modality):
+    def __init__(
+        self, dataset: PairedDataset, modality: str, reader: AudioReader
+    ) -> None:
         self.dataset = dataset
         self.modality = modality
-        self.reader = dataset.readers[modality]
+        self.reader = reader
         # With an invented wave: what the batches consist of.
         self.example = self._batch([0], 0, [np.ones(1)])
 
-    def list_files(self, _):
+    def list_files(self, _: Any) -> tuple[Any, ...]:
         """Return the samples in their order, as the pass begins."""
         types = [tf.int64, tf.int64, tf.string, tf.float64, tf.float64]
         columns = tf.numpy_function(self._columns, [], types)
@@ -181,17 +197,24 @@ class _Steps:
             column.set_shape((None,))
         return tuple(columns)
 
-    def read(self, index, epoch, path, start, end):
+    def read(
+        self, index: Any, epoch: Any, path: Any, start: Any, end: Any
+    ) -> tuple[Any, Any, Any]:
         """Return one sample's wave."""
         rate = self.reader.spectrogram.rate
         wave = read_audio_in_graph(path, rate, start, end)
         is_heard = tf.reduce_any(wave != 0.0)
         return index, epoch, _if(is_heard, wave, path, "is silent")
 
-    def batch(self, indices, epochs, waves):
+    def batch(self, indices: Any, epochs: Any, waves: Any) -> Any:
         """Return the data set's batch, made with these waves."""
 
-        def leaves_of(indices, epoch, values, lengths):
+        def leaves_of(
+            indices: NDArray[Any],
+            epoch: NDArray[Any],
+            values: NDArray[Any],
+            lengths: NDArray[Any],
+        ) -> Any:
             waves = np.split(values, np.cumsum(lengths)[:-1])
             return tf.nest.flatten(self._batch(indices, epoch, waves))
 
@@ -205,8 +228,8 @@ class _Steps:
             array.set_shape((None, *leaf.shape[1:]))
         return tf.nest.pack_sequence_as(self.example, arrays)
 
-    def _columns(self):
-        listing = copy.copy(self.dataset)
+    def _columns(self) -> tuple[NDArray[Any], ...]:
+        listing: Any = copy.copy(self.dataset)
         # Its batches are the samples' numbers.
         listing.batch = np.asarray
         batches = [listing[i] for i in range(len(listing))]
@@ -221,17 +244,20 @@ class _Steps:
             np.asarray(ends, "float64"),
         )
 
-    def _batch(self, indices, epoch, waves):
-        waves = dict(zip(self._sources(indices), waves))
+    def _batch(
+        self, indices: Any, epoch: Any, waves: Sequence[NDArray[Any]]
+    ) -> Any:
         at_epoch = copy.copy(self.dataset)
         at_epoch.epoch = int(epoch)
         at_epoch.readers = {
             **self.dataset.readers,
-            self.modality: _DecodedReader(self.reader, waves),
+            self.modality: _DecodedReader(
+                self.reader, dict(zip(self._sources(indices), waves))
+            ),
         }
         return at_epoch.batch(indices)
 
-    def _sources(self, indices):
+    def _sources(self, indices: Any) -> list[Source]:
         samples = self.dataset.samples
         return [samples[i].sources[self.modality] for i in indices]
 
@@ -242,22 +268,24 @@ class _DecodedReader:
     # Nothing to look for in a cache.
     settings = None
 
-    def __init__(self, reader, waves):
+    def __init__(
+        self, reader: AudioReader, waves: dict[Source, NDArray[Any]]
+    ) -> None:
         self.view = reader.view
         self.waves = waves
 
-    def prepare(self, source):
+    def prepare(self, source: Source) -> NDArray[Any]:
         return self.waves[source]
 
 
-def _if(condition, value, path, *reason):
+def _if(condition: Any, value: Any, path: Any, *reason: Any) -> Any:
     """Return a value under a condition; raise with path and reason else."""
     message = tf.strings.join([path, ": ", *reason])
     with tf.control_dependencies([tf.debugging.Assert(condition, [message])]):
         return tf.identity(value)
 
 
-def _decoded_or_nothing(content):
+def _decoded_or_nothing(content: Any) -> tuple[Any, Any]:
     """Return the wave and its rate; no sample and 0 if decoding fails.
 
     A graph has no `except`, and the decoders' errors do not name the file;
@@ -269,7 +297,7 @@ def _decoded_or_nothing(content):
     return either.take(1).get_single_element()
 
 
-def _decoded(content):
+def _decoded(content: Any) -> tuple[Any, Any]:
     """Return the mean of the channels, and the file's rate.
 
     The decoders do not return the rate, which is read from the headers here.
@@ -287,12 +315,12 @@ def _decoded(content):
     return tf.reduce_mean(channels, axis=1), rate
 
 
-def _wav(content):
+def _wav(content: Any) -> tuple[Any, Any]:
     # If the samples are an odd number of bytes, the decoder looks for another
     # chunk behind the last byte.
     content = tf.strings.join([content, b"\0" * 8])
 
-    def behind(position):
+    def behind(position: Any) -> Any:
         size = _number(content, position + 4, 4)
         return position + 8 + size + size % 2
 
@@ -312,7 +340,7 @@ def _wav(content):
     return wave, _number(content, position + 12, 4)
 
 
-def _flac(content):
+def _flac(content: Any) -> tuple[Any, Any]:
     # 20 bits of rate, 3 of channels, 5 of bits less 1, 4 of the length.
     packed = _number(content, 18, 4, big_endian=True)
     bits = packed // 2**4 % 2**5 + 1
@@ -320,11 +348,11 @@ def _flac(content):
     return wave, packed // 2**12
 
 
-def _vorbis(content):
+def _vorbis(content: Any) -> tuple[Any, Any]:
     return tfio.audio.decode_vorbis(content), _number(content, 40, 4)
 
 
-def _mp3(content):
+def _mp3(content: Any) -> tuple[Any, Any]:
     # Tags come first, whose size has 7 bits a byte.
     has_tags = tf.strings.substr(content, 0, 3) == b"ID3"
     size = _number(content, 6, 4, big_endian=True, base=2**7)
@@ -338,16 +366,24 @@ def _mp3(content):
     return tfio.audio.decode_mp3(content), rate // divisor
 
 
-def _number(content, position, size, big_endian=False, base=2**8):
+def _number(
+    content: Any,
+    position: Any,
+    size: int,
+    big_endian: bool = False,
+    base: int = 2**8,
+) -> Any:
     """Return a number in a file's header, int64."""
     part = tf.strings.substr(content, position, size)
     digits = tf.cast(tf.io.decode_raw(part, tf.uint8), tf.int64)
-    weights = [base**place for place in range(size)]
+    weights = [base**digit for digit in range(size)]
     weights = weights[::-1] if big_endian else weights
     return tf.reduce_sum(digits * tf.constant(weights, tf.int64))
 
 
-def _by_bits(decode, content, bits, possible):
+def _by_bits(
+    decode: Callable[..., Any], content: Any, bits: Any, possible: Sequence[int]
+) -> Any:
     """Decode samples of as many bits as the header says, to -1 to 1."""
     # 24 bits come as the upper ones of 32.
     kinds = {
@@ -357,7 +393,7 @@ def _by_bits(decode, content, bits, possible):
         32: (tf.float32, 1),
     }
 
-    def scaled(number):
+    def scaled(number: int) -> Any:
         dtype, scale = kinds[number]
         # Raises if the file's samples are not of this type.
         wave = tf.cast(decode(content, dtype=dtype), tf.float32) / scale
@@ -369,7 +405,7 @@ def _by_bits(decode, content, bits, possible):
     )
 
 
-def _part(wave, rate, start, end):
+def _part(wave: Any, rate: Any, start: Any, end: Any) -> Any:
     """Return the part between two seconds, as Python's slices bound it."""
     seconds = [tf.convert_to_tensor(x, tf.float64) for x in (start, end)]
     # Both Python's and TensorFlow's halves are rounded to even.
@@ -379,7 +415,7 @@ def _part(wave, rate, start, end):
     return wave[first:last]
 
 
-def _resampled(wave, own_rate, rate):
+def _resampled(wave: Any, own_rate: Any, rate: int) -> Any:
     """Resample to soxr's length, without tensorflow-io's delay.
 
     Its output is late by half its filter, of which it cuts off as much at the

@@ -1,9 +1,13 @@
 """The lists that data sets come with: text files of rows and fields."""
 
 import csv
+import os
+from typing import Any
 
 
-def read_rows(path, **form):
+def read_rows(
+    path: str | os.PathLike[str], **form: Any
+) -> list[tuple[int, list[str]]]:
     """Return the rows of a list that are not empty, and their numbers.
 
     Args:
@@ -31,7 +35,7 @@ def read_rows(path, **form):
 
 
 class ListedBefore:
-    """Tells which rows name a sample that an earlier row has named.
+    """Finds the rows that name a sample which an earlier row has named.
 
     The first row of a sample counts in all data sets.
 
@@ -40,11 +44,11 @@ class ListedBefore:
             and `reason`.
     """
 
-    def __init__(self, excluded):
+    def __init__(self, excluded: list[dict[str, str]]) -> None:
         self._excluded = excluded
-        self._classes = {}
+        self._classes: dict[str, str] = {}
 
-    def __call__(self, name, class_name):
+    def __call__(self, name: str, class_name: str) -> bool:
         """Return whether a sample has been listed before.
 
         Args:

@@ -1,12 +1,16 @@
 """VGGSound, the 50 classes of the paper."""
 
+import os
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 from keras_c2kd.data.data_files import data_files
 from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.paired_splits import PairedSplits
 from keras_c2kd.data.paired_splits import check_validate_on
 from keras_c2kd.data.paired_splits import described_split
 from keras_c2kd.data.paired_splits import paired_splits
@@ -82,15 +86,15 @@ CLASSES = (
 
 
 def load_vggsound(
-    root,
-    classes=CLASSES,
-    cache=None,
-    validation_share=0.1,
-    validate_on="validation",
-    audio=AUDIO,
-    visual=VISUAL,
-    **kwargs,
-):
+    root: str | os.PathLike[str],
+    classes: Sequence[str] = CLASSES,
+    cache: str | os.PathLike[str] | None = None,
+    validation_fraction: float = 0.1,
+    validate_on: str = "validation",
+    audio: AudioReader = AUDIO,
+    visual: FrameReader = VISUAL,
+    **kwargs: Any,
+) -> PairedSplits:
     """Index VGGSound: the official list, and the clips that you have.
 
     `<root>/vggsound.csv`: rows `youtube_id,start_seconds,label,split`, no
@@ -106,8 +110,8 @@ def load_vggsound(
         root: Folder of the data set. It is only read.
         classes: Sequence of labels. Defaults to the paper's 50.
         cache: Folder of prepared arrays, or None.
-        validation_share: Float, share of the training clips to choose with.
-            Defaults to `0.1`.
+        validation_fraction: Float, fraction of the training clips to choose
+            with. Defaults to `0.1`.
         validate_on: `"validation"` (default), or `"train"`: no clips are
             taken from training, and the training clips choose, as in the
             authors' code.
@@ -123,13 +127,22 @@ def load_vggsound(
         ValueError: If the list is missing, a row has another form, no clip
             of a part is there, or `validate_on` is another.
 
+    Example:
+    ```python
+    clips = load_vggsound("/path/to/VGGSound", cache="/path/to/cache")
+    clips.prepare()
+    inputs, labels = clips.train[0]
+    ```
+
     Reference: Chen et al., ICASSP 2020; the list is CC BY 4.0.
     """
     check_validate_on(validate_on, ("validation", "train"))
     root = pathlib.Path(root)
     listed = _read_list(root / "vggsound.csv")
     clips, sounds = _clips(root, VIDEOS), _clips(root, (".wav",))
-    found, missing, excluded = {"train": [], "test": []}, [], []
+    found: dict[str, list[Sample]] = {"train": [], "test": []}
+    missing: list[dict[str, str]] = []
+    excluded: list[dict[str, str]] = []
     is_listed_before = ListedBefore(excluded)
     labels = {name: label for label, name in enumerate(classes)}
     for video, start, name, split in listed:
@@ -148,7 +161,7 @@ def load_vggsound(
     validation = train = found["train"]
     if validate_on == "validation":
         names = [sample.name for sample in train]
-        taken = set(split_off(names, validation_share)[0])
+        taken = set(split_off(names, validation_fraction)[0])
         validation = [s for s in train if s.name in taken]
         train = [s for s in train if s.name not in taken]
     return paired_splits(
@@ -165,22 +178,24 @@ def load_vggsound(
     )
 
 
-def _clips(root, suffixes):
+def _clips(
+    root: pathlib.Path, suffixes: Sequence[str]
+) -> dict[tuple[str, int | None], pathlib.Path]:
     """Return the paths of media files by (youtube id, start)."""
     return {_clip_of(path): path for path in data_files(root, suffixes)}
 
 
-def _clip_of(path):
+def _clip_of(path: pathlib.Path) -> tuple[str, int | None]:
     """Return (youtube id, start) of a file's name; ids may have any `_`."""
     video, _, start = path.stem.rpartition("_")
     return (video, int(start)) if _is_second(start) else (path.stem, None)
 
 
-def _is_second(text):
+def _is_second(text: str) -> bool:
     return text.isdecimal() and len(text) <= 6
 
 
-def _read_list(path):
+def _read_list(path: pathlib.Path) -> list[tuple[str, int, str, str]]:
     """Return the rows as (youtube id, start, label, split)."""
     if not path.is_file():
         raise ValueError(

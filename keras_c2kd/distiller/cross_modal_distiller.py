@@ -27,10 +27,10 @@ from keras_c2kd.distiller.teacher_freezing import TeacherFreezing
 from keras_c2kd.distiller.two_optimizers import check_learning_rates
 from keras_c2kd.distiller.two_optimizers import check_unused
 from keras_c2kd.distiller.two_optimizers import two_optimizers
-from keras_c2kd.export import call_once
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import DistillationMethod
 from keras_c2kd.methods.building_blocks import check_returned
+from keras_c2kd.networks.graph import call_once
 from keras_c2kd.networks.network_checks import check_activation
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype

@@ -271,10 +271,10 @@ def _add_folders(parser, recipe):
             "be read",
         )
         parser.add_argument(
-            "--largest-share",
+            "--max-missing-fraction",
             type=float,
             default=recipe.max_missing_fraction,
-            help="share of the samples that may be missing or unreadable",
+            help="fraction of the samples that may be missing or unreadable",
         )
     else:
         parser.set_defaults(

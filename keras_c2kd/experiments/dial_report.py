@@ -4,8 +4,8 @@ import dataclasses
 import math
 import statistics
 
-from keras_c2kd.analysis.dial_maps import plot_dial_maps
-from keras_c2kd.analysis.dial_maps import plot_number_maps
+from keras_c2kd.analysis.sweep_maps import plot_number_maps
+from keras_c2kd.analysis.sweep_maps import plot_sweep_maps
 from keras_c2kd.experiments.method_rows import BASELINE
 from keras_c2kd.experiments.results import write_atomically
 from keras_c2kd.experiments.tables import Summary
@@ -226,7 +226,7 @@ def report_study(study, options, levels, rows, directory):
     write_atomically(directory / "table.md", text + "\n")
     drawn = {title: found.cells for title, found in maps.items()}
     labels = [dial.label for dial in study.dials]
-    plot_dial_maps(drawn, labels, directory / "maps.png")
+    plot_sweep_maps(drawn, labels, directory / "maps.png")
     plot_number_maps(
         {
             title: {place: cell.mean for place, cell in cells.items()}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_c2kd.analysis import plot_training_dynamics
+from keras_c2kd.analysis.figures import plot_training_dynamics
 from keras_c2kd.analysis.paper_figures import plot_feature_similarity
 from keras_c2kd.analysis.paper_figures import plot_modality_gap
 from keras_c2kd.analysis.paper_figures import plot_modules

@@ -8,7 +8,6 @@ import numpy as np
 
 from keras_c2kd.analysis import MeanIoU
 from keras_c2kd.analysis.target_probability import mean_target_probability
-from keras_c2kd.backend import distribution
 from keras_c2kd.data.scene_dataset import IGNORED
 from keras_c2kd.experiments.method_rows import BASELINE
 from keras_c2kd.experiments.method_rows import METHOD_ROWS
@@ -16,6 +15,7 @@ from keras_c2kd.experiments.method_rows import base_row
 from keras_c2kd.experiments.method_rows import method_row
 from keras_c2kd.experiments.per_epoch import PerEpoch
 from keras_c2kd.experiments.settings import setting
+from keras_c2kd.networks.modalities import predict_on_batch
 
 RATES_PER = ("step", "epoch")
 PROTOCOLS = ("last", "best_validation")
@@ -154,7 +154,7 @@ class DenseTraining(Training):
         metric = _mean_iou(len(classes))
         for index in range(len(dataset)):
             inputs, labels = dataset[index]
-            logits = distribution.predict_on_batch(network, inputs[modality])
+            logits = predict_on_batch(network, inputs[modality])
             metric.update_state(labels, logits)
         counts = keras.ops.convert_to_numpy(metric.total_cm)
         hits = np.diag(counts)

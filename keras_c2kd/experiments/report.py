@@ -1,7 +1,7 @@
 """From the records of a recipe to its table and figures."""
 
-from keras_c2kd.analysis import plot_comparison
-from keras_c2kd.analysis import plot_training_dynamics
+from keras_c2kd.analysis.figures import plot_comparison
+from keras_c2kd.analysis.figures import plot_training_dynamics
 from keras_c2kd.experiments.method_rows import BASELINE
 from keras_c2kd.experiments.results import write_atomically
 from keras_c2kd.experiments.sheets import markdown_text

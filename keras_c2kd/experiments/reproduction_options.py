@@ -68,7 +68,7 @@ def add_options(parser):
         "--cache", default="cache", help="folder for what was decoded"
     )
     parser.add_argument(
-        "--largest-share",
+        "--max-missing-fraction",
         type=float,
         help="share of the samples that may be missing or unreadable",
     )

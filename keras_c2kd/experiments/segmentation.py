@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_c2kd.analysis import plot_segmentation
+from keras_c2kd.analysis.figures import plot_segmentation
 from keras_c2kd.data.modality_readers import IMAGENET_MEAN
 from keras_c2kd.data.modality_readers import IMAGENET_STD
 from keras_c2kd.experiments.method_rows import BASELINE

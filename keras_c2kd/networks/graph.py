@@ -189,3 +189,21 @@ def graph_input(model: Network) -> Tensors:
         for one built from a list of one; dict or list of several; or None.
     """
     return graph_ends(model)[0] if has_ends(model) else None
+
+
+def call_once(network: Network) -> None:
+    """Call a network on zeros: Keras exports none that was never called.
+
+    Args:
+        network: `keras.Model`. One without a graph of layers, which does not
+            say what it takes, is left as it is.
+    """
+    inputs = graph_input(network)
+    if inputs is not None:
+        example = keras.tree.map_structure(
+            lambda spec: keras.ops.zeros(
+                [2, *(size or 2 for size in spec.shape[1:])], spec.dtype
+            ),
+            inputs,
+        )
+        network(example, training=False)

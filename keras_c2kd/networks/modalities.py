@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 
+import keras
+
 from keras_c2kd.networks.graph import graph_input
 from keras_c2kd.networks.graph import reads_list
+from keras_c2kd.typing import Array
 from keras_c2kd.typing import Modality
 from keras_c2kd.typing import Network
 from keras_c2kd.typing import Tensors
@@ -37,3 +40,20 @@ def modality_input(
     if len(modality) > 1 and reads_list(network, graph_input(network)):
         return [inputs[key] for key in modality]
     return {key: inputs[key] for key in modality}
+
+
+def predict_on_batch(
+    network: Network, inputs: Tensors, prepared: bool = False
+) -> Array:
+    """Return `network.predict_on_batch(inputs)`, each row once.
+
+    With a strategy, Keras returns the rows once for each device.
+
+    Args:
+        network: `keras.Model`.
+        inputs: Array, or dict of arrays.
+        prepared: Whether a KerasHub task is not to preprocess them again.
+    """
+    rows = len(keras.tree.flatten(inputs)[0])
+    kind = keras.Model if prepared else type(network)
+    return kind.predict_on_batch(network, inputs)[:rows]

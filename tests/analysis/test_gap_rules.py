@@ -42,7 +42,7 @@ def figures(measured):
         discordant=(20, 20),
         p_value=1.0,
         probability_gap=0.0,
-        share_below=0.0,
+        fraction_below=0.0,
         non_target=0.5,
         **changes,
     ):
@@ -52,10 +52,10 @@ def figures(measured):
             "discordant": discordant,
             "accuracy_p_value": p_value,
             "probability_gap": Estimate(probability_gap, 0.0, 0.0),
-            "majority_share": 0.2,
+            "majority_fraction": 0.2,
             "kendall": dataclasses.replace(
                 measured.kendall,
-                share_below=share_below,
+                fraction_below=fraction_below,
                 non_target_mean=non_target,
             ),
             "conflicts": [],
@@ -157,7 +157,7 @@ def test_no_imbalance_unless_both_figures_say_so(figures, change):
 )
 def test_misalignment(figures, share, mean, holds):
     findings = conclude(
-        figures(share_below=share, non_target=mean), CKA, GapRules()
+        figures(fraction_below=share, non_target=mean), CKA, GapRules()
     )
     assert holding(findings)["misalignment"] is holds
     rule = "misaligned source" if holds else "aligned source"
@@ -167,7 +167,7 @@ def test_misalignment(figures, share, mean, holds):
 
 def test_little_to_learn_comes_first(figures):
     findings = conclude(
-        figures(teacher=(0.8, 0.05), student=(0.8, 0.049), share_below=0.5),
+        figures(teacher=(0.8, 0.05), student=(0.8, 0.049), fraction_below=0.5),
         CKA,
         GapRules(),
     )
@@ -219,14 +219,14 @@ def test_an_untrained_network_ends_the_list(figures, side):
 
 def test_thresholds_can_be_chosen(figures):
     rules = GapRules(
-        misaligned_share=0.5, misaligned_kendall=-1, fewest_samples=1
+        misaligned_fraction=0.5, misaligned_kendall=-1, fewest_samples=1
     )
-    findings = conclude(figures(share_below=0.4, samples=2), CKA, rules)
+    findings = conclude(figures(fraction_below=0.4, samples=2), CKA, rules)
     assert not holding(findings)["misalignment"]
     for wrong in (
         {"confidence": 1.0},
         {"probability_gap": 5},
-        {"learnable_share": math.nan},
+        {"learnable_fraction": math.nan},
         {"fewest_samples": -2},
     ):
         with pytest.raises(ValueError, match=f"Received: {[*wrong][0]}="):

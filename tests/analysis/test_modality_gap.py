@@ -10,7 +10,7 @@ from scipy import stats
 
 from keras_c2kd.analysis import feature_comparison
 from keras_c2kd.analysis import modality_gap
-from keras_c2kd.analysis.gap_measures import _chance_share_below
+from keras_c2kd.analysis.gap_measures import _chance_fraction_below
 from keras_c2kd.analysis.gap_measures import wilson_interval
 from keras_c2kd.data import PairedArrays
 from keras_c2kd.methods import fuse
@@ -105,7 +105,7 @@ def test_scores_and_what_both_know(case, gap):
     assert estimate.value == pytest.approx(difference.mean(), rel=1e-5)
     assert estimate.low == pytest.approx(interval.low, rel=1e-4)
     assert estimate.high == pytest.approx(interval.high, rel=1e-4)
-    assert measures.majority_share == max(np.bincount(labels)) / SAMPLES
+    assert measures.majority_fraction == max(np.bincount(labels)) / SAMPLES
     assert measures.majority_class == str(np.bincount(labels).argmax())
 
 
@@ -134,12 +134,12 @@ def test_rank_correlations(case, threshold):
     assert figures.mean.value == pytest.approx(np.mean(taus))
     # A third is exact: it is not below a third.
     below = [round(6 * tau) < round(6 * threshold) for tau in taus]
-    assert figures.share_below == pytest.approx(np.mean(below))
-    assert 0 < figures.share_below < 1
+    assert figures.fraction_below == pytest.approx(np.mean(below))
+    assert 0 < figures.fraction_below < 1
     assert figures.non_target_mean == pytest.approx(np.mean(others))
     counts, edges = np.histogram(np.round(np.array(taus), 9), 20, (-1, 1))
     np.testing.assert_allclose(figures.edges, edges, atol=1e-9)
-    np.testing.assert_allclose(figures.shares, counts / SAMPLES)
+    np.testing.assert_allclose(figures.fractions, counts / SAMPLES)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4, 6])
@@ -148,19 +148,19 @@ def test_chance_is_all_rankings_alike(classes):
     taus = [kendall(order, other) for other in itertools.permutations(order)]
     figures = gap_of(*random_logits(20, classes)).measures.kendall
     assert np.mean(taus) == pytest.approx(0)
-    assert figures.chance_deviation == pytest.approx(np.std(taus))
-    assert figures.chance_share_below == pytest.approx(
+    assert figures.chance_standard_deviation == pytest.approx(np.std(taus))
+    assert figures.chance_fraction_below == pytest.approx(
         np.mean(np.array(taus) < -1e-9)
     )
     counts, _ = np.histogram(np.round(taus, 9), np.round(figures.edges, 9))
     np.testing.assert_allclose(
-        figures.chance_shares, counts / len(taus), atol=1e-12
+        figures.chance_fractions, counts / len(taus), atol=1e-12
     )
 
 
 def test_chance_with_many_classes_is_normal_to_three_digits():
     values = np.linspace(-0.1, 0.1, 9)
-    exact, normal = (_chance_share_below(values, n) for n in (200, 201))
+    exact, normal = (_chance_fraction_below(values, n) for n in (200, 201))
     np.testing.assert_allclose(exact, normal, atol=3e-3)
 
 
@@ -598,8 +598,8 @@ def test_two_classes():
     measures = gap_of(logits, [0, 0, 1]).measures
     assert measures.kendall.mean.value == pytest.approx(1 / 3)
     assert math.isnan(measures.kendall.non_target_mean)
-    assert measures.kendall.chance_deviation == 1
-    assert measures.kendall.chance_share_below == 0.5
+    assert measures.kendall.chance_standard_deviation == 1
+    assert measures.kendall.chance_fraction_below == 0.5
     assert measures.conflicts == []
     assert [row.non_target_distance for row in measures.classes] == [0, 0]
 
@@ -618,7 +618,7 @@ def test_constant_logits_rank_nothing(case):
     logits = {**case[0], "visual": np.zeros((SAMPLES, CLASSES), "float32")}
     measures = gap_of(logits, case[1]).measures
     assert measures.kendall.mean.value == 0
-    assert measures.kendall.share_below == 0
+    assert measures.kendall.fraction_below == 0
     assert measures.student.target_probability == pytest.approx(0.25)
     alike = gap_of({n: logits["visual"] for n in logits}, case[1]).measures
     assert math.isnan(alike.kappa)

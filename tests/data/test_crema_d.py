@@ -81,7 +81,9 @@ def test_every_clip_is_in_one_split(root):
 
 
 def test_actors_are_in_one_split(root):
-    data = load(root, split="actors", validation_share=0.2, test_share=0.2)
+    data = load(
+        root, split="actors", validation_fraction=0.2, test_fraction=0.2
+    )
     parts = [
         {name[:4] for name in names(x)}
         for x in (data.train, data.validation, data.test)
@@ -96,7 +98,9 @@ def test_lists(root, tmp_path):
     rows.append("1009_DFA_ANG_XX,ANG")
     train.write_bytes("\r\n".join(rows).encode("utf-8-sig"))
     test.write_text("1002_DFA_SAD_XX,SAD\n\n")
-    data = load(root, split="lists", lists=(train, test), validation_share=0.3)
+    data = load(
+        root, split="lists", lists=(train, test), validation_fraction=0.3
+    )
     assert names(data.test) == {"1002_DFA_SAD_XX"}
     assert len(data.train.samples) + len(data.validation.samples) == 6
     assert data.provenance["missing"] == [
@@ -112,7 +116,9 @@ def test_lists(root, tmp_path):
     with pytest.raises(ValueError, match="text file in UTF-8.*test.csv"):
         load(root, split="lists", lists=(train, test))
     test.write_text("1002_DFA_SAD_XX,SAD\n" * 2)
-    data = load(root, split="lists", lists=(train, test), validation_share=0.3)
+    data = load(
+        root, split="lists", lists=(train, test), validation_fraction=0.3
+    )
     assert len(data.test.samples) == 1
     with pytest.raises(ValueError, match="lists=None"):
         load(root, split="lists")
@@ -243,7 +249,7 @@ def test_files_that_cannot_be_read_are_listed(root, tmp_path):
     assert "is damaged" in reasons[1]
     assert reasons[2] == "is silent"
     # Too many of them are an error, and so is a batch that was not checked.
-    data = load(broken, test_share=0.04, validation_share=0.04)
+    data = load(broken, test_fraction=0.04, validation_fraction=0.04)
     with pytest.raises(ValueError, match=r"1.0% of the.*Received: . of 2\d"):
         data.train.prepare(verbose=0)
     with pytest.raises(MediaError):
@@ -251,8 +257,8 @@ def test_files_that_cannot_be_read_are_listed(root, tmp_path):
 
 
 def test_shares_that_leave_nothing(root):
-    with pytest.raises(ValueError, match="left to train on.*test_share=0.9"):
-        load(root, test_share=0.9)
+    with pytest.raises(ValueError, match="left to train on.*test_fraction=0.9"):
+        load(root, test_fraction=0.9)
 
 
 def test_an_empty_folder(tmp_path):

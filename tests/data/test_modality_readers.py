@@ -76,7 +76,7 @@ def test_training_crops_and_mirrors():
 
 def test_the_crop_can_be_changed_and_turned_off():
     """And the draws of the others stay as they are."""
-    whole = FrameReader(size=16, crop_area=None, mirrored_share=1.0)
+    whole = FrameReader(size=16, crop_area=None, mirrored_fraction=1.0)
     found = whole.view(ramp(), np.random.default_rng(0))
     plain = FrameReader(size=16).view(ramp())
     np.testing.assert_array_equal(found, plain[:, ::-1])
@@ -111,7 +111,7 @@ def test_the_crop_can_be_changed_and_turned_off():
         {"crop_ratio": (0.0, 1.0)},
         {"crop_ratio": None},
         {"crop_draws": 0},
-        {"mirrored_share": 1.1},
+        {"mirrored_fraction": 1.1},
         {"size": 0},
         {"frames": 1.5},
         {"per_second": 0},

@@ -47,7 +47,7 @@ def copy(root, tmp_path):
 
 
 def load(root, **kwargs):
-    kwargs.setdefault("validation_share", 0.3)
+    kwargs.setdefault("validation_fraction", 0.3)
     return load_nyu_depth_v2(root, crop=kwargs.pop("crop", (16, 16)), **kwargs)
 
 
@@ -117,7 +117,7 @@ def test_the_official_split(written):
 
 def test_validation_on_the_test_frames_is_asked_for_by_name(written):
     root, arrays = written
-    data = load(root, validate_on="test", validation_share=0)
+    data = load(root, validate_on="test", validation_fraction=0)
     assert numbers(data.validation) == numbers(data.test)
     assert numbers(data.train) == arrays["trainNdxs"]
     assert data.provenance["split"].endswith("validation on the test part")
@@ -363,9 +363,9 @@ def test_bad_arguments(root):
         ({"validate_on": "train"}, "validate_on='train'"),
         ({"depth_source": "depth"}, "depth_source='depth'"),
         ({"depth_encoding": "hha"}, "'hha'"),
-        ({"validation_share": 0}, "validation_share=0"),
-        ({"validation_share": 1.0}, "validation_share=1.0"),
-        ({"validation_share": 0.01}, "none for validation"),
+        ({"validation_fraction": 0}, "validation_fraction=0"),
+        ({"validation_fraction": 1.0}, "validation_fraction=1.0"),
+        ({"validation_fraction": 0.01}, "none for validation"),
         ({"crop": (0, 16)}, r"crop=\(0, 16\)"),
     ):
         with pytest.raises(ValueError, match=message):

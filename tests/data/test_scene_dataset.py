@@ -20,7 +20,10 @@ from keras_c2kd.data.scene_dataset import Window
 
 pytestmark = pytest.mark.backend_free
 
-PLAIN = {"mean": (0.0,) * 3, "deviation": (1 / 255,) * 3}  # 0 to 255 as it is.
+PLAIN = {
+    "mean": (0.0,) * 3,
+    "standard_deviation": (1 / 255,) * 3,
+}  # 0 to 255 as it is.
 SCALES = (0.5, 0.7, 1.0, 1.3, 2.0)
 
 
@@ -213,12 +216,12 @@ def test_depths_are_told_apart_between_limits():
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_the_share_of_mirrored_scenes(share):
-    placement = ScenePlacement(mirrored_share=share)
+    placement = ScenePlacement(mirrored_fraction=share)
     random = np.random.default_rng(0)
     seen = {placement.window(2, 2, random).mirrored for _ in range(20)}
     assert seen == {share == 1.0}
-    with pytest.raises(ValueError, match="Received: mirrored_share=2"):
-        ScenePlacement(mirrored_share=2)
+    with pytest.raises(ValueError, match="Received: mirrored_fraction=2"):
+        ScenePlacement(mirrored_fraction=2)
 
 
 def test_the_constants_are_those_of_log_normal_depths():

@@ -62,7 +62,7 @@ def test_the_settings_of_the_authors():
 
 
 def test_the_list(root):
-    data = load(root, validation_share=0.34)
+    data = load(root, validation_fraction=0.34)
     parts = [data.train, data.validation, data.test]
     assert [len(part.samples) for part in parts] == [2, 1, 1]
     found = {s.name: s.label for part in parts for s in part.samples}
@@ -99,7 +99,7 @@ def test_extracted_sound_is_read_instead_of_the_video(root, tmp_path):
     (copy / "sounds").mkdir()
     wave = tone(3000, 1.5, 8000)[0]
     soundfile.write(copy / "sounds" / "test_1_000000.wav", wave, 8000)
-    sample = load(copy, validation_share=0.34).test.samples[0]
+    sample = load(copy, validation_fraction=0.34).test.samples[0]
     assert sample.sources["visual"].path.suffix == ".mp4"
     found = SMALL_AUDIO.prepare(sample.sources["audio"])
     np.testing.assert_allclose(found, wave, atol=1e-4)
@@ -124,10 +124,10 @@ def test_a_clip_counts_where_it_is_listed_first(root, tmp_path):
     copy = tmp_path / "vggsound"
     shutil.copytree(root, copy)
     (copy / "train" / "party_²").with_suffix(".mp4").touch()
-    expected = load(root, validation_share=0.34)
+    expected = load(root, validation_fraction=0.34)
     with (copy / "vggsound.csv").open("a") as file:
         file.write('abc,7,"subway, metro, underground",test\n')
-    data = load(copy, validation_share=0.34)
+    data = load(copy, validation_fraction=0.34)
     for part in ("train", "validation", "test"):
         first, second = (getattr(x, part).samples for x in (data, expected))
         assert [x.name for x in first] == [x.name for x in second]

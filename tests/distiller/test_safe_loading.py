@@ -374,10 +374,10 @@ def nyu(tmp_path_factory):
 
 def check_refused(nyu, tmp_path, name, key, trick, reason):
     root = shutil.copytree(nyu, tmp_path / "data")
-    load_nyu_depth_v2(root, crop=(8, 8), validation_share=0.3)
+    load_nyu_depth_v2(root, crop=(8, 8), validation_fraction=0.3)
     spoil(root / name, key, trick, tmp_path)
     with pytest.raises(ValueError, match=f"Received: .*data.*{reason}"):
-        load_nyu_depth_v2(root, crop=(8, 8), validation_share=0.3)
+        load_nyu_depth_v2(root, crop=(8, 8), validation_fraction=0.3)
 
 
 @every_trick

@@ -32,7 +32,7 @@ def words(name, data, folder, *more):
         *("--out", str(folder / "out")),
         *("--student", first_modality(name)),
         *("--method", "c2kd"),
-        *("--largest-share", "0.2"),
+        *("--max-missing-fraction", "0.2"),
         *("--verbose", "0"),
         "--smoke",
         *more,
@@ -96,7 +96,7 @@ def test_the_student_learns(trial):
 def test_tables_and_figures_are_made_of_it(trial, tmp_path):
     name, folder, _, _, _ = trial
     student = first_modality(name)
-    more = ("--cache", str(folder / "caches"), "--largest-share", "0.2")
+    more = ("--cache", str(folder / "caches"), "--max-missing-fraction", "0.2")
     check_tables(name, folder / "out", tmp_path, student, "c2kd")
     data = folder / "data"
     check_figures(name, folder / "out", tmp_path, data, student, *more)
@@ -132,7 +132,9 @@ def test_the_same_seed_gives_the_same_result(trial):
 
 def test_too_much_damage_is_an_error(trial, tmp_path):
     name, folder, _, _, _ = trial
-    arguments = words(name, folder / "data", folder, "--largest-share", "0")
+    arguments = words(
+        name, folder / "data", folder, "--max-missing-fraction", "0"
+    )
     with pytest.raises(ValueError, match="At most 0.0% of the samples may be"):
         run_recipe(load_recipe(name).RECIPE, "", arguments)
 

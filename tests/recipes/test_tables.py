@@ -293,7 +293,7 @@ def test_the_chain_on_media_files(tmp_path):
         *("--table", "3", "--only", "crisis_mmd,text,c2kd", "--run", "--smoke"),
         *("--results", str(tmp_path / "results"), *one_epoch),
         *("--data", f"crisis_mmd={tmp_path / 'data'}"),
-        *("--cache", str(tmp_path / "cache"), "--largest-share", "0.2"),
+        *("--cache", str(tmp_path / "cache"), "--max-missing-fraction", "0.2"),
     )[3]
     ((cell,),) = filled.cells
     assert cell.measured.count == cell.difference.count == 1

@@ -106,21 +106,6 @@ def processes():
     return _engine().processes()
 
 
-def predict_on_batch(network, inputs, prepared=False):
-    """Return `network.predict_on_batch(inputs)`, each row once.
-
-    With a strategy, Keras returns the rows once for each device.
-
-    Args:
-        network: `keras.Model`.
-        inputs: Array, or dict of arrays.
-        prepared: Whether a KerasHub task is not to preprocess them again.
-    """
-    rows = len(keras.tree.flatten(inputs)[0])
-    kind = keras.Model if prepared else type(network)
-    return kind.predict_on_batch(network, inputs)[:rows]
-
-
 def is_first_process():
     """Return whether this is the process that writes files."""
     return _engine().is_first_process()

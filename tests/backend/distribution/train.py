@@ -17,6 +17,7 @@ from keras_c2kd.backend import distribution
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import CIRKD
 from keras_c2kd.methods import DLB
+from keras_c2kd.networks.modalities import predict_on_batch
 from tests.helpers.method_contract import contract_cases
 from tests.helpers.toys import numpy_weights
 from tests.helpers.toys import toy_data
@@ -116,9 +117,7 @@ def train(name):
         student, validation[1], BATCH_SIZE, verbose=0, return_dict=True
     )
     history |= {f"alone_{name}": [value] for name, value in alone.items()}
-    predicted = distribution.predict_on_batch(
-        distiller.student, inputs["visual"]
-    )
+    predicted = predict_on_batch(distiller.student, inputs["visual"])
     assert len(predicted) == samples
     weights = [w.ravel().tolist() for w in numpy_weights(distiller)]
     return {"history": history, "weights": weights}

@@ -1,19 +1,32 @@
-"""Maps of numbers over two settings, the dials."""
+"""Maps of numbers over the two settings of a sweep."""
 
 import importlib
 import math
+import os
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from keras_c2kd.analysis.figures import figure_class
-from keras_c2kd.analysis.figures import save_figure
+from keras_c2kd.utils.figures import figure_class
+from keras_c2kd.utils.figures import save_figure
 
-# A loss is the darker of both in grey, too; their number's sign tells anyway.
+# What is drawn of each pair of levels, of the rows' and the columns' setting.
+Cells = Mapping[tuple[float, float], Any]
+
+# A loss is the darker of both in grey, too; the sign of the number says which.
 _LOSS, _NONE, _GAIN = "#c04a00", "#ffffff", "#56b4e9"
 _CELL_WIDTH, _CELL_HEIGHT = 0.78, 0.56
 
 
-def plot_dial_maps(maps, dials, path, limit=None):
+def plot_sweep_maps(
+    maps: Mapping[str, Cells],
+    settings: Sequence[str],
+    path: str | os.PathLike[str],
+    limit: float | None = None,
+) -> None:
     """Draw the mean difference of every cell, and if it is more than noise.
 
     Colour runs from loss over none (white) to gain, the same in all maps.
@@ -26,7 +39,7 @@ def plot_dial_maps(maps, dials, path, limit=None):
             object with `difference` (`Summary` of differences, as of
             accuracies from 0 to 1) and `stands` (whether it stands after the
             correction). All maps have the same cells.
-        dials: Names of the rows' and of the columns' setting.
+        settings: Names of the rows' and of the columns' setting.
         path: Where the PNG goes.
         limit: Float, the difference in points of the strongest colours; None
             (default) takes the mean that a quarter of the cells exceed.
@@ -42,13 +55,13 @@ def plot_dial_maps(maps, dials, path, limit=None):
     colour_map = colors.LinearSegmentedColormap.from_list(
         "gain", [_LOSS, _NONE, _GAIN]
     )
-    figure, panels = _figure(maps, dials)
+    figure, panels = _figure(maps, settings)
     for panel, (title, cells) in zip(panels, maps.items()):
         image = _draw(
             panel,
             {
-                place: 100 * cell.difference.mean
-                for place, cell in cells.items()
+                position: 100 * cell.difference.mean
+                for position, cell in cells.items()
             },
             "{:+.1f}",
             {"cmap": colour_map, "vmin": -limit, "vmax": limit},
@@ -65,15 +78,19 @@ def plot_dial_maps(maps, dials, path, limit=None):
     save_figure(figure, path)
 
 
-def plot_number_maps(maps, dials, path):
-    """Draw numbers from 0 to 1 over the dials, in grey.
+def plot_number_maps(
+    maps: Mapping[str, Mapping[tuple[float, float], float]],
+    settings: Sequence[str],
+    path: str | os.PathLike[str],
+) -> None:
+    """Draw numbers from 0 to 1 over two settings, in grey.
 
     Args:
         maps: Dict from titles to dicts `(row level, column level)` to a float.
-        dials: Names of the rows' and of the columns' setting.
+        settings: Names of the rows' and of the columns' setting.
         path: Where the PNG goes.
     """
-    figure, panels = _figure(maps, dials)
+    figure, panels = _figure(maps, settings)
     for panel, (title, numbers) in zip(panels, maps.items()):
         # The darkest grey is left out: numbers are printed in black.
         style = {"cmap": "Greys", "vmin": 0, "vmax": 1.6}
@@ -82,7 +99,10 @@ def plot_number_maps(maps, dials, path):
     save_figure(figure, path)
 
 
-def _figure(maps, dials):
+def _figure(
+    maps: Mapping[str, Mapping[tuple[float, float], Any]],
+    settings: Sequence[str],
+) -> tuple[Any, list[Any]]:
     """Return a figure with one panel a map."""
     rows, columns = _levels(next(iter(maps.values())))
     across = min(3, len(maps))
@@ -95,18 +115,23 @@ def _figure(maps, dials):
     panels = list(figure.subplots(down, across, squeeze=False).flat)
     for number, panel in enumerate(panels):
         panel.set_visible(number < len(maps))
-        panel.set_xlabel(dials[1])
+        panel.set_xlabel(settings[1])
         if number % across == 0:
-            panel.set_ylabel(dials[0])
+            panel.set_ylabel(settings[0])
     return figure, panels
 
 
-def _levels(cells):
+def _levels(cells: Iterable[tuple[float, float]]) -> tuple[list[float], ...]:
     """Return the levels of rows and columns in order of appearance."""
     return tuple(list(dict.fromkeys(levels)) for levels in zip(*cells))
 
 
-def _draw(panel, numbers, number_format, style):
+def _draw(
+    panel: Any,
+    numbers: Mapping[tuple[float, float], float],
+    number_format: str,
+    style: dict[str, Any],
+) -> Any:
     """Draw coloured cells with their numbers; return the image."""
     rows, columns = _levels(numbers)
     values = [[numbers[row, column] for column in columns] for row in rows]
@@ -128,12 +153,12 @@ def _draw(panel, numbers, number_format, style):
     return image
 
 
-def _rim():
+def _rim() -> Any:
     effects = importlib.import_module("matplotlib.patheffects")
     return effects.withStroke(linewidth=2.5, foreground="white", alpha=0.85)
 
 
-def _mark(panel, cells):
+def _mark(panel: Any, cells: Cells) -> None:
     """Hatch what is noise, and frame what stands."""
     patches = importlib.import_module("matplotlib.patches")
     rows, columns = _levels(cells)

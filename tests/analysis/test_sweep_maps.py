@@ -1,4 +1,4 @@
-"""Maps over two dials: what stands in the cells, and how they are marked."""
+"""Maps over two settings: what stands in the cells, and how they are marked."""
 
 import math
 import types
@@ -6,8 +6,8 @@ import types
 import numpy as np
 import pytest
 
-from keras_c2kd.analysis import plot_dial_maps
-from keras_c2kd.analysis import plot_number_maps
+from keras_c2kd.analysis.sweep_maps import plot_number_maps
+from keras_c2kd.analysis.sweep_maps import plot_sweep_maps
 from keras_c2kd.experiments import summarize
 
 pytestmark = pytest.mark.backend_free
@@ -53,7 +53,7 @@ def texts_of(panel):
 
 
 def test_cells_have_their_number_and_their_mark(figures, tmp_path):
-    plot_dial_maps({"kd": CELLS}, ("gap", "twist"), tmp_path / "maps.png")
+    plot_sweep_maps({"kd": CELLS}, ("gap", "twist"), tmp_path / "maps.png")
     (panel,) = panels_of(figures[0], 1)
     texts = texts_of(panel)
     assert {place: text.get_text() for place, text in texts.items()} == {
@@ -83,7 +83,7 @@ def test_cells_have_their_number_and_their_mark(figures, tmp_path):
 
 def test_colours_are_the_same_in_all_maps_and_white_at_none(figures, tmp_path):
     maps = {"kd": CELLS, "c2kd": SEED_ALONE}
-    plot_dial_maps(maps, ("gap", "twist"), tmp_path / "maps.png", limit=6)
+    plot_sweep_maps(maps, ("gap", "twist"), tmp_path / "maps.png", limit=6)
     images = [panel.images[0] for panel in panels_of(figures[0], 2)]
     assert {image.get_clim() for image in images} == {(-6, 6)}
     colour = images[0].cmap
@@ -96,7 +96,7 @@ def test_colours_are_the_same_in_all_maps_and_white_at_none(figures, tmp_path):
 
 
 def test_the_strongest_colours_follow_the_numbers(figures, tmp_path):
-    plot_dial_maps({"kd": CELLS}, ("gap", "twist"), tmp_path / "maps.png")
+    plot_sweep_maps({"kd": CELLS}, ("gap", "twist"), tmp_path / "maps.png")
     (panel,) = panels_of(figures[0], 1)
     # Of 11, 3, 9 and 0.4 the 75% quantile is 9 + 0.25 * 2, and 10 whole.
     assert panel.images[0].get_clim() == (-10, 10)
@@ -104,7 +104,7 @@ def test_the_strongest_colours_follow_the_numbers(figures, tmp_path):
 
 def test_one_seed_is_noise(figures, tmp_path):
     assert math.isnan(SEED_ALONE[1.0, 1.0].difference.low)
-    plot_dial_maps({"kd": SEED_ALONE}, ("a", "b"), tmp_path / "maps.png")
+    plot_sweep_maps({"kd": SEED_ALONE}, ("a", "b"), tmp_path / "maps.png")
     (panel,) = panels_of(figures[0], 1)
     assert all(patch.get_hatch() for patch in panel.patches)
     assert len(panel.patches) == 4
@@ -125,7 +125,7 @@ def test_numbers_alone(figures, tmp_path):
 def test_the_files_are_pictures(tmp_path):
     image = pytest.importorskip("PIL.Image")
     path = tmp_path / "new" / "maps.png"
-    plot_dial_maps({"kd": CELLS}, ("gap", "twist"), path)
+    plot_sweep_maps({"kd": CELLS}, ("gap", "twist"), path)
     with image.open(path) as picture:
         assert picture.format == "PNG"
         pixels = np.asarray(picture.convert("RGB"))
