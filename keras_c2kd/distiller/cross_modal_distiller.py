@@ -11,11 +11,11 @@ from keras_c2kd.backend.keras_internals import StepSeeds
 from keras_c2kd.backend.keras_internals import layers_within
 from keras_c2kd.distiller.checked_model import CheckedModel
 from keras_c2kd.distiller.logged_model import LoggedModel
-from keras_c2kd.distiller.logged_model import logits_of
 from keras_c2kd.distiller.loss_checks import check_loss
 from keras_c2kd.distiller.loss_checks import check_loss_weights
 from keras_c2kd.distiller.network_metrics import metrics_of_pair
 from keras_c2kd.distiller.network_pair import NetworkPair
+from keras_c2kd.distiller.network_pair import logits_of
 from keras_c2kd.distiller.preprocessing import Preprocessing
 from keras_c2kd.distiller.saved_model import SavedModel
 from keras_c2kd.distiller.targets import LabelSpec

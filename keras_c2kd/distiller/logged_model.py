@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_c2kd.backend import distribution
+from keras_c2kd.distiller.network_pair import logits_of
 from keras_c2kd.distiller.targets import aligned_labels
 from keras_c2kd.ops import full_precision_dtype
 
@@ -76,10 +77,3 @@ class LoggedModel(keras.Model):
             absent |= {metric.name for metric in self._method_metrics}
         logs = self.metrics_of_step(training)
         return {k: value for k, value in logs.items() if k not in absent}
-
-
-def logits_of(outputs, role="student"):
-    """Return the logits of a network, None if it has not run."""
-    if not isinstance(outputs, dict):
-        return outputs if role == "student" else None
-    return outputs[role]["logits"] if role in outputs else None

@@ -129,3 +129,10 @@ class NetworkPair:
             "The batch lacks the student's modality. Received: "
             f"{received}; needed: {modality}"
         )
+
+
+def logits_of(outputs, role="student"):
+    """Return the logits of a network, None if it has not run."""
+    if not isinstance(outputs, dict):
+        return outputs if role == "student" else None
+    return outputs[role]["logits"] if role in outputs else None
