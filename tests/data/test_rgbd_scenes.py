@@ -186,6 +186,7 @@ def local_shape(depth):
     return np.stack(features, axis=-1)
 
 
+@pytest.mark.slow
 def test_a_classifier_of_pixels_sees_what_its_sensor_shows():
     """At equal places of the picture, so that these tell nothing."""
     _, colour, depth, kind = seen(200)

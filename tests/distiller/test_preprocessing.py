@@ -179,6 +179,7 @@ def expected():
     return history, logs, logits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_raw_batches_train_as_prepared_ones(kind, expected):
     data, distiller = raw_data(), pair()
@@ -286,6 +287,7 @@ def test_arrays_are_shuffled_anew_in_each_epoch(shuffle):
         np.testing.assert_array_equal(seen, [order] * len(seen))
 
 
+@pytest.mark.slow
 def test_texts_alone_are_predicted_as_the_task_does(tmp_path):
     inputs, labels, _ = raw_data()
     task = text_task()

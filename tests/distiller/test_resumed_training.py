@@ -179,6 +179,7 @@ else:
     del NETWORKS["noise_of_torch"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("create", "compile_arguments"), NETWORKS.values(), ids=NETWORKS
 )
@@ -196,6 +197,7 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(
     assert resumed.optimizer.iterations == whole.optimizer.iterations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("create", "compile_arguments"),
     [NETWORKS["gaussian_noise"], NETWORKS["noise_of_keras"]],

@@ -238,6 +238,7 @@ def test_weights_are_those_of_the_state(tmp_path, trick):
     assert_same_weights(before, numpy_weights(distiller))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

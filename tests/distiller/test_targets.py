@@ -331,6 +331,7 @@ def test_c2kd_takes_the_whole_divergence_there(shape, is_weighted, selects):
     close(found["teacher_proxy"], mean(proxy, counted, weights))
 
 
+@pytest.mark.slow
 @weighted
 @pytest.mark.parametrize("confidence", [0.0, 0.6])
 def test_terms_with_a_class_take_the_teachers(is_weighted, confidence):
@@ -501,6 +502,7 @@ def partly_labelled(samples=32, seed=0):
     return inputs, labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", taught)
 def test_every_method_trains_on_unlabelled_rows(name):
     """Supervised terms are of the labelled rows; the others count all."""
@@ -542,6 +544,7 @@ def test_every_method_trains_on_unlabelled_rows(name):
         assert all(none[term] != 0.0 for term in others), none
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_evaluation_leaves_unlabelled_rows_out(seed):
     inputs, labels = partly_labelled(40, seed)

@@ -203,6 +203,7 @@ def test_the_noise_of_ogm_ge():
     assert np.abs(modulate(third) - calm - noise).max() > 0.1
 
 
+@pytest.mark.slow
 def test_one_step_with_modulation_scales_the_update():
     inputs, labels = toy_data(16)
 
@@ -250,6 +251,7 @@ def test_a_fused_network_is_pre_trained_and_read_by_its_modalities():
         distiller.fit({VISUAL: inputs[VISUAL]}, labels, verbose=0)
 
 
+@pytest.mark.slow
 def test_the_student_is_evaluated_alone():
     inputs, labels = toy_data(32)
     distiller = toy_distiller(MultimodalTeacher())
