@@ -401,6 +401,7 @@ def sources(logits, labels):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", sources(*random_logits(8, CLASSES)))
 def test_every_form_of_data_gives_the_same(case, gap, form):
     networks = (identity_network(n, CLASSES) for n in ("audio", "visual"))
@@ -517,6 +518,7 @@ def test_a_sequential_network():
     assert gap.stages["student"] == ["hidden"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_modalities_follow_from_shapes_in_any_form(form):
     """Of both networks, whose names are none of the modalities'."""

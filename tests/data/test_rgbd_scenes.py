@@ -371,6 +371,7 @@ def test_bad_arguments():
             small(**arguments).test[0]
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 def test_a_small_network_learns_what_its_modality_shows():
     """One pixel at a time: the colours of posters, and no hidden thing."""

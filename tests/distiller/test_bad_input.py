@@ -460,6 +460,7 @@ def multi_hot_data():
     return inputs, rows
 
 
+@pytest.mark.slow
 def test_several_classes_a_sample_are_for_plain_supervision():
     inputs, rows = multi_hot_data()
     loss = keras.losses.BinaryCrossentropy(from_logits=True)

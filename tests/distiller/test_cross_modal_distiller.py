@@ -77,6 +77,7 @@ def test_every_data_source_gives_the_same_weights(source):
     assert_same_weights(distiller, reference, tolerance=1e-6)
 
 
+@pytest.mark.slow
 def test_evaluate_and_predict_need_the_student_modality_alone():
     inputs, labels = toy_data(32)
     distiller = toy_distiller(C2KD())
@@ -151,6 +152,7 @@ def test_each_network_runs_once_a_step(features):
         )
 
 
+@pytest.mark.slow
 def test_the_users_models_are_left_alone():
     student, teacher = toy_network(VISUAL), toy_network(AUDIO)
     flags = [v.trainable for v in teacher.variables]
@@ -401,6 +403,7 @@ def test_top_of_a_nested_backbone_is_its_end(kind):
     assert {name.split("/")[-2] for name in names} == {"stage_2", "logits"}
 
 
+@pytest.mark.slow
 def test_evaluation_has_the_students_own_losses_as_keras_has_them():
     class Penalty(keras.layers.Layer):
         def call(self, inputs):
@@ -424,6 +427,7 @@ def test_evaluation_has_the_students_own_losses_as_keras_has_them():
     assert history["val_loss"][0] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_losses_that_a_fixed_teacher_adds_are_not_counted():
     class Penalty(keras.layers.Layer):
         def call(self, inputs):
@@ -443,6 +447,7 @@ def test_losses_that_a_fixed_teacher_adds_are_not_counted():
         assert logs["loss"] - terms == pytest.approx(extra, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_compiled_again_with_other_metrics_logs_those_alone():
     batch, labels = toy_data(32)
     distiller = toy_distiller(KnowledgeDistillation())
@@ -474,6 +479,7 @@ class ThresholdOfMean(keras.metrics.Mean):
         super().update_state(above)
 
 
+@pytest.mark.slow
 def test_a_metric_that_cannot_be_copied_is_the_students_alone():
     batch, labels = toy_data(32)
     with pytest.warns(UserWarning, match=r"'share'.*lacks \['threshold'\]"):
@@ -548,6 +554,7 @@ def test_sequential_networks_and_those_of_a_list(tmp_path, form):
     )
 
 
+@pytest.mark.slow
 def test_every_callback_is_told_that_training_failed():
     told = []
 

@@ -210,6 +210,7 @@ class NoRate(keras.callbacks.LearningRateScheduler):
         super().__init__(lambda epoch: float("nan"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("save_freq", "when"), [("epoch", "epoch 1"), (1, "training batch 0")]
 )
@@ -293,6 +294,7 @@ def test_numbers_of_samples_and_steps_that_are_none(count):
             distiller.evaluate(x, y, verbose=0, **{name: count})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fitted", [False, True])
 def test_a_pass_over_nothing_raises_and_breaks_nothing(fitted):
     tf = pytest.importorskip("tensorflow", reason="tf.data is TensorFlow's")

@@ -428,6 +428,7 @@ def test_loss_of_evaluation_is_the_students_supervised_loss(method):
     )
 
 
+@pytest.mark.slow
 def test_val_loss_of_shake():
     """Of the normalised logits; what is predicted and deployed is not."""
     inputs, labels = toy_data(16)

@@ -277,6 +277,7 @@ def _states():
     return [*found, np.array(keras.ops.convert_to_numpy(own)).tolist()]
 
 
+@pytest.mark.slow
 def test_the_users_generators_stay_as_they_are():
     """As if the network had drawn nothing, failed steps included."""
     create = gaussian_noise if BACKEND == "jax" else noise_of_keras

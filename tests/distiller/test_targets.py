@@ -622,6 +622,7 @@ def test_class_weights_reach_the_labelled_rows():
     close(float(twice["pseudo_labels"]), float(once["pseudo_labels"]))
 
 
+@pytest.mark.slow
 def test_a_saved_distiller_knows_its_unlabelled_rows(tmp_path):
     inputs, labels = partly_labelled()
     distiller = toy_distiller(
@@ -651,6 +652,7 @@ def refused(message, method=None, loss=LOSS, labels=None, **kwargs):
         distiller.fit(inputs, given if labels is None else labels, verbose=0)
 
 
+@pytest.mark.slow
 def test_refusals():
     refused("unlabeled_class=", labels=None)
     refused("one of the 4 classes", unlabeled_class=2)
@@ -681,6 +683,7 @@ def test_refusals():
         refused("can do nothing with", method=method, unlabeled_class=-1)
 
 
+@pytest.mark.slow
 def test_ignored_samples_count_in_no_feature_term():
     """Terms on whole samples leave out what the loss ignores."""
     inputs, labels = toy_data(16)

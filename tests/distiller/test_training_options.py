@@ -39,6 +39,7 @@ def test_class_weight_is_sample_weight():
     assert_same_weights(first, second, tolerance=1e-6)
 
 
+@pytest.mark.slow
 def test_gradient_accumulation_updates_every_second_step():
     distiller = toy_distiller(
         C2KD(),

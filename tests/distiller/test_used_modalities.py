@@ -146,6 +146,7 @@ def test_what_a_method_reads_is_kept():
         assert fed[-1] == keys
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [list, tuple, np.asarray])
 def test_class_weights_in_the_order_of_the_classes(kind):
     inputs, labels = batch_of_everything()

@@ -184,6 +184,7 @@ def test_a_pointwise_regressor_by_hand():
     assert losses["hint"] == 100.0 * (9 + 4 + 9 + 9) / 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("regressor", "student", "teacher"), HINTS.values(), ids=HINTS
 )

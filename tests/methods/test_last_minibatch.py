@@ -325,6 +325,7 @@ def test_only_training_moves_the_memory():
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 def test_resumes_with_the_memory(tmp_path):
     """Saved between two batches, the run goes on as if it had not been."""
     distiller = linear_distiller(DLB(4, 2.0, 0.5))

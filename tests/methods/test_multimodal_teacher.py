@@ -97,6 +97,7 @@ def factors(first, second, labels, alpha):
     return 1 - np.tanh(alpha / ratio), 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("favoured", [0, 1, None])
 @pytest.mark.parametrize("form", ["integers", "column", "one-hot"])
 def test_factors(favoured, form):
@@ -236,6 +237,7 @@ def test_one_step_with_modulation_scales_the_update():
     assert len(ratios) == 2 and 1.0 in ratios and min(ratios) < 0.9
 
 
+@pytest.mark.slow
 def test_a_fused_network_is_pre_trained_and_read_by_its_modalities():
     inputs, labels = toy_data(32)
     distiller = toy_distiller(

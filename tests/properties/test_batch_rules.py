@@ -185,6 +185,7 @@ def weights_allowed(rule, weights, labels, rows):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=10 * settings.default.max_examples)
 @given(batch=batches())
 def test_a_batch_is_checked_or_refused_with_a_reason(batch):
@@ -198,6 +199,7 @@ def test_a_batch_is_checked_or_refused_with_a_reason(batch):
         assert is_allowed(*batch)
 
 
+@pytest.mark.slow
 @given(
     dense=st.booleans(),
     weights=st.dictionaries(
