@@ -38,6 +38,7 @@ def test_more_devices_than_there_are_are_refused():
             raise AssertionError("There are not so many.")
 
 
+@pytest.mark.slow
 def test_one_device_trains_as_without_engine():
     inputs, labels = toy_data(16)
 
@@ -76,6 +77,7 @@ def test_dlb_needs_equal_parts(monkeypatch):
         distiller.method.run_student(None, toy_data(4)[0]["visual"], {})
 
 
+@pytest.mark.slow
 def test_devices_stay_in_use_when_the_state_is_cleared():
     def is_distributed():
         if keras.backend.backend() == "tensorflow":

@@ -51,6 +51,7 @@ def fit(distiller, epochs, **kwargs):
     ).history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("teacher_optimizer", [False, True])
 def test_a_reloaded_distiller_goes_on_as_if_nothing_had_happened(
     tmp_path, teacher_optimizer
@@ -65,6 +66,7 @@ def test_a_reloaded_distiller_goes_on_as_if_nothing_had_happened(
     assert_same_weights(copy, distiller)
 
 
+@pytest.mark.slow
 def test_backup_and_restore_resumes_to_the_same_weights(tmp_path):
     class Crash(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -85,6 +87,7 @@ def test_backup_and_restore_resumes_to_the_same_weights(tmp_path):
     assert_same_weights(resumed, whole)
 
 
+@pytest.mark.slow
 def test_model_checkpoint_on_the_students_metric(tmp_path):
     inputs, labels = toy_data(64)
     distiller = toy_distiller(C2KD())
@@ -101,6 +104,7 @@ def test_model_checkpoint_on_the_students_metric(tmp_path):
     assert logs["accuracy"] == pytest.approx(max(history["val_accuracy"]))
 
 
+@pytest.mark.slow
 def test_the_student_is_saved_as_the_plain_model_it_was(tmp_path):
     distiller = toy_distiller(C2KD(), student_features="relu_0")
     fit(distiller, 1)

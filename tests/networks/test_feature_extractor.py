@@ -32,6 +32,7 @@ def statistics_move(network, layer):
     return keras.ops.convert_to_numpy(layer.moving_mean).copy(), outputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["default", "P2", "layer", "path", "callable"])
 def test_a_nested_backbone_runs_once(task, name):
     backbone = task.backbone
