@@ -162,7 +162,6 @@ def trained_teacher():
     return teacher
 
 
-@pytest.mark.one_backend
 @pytest.mark.slow
 @pytest.mark.parametrize("create", cases.values(), ids=cases)
 def test_every_method_that_the_table_calls_dense(create):
