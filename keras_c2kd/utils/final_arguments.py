@@ -100,7 +100,7 @@ def _then_final(constructor: Callable[..., None]) -> Callable[..., None]:
         constructor(self, *args, **kwargs)
         # Constructors of bases end before those of their subclasses.
         if getattr(type(self), "__init__") is construct:
-            names = argument_names(type(self)).union(self.final_names)
+            names = argument_names(self.__class__).union(self.final_names)
             vars(self)["_final"] = names
 
     # Keras reads the signature of what is called itself.

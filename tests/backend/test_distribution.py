@@ -1,8 +1,12 @@
+import doctest
+
 import keras
+import numpy as np
 import pytest
 
 import keras_c2kd
 from keras_c2kd.backend import distribution
+from keras_c2kd.backend import enable_compilation_cache
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import DLB
 from keras_c2kd.methods import KnowledgeDistillation
@@ -91,3 +95,15 @@ def test_devices_stay_in_use_when_the_state_is_cleared():
         distribution.clear_session()
         assert is_distributed() == inside
     assert not is_distributed()
+
+
+@pytest.mark.parametrize(
+    "function", [keras_c2kd.distribute, enable_compilation_cache]
+)
+def test_the_examples_in_docstrings(function):
+    names = {**vars(keras_c2kd), "keras": keras, "np": np}
+    names["keras_c2kd"] = keras_c2kd
+    (examples,) = doctest.DocTestFinder().find(function, globs=names)
+    report = []
+    doctest.DocTestRunner(verbose=False).run(examples, out=report.append)
+    assert examples.examples and not report, "".join(report)
