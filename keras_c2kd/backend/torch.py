@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import torch
+import torch.distributed as dist
 
 from keras_c2kd import backend
 from keras_c2kd.backend import distribution
@@ -29,7 +30,8 @@ class Trainer(JointTrainer):
     @property
     def num_replicas(self) -> int:
         """Number of processes that share the samples of a step."""
-        return processes.num_replicas()
+        joined = dist.is_available() and dist.is_initialized()
+        return dist.get_world_size() if joined else 1
 
     def train_step(self, data: Tensors) -> Logs:
         """Update teacher, student and heads on one batch; return the logs."""

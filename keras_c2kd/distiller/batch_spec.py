@@ -1,6 +1,5 @@
 """Checks of paired batches: bad data raises before it trains."""
 
-import copy
 import os
 from numbers import Integral
 from numbers import Real
@@ -10,7 +9,6 @@ import numpy as np
 
 from keras_c2kd.distiller.loss_checks import methods_of_any_loss
 from keras_c2kd.ops import full_precision_dtype
-from keras_c2kd.utils.array_batches import WrappedPyDataset
 from keras_c2kd.utils.array_batches import as_arrays
 
 # Kinds of numpy's data types; networks that read texts check them themselves.
@@ -19,7 +17,7 @@ _NUMBERS = "biuf"
 _TEXTS = "OSUT"
 # By how much probabilities may miss the sum 1: half precision does.
 _MOST_ROUNDING = 0.01
-_EMPTY = (
+EMPTY = (
     "There must be samples. Received: an empty data set, there is nothing to "
     "train on. Check the path, the split, and `drop_remainder` / `drop_last` "
     "with a large batch size."
@@ -239,7 +237,7 @@ class BatchSpec:
             )
         size = next(iter(sizes.values()), 0)
         if size == 0:
-            raise ValueError(_EMPTY)
+            raise ValueError(EMPTY)
         return size
 
     def _check_weights(self, weights, rows, where):
@@ -373,37 +371,6 @@ class BatchSpec:
                 f"{methods_of_any_loss()}."
             )
 
-    def checked(self, data):
-        """Return the same data source, with every batch checked on its way.
-
-        A bad first batch raises before anything is trained, a bad later one
-        before it is trained on.
-
-        Args:
-            data: Whatever `fit(x=...)` takes.
-
-        Returns:
-            A data source of the same kind.
-        """
-        if isinstance(data, dict) or hasattr(data, "shape"):
-            return self.take(data, "the data")
-        if self.is_checked:
-            _check_not_empty(data)
-        kind = type(data).__module__.partition(".")[0]
-        if isinstance(data, keras.utils.PyDataset):
-            return _CheckedPyDataset(data, self)
-        if kind == "tensorflow" and hasattr(data, "element_spec"):
-            return _checked_tf_dataset(data, self)
-        if hasattr(data, "collate_fn") and hasattr(data, "dataset"):
-            if data.batch_size is not None and self.is_checked:
-                self.check_batch_size(data.batch_size)
-            data = copy.copy(data)
-            data.collate_fn = _CheckedCollate(data.collate_fn, self)
-            return data
-        if hasattr(data, "__next__"):
-            return _checked_generator(data, self)
-        return data
-
     def take(self, batch, where="a batch"):
         """Return a batch without what is not used, checked if that is asked.
 
@@ -436,90 +403,6 @@ class BatchSpec:
             )
         if where == "batch 0":
             self.check_batch_size(size)
-
-
-class _CheckedPyDataset(WrappedPyDataset):
-    """A PyDataset that checks each batch of another one."""
-
-    def __init__(self, dataset, rules):
-        super().__init__(dataset)
-        self._rules = rules
-
-    def __getitem__(self, index):
-        return self._rules.take(self._dataset[index], f"batch {index}")
-
-
-class _CheckedCollate:
-    """A collate function that checks what it returns (in the worker)."""
-
-    def __init__(self, collate, rules):
-        self._collate = collate
-        self._rules = rules
-
-    def __call__(self, samples):
-        batch = self._collate(samples)
-        return self._rules.take(
-            tuple(batch) if isinstance(batch, list) else batch
-        )
-
-
-def _checked_generator(batches, rules):
-    index = -1
-    for index, batch in enumerate(batches):
-        yield rules.take(batch, f"batch {index}")
-    if index < 0 and rules.is_checked:
-        raise ValueError(_EMPTY)
-
-
-def _checked_tf_dataset(dataset, rules):
-    """Check each element inside the tf.data pipeline."""
-    import tensorflow as tf
-
-    if rules.used is not None:
-        dataset = rules.used.of_tf_dataset(dataset)
-    if not rules.is_checked:
-        return dataset
-    spec = dataset.element_spec
-    labels = spec[1] if isinstance(spec, tuple) and len(spec) > 1 else None
-    if getattr(labels, "shape", None) == ():
-        raise ValueError(
-            "Data come in batches, with the samples along the first axis. "
-            f"Received: single samples, with labels like {labels}. Batch "
-            "them: dataset.batch(32)."
-        )
-    seen = []
-    leaves = tf.nest.flatten(spec)
-
-    def check(*arrays):
-        batch = tf.nest.pack_sequence_as(spec, arrays)
-        rules.check_batch(
-            tf.nest.map_structure(lambda tensor: tensor.numpy(), batch),
-            "a batch" if seen else "batch 0",
-        )
-        seen.append(True)
-        return True
-
-    def checked(*batch):
-        batch = batch[0] if len(batch) == 1 else batch
-        passed = tf.py_function(check, tf.nest.flatten(batch), tf.bool)
-        with tf.control_dependencies([passed]):
-            return tf.nest.map_structure(tf.identity, batch)
-
-    if not all(isinstance(leaf, tf.TensorSpec) for leaf in leaves):
-        return dataset
-    return dataset.map(checked)
-
-
-def _check_not_empty(data):
-    """Ask a data source for its number of batches, where it knows it."""
-    number = getattr(data, "num_batches", None)
-    if hasattr(data, "__len__"):
-        try:
-            number = len(data)
-        except (TypeError, NotImplementedError):
-            number = None  # An endless tf.data.Dataset, for example.
-    if number == 0:
-        raise ValueError(_EMPTY)
 
 
 def _numpy(tensor):

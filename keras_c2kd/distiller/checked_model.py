@@ -7,10 +7,11 @@ from keras_c2kd.backend import trainer
 from keras_c2kd.backend.distribution.sharding import shard
 from keras_c2kd.backend.keras_internals import TrainedModel
 from keras_c2kd.backend.keras_internals import is_within_fit
+from keras_c2kd.distiller.batch_sources import checked
+from keras_c2kd.distiller.batch_sources import mapped
 from keras_c2kd.distiller.batch_spec import BatchSpec
 from keras_c2kd.distiller.callbacks import KeepVariables
 from keras_c2kd.distiller.callbacks import StopOnNonFiniteLoss
-from keras_c2kd.distiller.mapped_batches import mapped
 from keras_c2kd.distiller.passes import NoEmptyPass
 from keras_c2kd.distiller.passes import first_batch
 from keras_c2kd.distiller.passes import in_front
@@ -156,12 +157,12 @@ class CheckedModel(trainer(), TrainedModel):
         )
         check_learning_rates(self.optimizer)
         weights = kwargs.get("sample_weight")
-        rules = self.batch_spec(training=True)
-        class_weight = rules.class_weight(kwargs.get("class_weight"))
+        spec = self.batch_spec(training=True)
+        class_weight = spec.class_weight(kwargs.get("class_weight"))
         kwargs["class_weight"] = class_weight
         size = batch_size or 32
         if y is not None:
-            x = rules.used(x)
+            x = spec.used(x)
             self._checked(x, y, weights, size, class_weight, training=True)
         if distribution.processes()[1] > 1:
             shuffle = kwargs.get("shuffle", True)
@@ -264,8 +265,8 @@ class CheckedModel(trainer(), TrainedModel):
     def predict(self, x, batch_size=None, *args, **kwargs):
         """Return the student's logits; as `keras.Model.predict`."""
         used = self.used_modalities()
-        rules = BatchSpec((), None, used=used, is_checked=False)
-        x, function = rules.checked(x), self.preparation("predict")
+        spec = BatchSpec((), None, used=used, is_checked=False)
+        x, function = checked(x, spec), self.preparation("predict")
         if function is not None:
             x = mapped(x, function, batch_size=batch_size)
             batch_size = None
@@ -285,11 +286,11 @@ class CheckedModel(trainer(), TrainedModel):
             ValueError: As `fit`. That a loss stays finite is not checked.
         """
         self.check_is_compiled("train_on_batch")
-        rules = self.batch_spec(training=True)
-        x, y, sample_weight = rules.take((x, y, sample_weight))
-        class_weight = rules.class_weight(class_weight)
+        spec = self.batch_spec(training=True)
+        x, y, sample_weight = spec.take((x, y, sample_weight))
+        class_weight = spec.class_weight(class_weight)
         if self.check_data:
-            rules.check_class_weight(class_weight)
+            spec.check_class_weight(class_weight)
         x, y, sample_weight = self._prepared("fit", x, y, sample_weight)
         return super().train_on_batch(
             x, y, sample_weight, class_weight, return_dict
@@ -302,8 +303,8 @@ class CheckedModel(trainer(), TrainedModel):
             ValueError: As `evaluate`.
         """
         self.check_is_compiled("test_on_batch")
-        rules = self.batch_spec(training=False)
-        x, y, sample_weight = rules.take((x, y, sample_weight))
+        spec = self.batch_spec(training=False)
+        x, y, sample_weight = spec.take((x, y, sample_weight))
         x, y, sample_weight = self._prepared("evaluate", x, y, sample_weight)
         return super().test_on_batch(x, y, sample_weight, return_dict)
 
@@ -374,18 +375,18 @@ class CheckedModel(trainer(), TrainedModel):
         Returns:
             `x` without the modalities that are not used.
         """
-        rules = self.batch_spec(training)
+        spec = self.batch_spec(training)
         if self.check_data:
-            rules.check_class_weight(class_weight)
+            spec.check_class_weight(class_weight)
         if y is None and distribution.processes()[1] > 1:
-            rules.min_batch_size = 1  # Of a share of the batch.
+            spec.min_batch_size = 1  # Of a share of the batch.
         if y is None:
-            return rules.checked(x)
-        x = rules.used(x)
+            return checked(x, spec)
+        x = spec.used(x)
         if self.check_data:
-            size = rules.check(x, y, sample_weight)
+            size = spec.check(x, y, sample_weight)
             if training:
-                rules.check_batch_size(min(size, batch_size))
+                spec.check_batch_size(min(size, batch_size))
         return x
 
 

@@ -10,12 +10,14 @@ from keras_c2kd.backend.distribution.sync_batch_norm import SyncBatchNorm
 from keras_c2kd.backend.keras_internals import StepSeeds
 from keras_c2kd.backend.keras_internals import layers_within
 from keras_c2kd.distiller.checked_model import CheckedModel
+from keras_c2kd.distiller.logged_model import LoggedModel
 from keras_c2kd.distiller.loss_checks import check_loss
 from keras_c2kd.distiller.loss_checks import check_loss_weights
 from keras_c2kd.distiller.network_metrics import metrics_of_pair
 from keras_c2kd.distiller.network_pair import NetworkPair
+from keras_c2kd.distiller.network_pair import logits_of
 from keras_c2kd.distiller.preprocessing import Preprocessing
-from keras_c2kd.distiller.summary import training_summary
+from keras_c2kd.distiller.saved_model import SavedModel
 from keras_c2kd.distiller.targets import LabelSpec
 from keras_c2kd.distiller.targets import aligned_labels
 from keras_c2kd.distiller.targets import check_unlabeled
@@ -30,16 +32,16 @@ from keras_c2kd.distiller.two_optimizers import two_optimizers
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import DistillationMethod
 from keras_c2kd.methods.building_blocks import check_returned
-from keras_c2kd.networks.graph import call_once
 from keras_c2kd.networks.network_checks import check_activation
 from keras_c2kd.ops import full_precision
-from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.utils.argument_checks import check_instance
 from keras_c2kd.utils.final_arguments import FinalArguments
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
-class CrossModalDistiller(FinalArguments, PartlyFrozen, CheckedModel):
+class CrossModalDistiller(
+    SavedModel, FinalArguments, LoggedModel, PartlyFrozen, CheckedModel
+):
     """Trains a network of one modality with the help of another modality.
 
     Two sensors are there at training time, one at deployment. The distiller
@@ -319,7 +321,7 @@ class CrossModalDistiller(FinalArguments, PartlyFrozen, CheckedModel):
             Scalar tensor.
         """
         if not training:
-            return self._evaluation_loss(y, _logits(y_pred), sample_weight)
+            return self._evaluation_loss(y, logits_of(y_pred), sample_weight)
         targets = self._targets(y, y_pred, sample_weight)
         with self.named_scope("losses"):
             losses, diagnostics = check_returned(
@@ -342,7 +344,9 @@ class CrossModalDistiller(FinalArguments, PartlyFrozen, CheckedModel):
     def _evaluation_loss(self, y, logits, sample_weight):
         logits = self.method.supervised_logits(logits)
         if self._label_spec.has_unlabeled or self.num_replicas > 1:
-            targets = self._targets(y, _outputs_of(logits), sample_weight)
+            targets = self._targets(
+                y, {"student": {"logits": logits}}, sample_weight
+            )
             loss = targets.supervised_loss(logits)
         else:
             weights = copied(row_weights(sample_weight, logits))
@@ -355,10 +359,10 @@ class CrossModalDistiller(FinalArguments, PartlyFrozen, CheckedModel):
         several = self.num_replicas > 1
         return self._label_spec.targets(
             y,
-            _logits(outputs),
+            logits_of(outputs),
             sample_weight,
             self.supervised_loss,
-            _logits(outputs, "teacher"),
+            logits_of(outputs, "teacher"),
             distribution.mean_over_replicas if several else None,
             self.named_scope,
         )
@@ -377,72 +381,6 @@ class CrossModalDistiller(FinalArguments, PartlyFrozen, CheckedModel):
         return self.method.modify_gradients(
             gradients, variables, outputs, labels
         )
-
-    def update_metrics(
-        self, loss, y, outputs, sample_weight=None, training=True
-    ):
-        """Add a batch to all metrics; return those that it could feed.
-
-        Args:
-            loss: What `compute_loss` returned.
-            y: Labels of the batch.
-            outputs: What `compute_outputs` returned.
-            sample_weight: Optional weights.
-            training: Boolean.
-
-        Returns:
-            Dict from names to values.
-        """
-        size, scale = ops.shape(_logits(outputs))[0], 1.0
-        if not training and self._label_spec.has_unlabeled:
-            # The mean is over the labelled samples of all batches.
-            size = self._label_spec.count_labeled(y, _logits(outputs))
-        if self.num_replicas > 1:
-            _, size = distribution.replica_weight(size)
-            scale = distribution.replica_loss_scale()
-        self.mean_loss.update_state(
-            ops.stop_gradient(loss) / scale, sample_weight=size
-        )
-        return self.compute_metrics(
-            None, y, outputs, sample_weight, training=training
-        )
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None, training=False):
-        """Update the user's metrics; return all that this batch could feed.
-
-        Args:
-            x: Unused.
-            y: Labels of the batch.
-            y_pred: What `compute_outputs` returned, or the student's logits.
-            sample_weight: Optional weights.
-            training: Boolean, whether the method has terms to log.
-
-        Returns:
-            Dict from names to values.
-        """
-        student, teacher = _logits(y_pred), _logits(y_pred, "teacher")
-        y = aligned_labels(y, student)
-        counted, absent = None, set()
-        if self._label_spec.has_unlabeled:
-            labels = self._label_spec.read(y, student)
-            y = labels.given
-            counted = ops.cast(labels.labeled, full_precision_dtype())
-        if self.network_metrics is not None:
-            self.network_metrics.update_state(
-                y, student, sample_weight, counted
-            )
-        if self._teacher_metrics is not None:
-            self._teacher_metrics.create_variables(y, student)
-            if teacher is None:
-                absent |= set(self._teacher_metrics.names)
-            else:
-                self._teacher_metrics.update_state(
-                    y, teacher, sample_weight, counted
-                )
-        if not training:
-            absent |= {metric.name for metric in self._method_metrics}
-        logs = self.metrics_of_step(training)
-        return {k: value for k, value in logs.items() if k not in absent}
 
     # Compiling.
 
@@ -561,88 +499,6 @@ class CrossModalDistiller(FinalArguments, PartlyFrozen, CheckedModel):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    # Saving and showing.
-
-    def export(self, filepath, *args, **kwargs):
-        """Export the student, the network to deploy.
-
-        Args:
-            filepath: As in `keras.Model.export`, as all that follows.
-            *args: As in Keras.
-            **kwargs: As in Keras.
-        """
-        call_once(self.student)
-        self.student.export(filepath, *args, **kwargs)
-
-    def summary(self, line_length=None, print_fn=None, **kwargs):
-        """Print Keras' summary and who is trained by what.
-
-        Args:
-            line_length: As in Keras.
-            print_fn: As in Keras: receives the text. Defaults to printing.
-            **kwargs: As in Keras.
-        """
-        super().summary(line_length=line_length, print_fn=print_fn, **kwargs)
-        (print_fn or print)(training_summary(self))
-
-    # Keras saves weights, but not the state of random generators: without it
-    # a run with dropout or random selection would not resume to the same end.
-
-    def _random_state(self):
-        others = {id(v) for v in [*self.weights, self.step_seeds.state]}
-        return [v for v in self.variables if id(v) not in others]
-
-    def save_own_variables(self, store):
-        """Save the state of all random generators."""
-        store["step_seeds"] = self.step_seeds.state
-        for index, variable in enumerate(self._random_state()):
-            store[f"random_state_{index}"] = variable
-
-    def load_own_variables(self, store):
-        """Load the state of all random generators."""
-        # Older files have none.
-        if "step_seeds" in store:
-            self.step_seeds.state.assign(store["step_seeds"])
-        for index, variable in enumerate(self._random_state()):
-            if f"random_state_{index}" in store:
-                variable.assign(store[f"random_state_{index}"])
-
-    def get_config(self):
-        """Return the constructor's arguments, taps as layer paths."""
-        serialize = keras.saving.serialize_keras_object
-        method = serialize(self.method)
-        # The distiller builds its method; a built one would be refused.
-        method.pop("build_config", None)
-        config = {
-            "name": self.name,
-            "dtype": serialize(self.dtype_policy),
-            "student": serialize(self.student),
-            "teacher": serialize(self.teacher),
-            "method": method,
-            "student_modality": self.student_modality,
-            "teacher_modality": self.teacher_modality,
-            "teacher_top_layers": self.teacher_top_layers,
-            "synchronize_batch_norm": self.synchronize_batch_norm,
-            "unlabeled_class": self.unlabeled_class,
-            "unlabeled_confidence": self.unlabeled_confidence,
-            "check_data": self.check_data,
-            "preprocess": self._preprocessing.config,
-            "stop_on_non_finite": self.stop_on_non_finite,
-        }
-        for role, extractor in self._pair.extractors.items():
-            config[f"{role}_features"] = extractor.paths or None
-        return config
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        """Rebuild the distiller from `get_config()`."""
-        config = dict(config)
-        for name in ("student", "teacher", "method", "dtype"):
-            config[name] = keras.saving.deserialize_keras_object(
-                config[name], custom_objects=custom_objects
-            )
-        return cls(**config)
-
 
 def _dtype_policy(student, teacher, method):
     """Return the policy that decides whether the loss is scaled."""
@@ -651,15 +507,3 @@ def _dtype_policy(student, teacher, method):
         other = getattr(teacher, "dtype_policy", policy)
         return other if other.compute_dtype == "float16" else policy
     return policy
-
-
-def _outputs_of(logits):
-    """Return logits of the student in the form of a batch's outputs."""
-    return {"student": {"logits": logits}}
-
-
-def _logits(outputs, role="student"):
-    """Return the logits of a network, None if it has not run."""
-    if not isinstance(outputs, dict):
-        return outputs if role == "student" else None
-    return outputs[role]["logits"] if role in outputs else None

@@ -1,5 +1,6 @@
 """Student and teacher as functions of one batch keyed by modality."""
 
+from keras_c2kd.distiller.loss_checks import methods_of_any_loss
 from keras_c2kd.networks.feature_extractor import extractor_for_method
 from keras_c2kd.networks.modalities import has_modality
 from keras_c2kd.networks.modalities import modality_input
@@ -61,7 +62,7 @@ class NetworkPair:
 
     def check(self):
         """Raise a ValueError if the logits cannot be compared."""
-        check_logits(self.shapes, self._needs_logits)
+        self._check_logits(self.shapes)
         self.is_known = all(
             shapes["logits"] is not None for shapes in self.shapes.values()
         )
@@ -85,7 +86,10 @@ class NetworkPair:
             role: {"logits": tuple(tensors["logits"].shape)}
             for role, tensors in outputs.items()
         }
-        check_logits(shapes, self._needs_logits)
+        self._check_logits(shapes)
+
+    def _check_logits(self, shapes):
+        check_logits(shapes, self._needs_logits, methods_of_any_loss())
 
     def has_input(self, inputs, role):
         """Return whether a batch has the modality of a network."""
@@ -125,3 +129,10 @@ class NetworkPair:
             "The batch lacks the student's modality. Received: "
             f"{received}; needed: {modality}"
         )
+
+
+def logits_of(outputs, role="student"):
+    """Return the logits of a network, None if it has not run."""
+    if not isinstance(outputs, dict):
+        return outputs if role == "student" else None
+    return outputs[role]["logits"] if role in outputs else None

@@ -94,7 +94,7 @@ class Preprocessing:
         return [name for name in self._given if name in self._tasks()]
 
     def of_batches(self, student_alone=False):
-        """Return what prepares batches, for `mapped_batches.mapped`.
+        """Return what prepares batches, for `batch_sources.mapped`.
 
         Args:
             student_alone: Whether all but the student's modality is dropped.

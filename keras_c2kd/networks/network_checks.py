@@ -74,7 +74,9 @@ def check_pair(
 
 
 def check_logits(
-    shapes: Mapping[str, Mapping[str, Any]], needs_logits: bool = True
+    shapes: Mapping[str, Mapping[str, Any]],
+    needs_logits: bool = True,
+    other_methods: str = "methods that compare no classes",
 ) -> None:
     """Refuse outputs that cannot be compared sample by sample.
 
@@ -82,6 +84,7 @@ def check_logits(
         shapes: Dict from the role to `{"logits": shape or None, ...}`.
         needs_logits: Whether the method compares classes, of which there must
             be two.
+        other_methods: Names of the methods that compare none, for the error.
 
     Raises:
         ValueError: If the numbers of classes or of pixels differ, or if there
@@ -101,8 +104,7 @@ def check_logits(
         raise ValueError(
             "There must be at least 2 classes, one logit each. Received: "
             f"{counts}. Give a binary classifier two logits; one number a "
-            "sample or pixel can be trained by methods that compare no "
-            "classes, such as Supervised()."
+            f"sample or pixel can be trained by {other_methods}."
         )
     sizes = {
         role: shape["logits"][1:-1]

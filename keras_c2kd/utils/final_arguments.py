@@ -100,8 +100,9 @@ def _then_final(constructor: Callable[..., None]) -> Callable[..., None]:
         constructor(self, *args, **kwargs)
         # Constructors of bases end before those of their subclasses.
         if getattr(type(self), "__init__") is construct:
-            names = argument_names(self.__class__).union(self.final_names)
-            vars(self)["_final"] = names
+            kind: Any = type(self)
+            names = argument_names(kind)
+            vars(self)["_final"] = names.union(self.final_names)
 
     # Keras reads the signature of what is called itself.
     setattr(construct, "__signature__", inspect.signature(constructor))

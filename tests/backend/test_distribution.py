@@ -1,7 +1,4 @@
-import doctest
-
 import keras
-import numpy as np
 import pytest
 
 import keras_c2kd
@@ -12,6 +9,7 @@ from keras_c2kd.methods import DLB
 from keras_c2kd.methods import KnowledgeDistillation
 from keras_c2kd.selection import RandomSelection
 from keras_c2kd.utils.shared_context import SharedContext
+from tests.helpers.docstrings import run_example
 from tests.helpers.toys import toy_data
 from tests.helpers.toys import toy_distiller
 
@@ -100,10 +98,5 @@ def test_devices_stay_in_use_when_the_state_is_cleared():
 @pytest.mark.parametrize(
     "function", [keras_c2kd.distribute, enable_compilation_cache]
 )
-def test_the_examples_in_docstrings(function):
-    names = {**vars(keras_c2kd), "keras": keras, "np": np}
-    names["keras_c2kd"] = keras_c2kd
-    (examples,) = doctest.DocTestFinder().find(function, globs=names)
-    report = []
-    doctest.DocTestRunner(verbose=False).run(examples, out=report.append)
-    assert examples.examples and not report, "".join(report)
+def test_examples(function):
+    run_example(function, **vars(keras_c2kd))

@@ -302,15 +302,6 @@ def test_a_name_that_stands_for_two_is_refused():
         distiller.compile("sgd", loss, metrics=metrics)
 
 
-def test_the_loss_of_labelled_rows_keeps_its_name():
-    with pytest.raises(ValueError, match="figure named 'labeled_loss'"):
-        toy_distiller(
-            KnowledgeDistillation(),
-            unlabeled_class=-1,
-            compile={"metrics": [named("labeled_loss")]},
-        )
-
-
 def test_a_metric_whose_name_is_free_without_a_teacher():
     inputs, labels = toy_data(8)
     names = ("kendall", "teacher_accuracy")

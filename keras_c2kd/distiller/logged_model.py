@@ -1,0 +1,79 @@
+"""What a batch adds to the metrics, and what is logged of it."""
+
+import keras
+from keras import ops
+
+from keras_c2kd.backend import distribution
+from keras_c2kd.distiller.network_pair import logits_of
+from keras_c2kd.distiller.targets import aligned_labels
+from keras_c2kd.ops import full_precision_dtype
+
+
+class LoggedModel(keras.Model):
+    """A distiller's losses and metrics, of student and teacher by name."""
+
+    def update_metrics(
+        self, loss, y, outputs, sample_weight=None, training=True
+    ):
+        """Add a batch to all metrics; return those that it could feed.
+
+        Args:
+            loss: What `compute_loss` returned.
+            y: Labels of the batch.
+            outputs: What `compute_outputs` returned.
+            sample_weight: Optional weights.
+            training: Boolean.
+
+        Returns:
+            Dict from names to values.
+        """
+        size, scale = ops.shape(logits_of(outputs))[0], 1.0
+        if not training and self._label_spec.has_unlabeled:
+            # The mean is over the labelled samples of all batches.
+            size = self._label_spec.count_labeled(y, logits_of(outputs))
+        if self.num_replicas > 1:
+            _, size = distribution.replica_weight(size)
+            scale = distribution.replica_loss_scale()
+        self.mean_loss.update_state(
+            ops.stop_gradient(loss) / scale, sample_weight=size
+        )
+        return self.compute_metrics(
+            None, y, outputs, sample_weight, training=training
+        )
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None, training=False):
+        """Update the user's metrics; return all that this batch could feed.
+
+        Args:
+            x: Unused.
+            y: Labels of the batch.
+            y_pred: What `compute_outputs` returned, or the student's logits.
+            sample_weight: Optional weights.
+            training: Boolean, whether the method has terms to log.
+
+        Returns:
+            Dict from names to values.
+        """
+        student, teacher = logits_of(y_pred), logits_of(y_pred, "teacher")
+        y = aligned_labels(y, student)
+        counted, absent = None, set()
+        if self._label_spec.has_unlabeled:
+            labels = self._label_spec.read(y, student)
+            y = labels.given
+            counted = ops.cast(labels.labeled, full_precision_dtype())
+        if self.network_metrics is not None:
+            self.network_metrics.update_state(
+                y, student, sample_weight, counted
+            )
+        if self._teacher_metrics is not None:
+            self._teacher_metrics.create_variables(y, student)
+            if teacher is None:
+                absent |= set(self._teacher_metrics.names)
+            else:
+                self._teacher_metrics.update_state(
+                    y, teacher, sample_weight, counted
+                )
+        if not training:
+            absent |= {metric.name for metric in self._method_metrics}
+        logs = self.metrics_of_step(training)
+        return {k: value for k, value in logs.items() if k not in absent}
