@@ -3,11 +3,13 @@ import pytest
 
 import keras_c2kd
 from keras_c2kd.backend import distribution
+from keras_c2kd.backend import enable_compilation_cache
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import DLB
 from keras_c2kd.methods import KnowledgeDistillation
 from keras_c2kd.selection import RandomSelection
 from keras_c2kd.utils.shared_context import SharedContext
+from tests.helpers.docstrings import run_example
 from tests.helpers.toys import toy_data
 from tests.helpers.toys import toy_distiller
 
@@ -93,3 +95,10 @@ def test_devices_stay_in_use_when_the_state_is_cleared():
         distribution.clear_session()
         assert is_distributed() == inside
     assert not is_distributed()
+
+
+@pytest.mark.parametrize(
+    "function", [keras_c2kd.distribute, enable_compilation_cache]
+)
+def test_examples(function):
+    run_example(function, **vars(keras_c2kd))

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_c2kd.networks.feature_extractor import FeatureExtractor
+from tests.helpers.docstrings import run_example
 from tests.helpers.toys import VISUAL
 from tests.helpers.toys import toy_data
 from tests.helpers.toys import toy_network
@@ -22,6 +23,10 @@ def task():
         image_shape=(16, 16, 3),
     )
     return hub.models.ResNetImageClassifier(backbone, num_classes=5)
+
+
+def test_example():
+    run_example(FeatureExtractor, FeatureExtractor=FeatureExtractor)
 
 
 def statistics_move(network, layer):
