@@ -99,8 +99,9 @@ def _then_final(constructor: Callable[..., None]) -> Callable[..., None]:
     def construct(self: Any, *args: Any, **kwargs: Any) -> None:
         constructor(self, *args, **kwargs)
         # Constructors of bases end before those of their subclasses.
-        if getattr(type(self), "__init__") is construct:
-            names = argument_names(type(self)).union(self.final_names)
+        kind: type = type(self)
+        if getattr(kind, "__init__") is construct:
+            names = argument_names(kind).union(self.final_names)
             vars(self)["_final"] = names
 
     # Keras reads the signature of what is called itself.
