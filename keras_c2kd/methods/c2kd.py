@@ -248,9 +248,10 @@ class C2KD(DistillationMethod):
         """Return the terms of Eq. 6 and the figures of the selection."""
         student = full_precision(outputs["student"]["logits"])
         teacher = full_precision(outputs["teacher"]["logits"])
-        # Eq. 6, supervised: H(f_S, y), H(f_T, y)
+        # Eq. 6, supervised: H(f_S, y)
         losses = {"student_supervised": targets.supervised_loss(student)}
         if self._trains_teacher:
+            # H(f_T, y)
             losses["teacher_supervised"] = targets.supervised_loss(teacher)
 
         student_bridge, teacher_bridge = student, teacher
@@ -258,18 +259,21 @@ class C2KD(DistillationMethod):
             heads = outputs["heads"]
             student_bridge = full_precision(heads["student_proxy"])
             teacher_bridge = full_precision(heads["teacher_proxy"])
-            # [f_T <- g_T] + [g_T <- f_T], [f_S <- g_S] + [g_S <- f_S]
+            # [g_T <- f_T], and of a trained teacher [f_T <- g_T]
             teacher_terms = self._learn(teacher_bridge, teacher, targets)
             if self._trains_teacher:
                 teacher_terms += self._learn(teacher, teacher_bridge, targets)
+            # [f_S <- g_S] + [g_S <- f_S]
             student_terms = self._learn(
                 student, student_bridge, targets
             ) + self._learn(student_bridge, student, targets)
-            # Eq. 6, proxies: lambda_1 * teacher_terms, lambda_2 * student_terms
+            # Eq. 6, teacher's proxy: lambda_1 * ([f_T <- g_T] + [g_T <- f_T])
             losses["teacher_proxy"] = self.proxy_weights[0] * teacher_terms
+            # Eq. 6, student's proxy: lambda_2 * ([f_S <- g_S] + [g_S <- f_S])
             losses["student_proxy"] = self.proxy_weights[1] * student_terms
 
-        # Eq. 3 and 4: eta = 1 where Kendall's tau exceeds the threshold.
+        # Eq. 3 and 4: the weights are eta, 1 where Kendall's tau exceeds the
+        # threshold, else 0.
         scored = (teacher, student)
         if self.selection.on == "proxy":
             scored = (teacher_bridge, student_bridge)
@@ -279,15 +283,17 @@ class C2KD(DistillationMethod):
             targets,
             None if self.non_target else self.divergence,
         )
-        # eta * ([g_S^ <- g_T^] + [g_T^ <- g_S^])
+        # eta * [g_S^ <- g_T^]
         cross_modal = self._exchange(
             student_bridge, teacher_bridge, targets, weights
         )
         if self.bidirectional and (self.proxies or self._trains_teacher):
+            # eta * [g_T^ <- g_S^]
             cross_modal += self._exchange(
                 teacher_bridge, student_bridge, targets, weights
             )
-        # Eq. 6, cross-modal: lambda_3 * eta * ([g_S^ <- g_T^] + ...)
+        # Eq. 6, cross-modal:
+        # lambda_3 * eta * ([g_S^ <- g_T^] + [g_T^ <- g_S^])
         losses["cross_modal"] = self.cross_modal_weight * cross_modal
         return losses, diagnostics
 

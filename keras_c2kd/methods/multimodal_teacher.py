@@ -55,10 +55,10 @@ def fuse(
             the class counts differ.
 
     Example:
-    >>> layers = [keras.Input((8,)), keras.layers.Dense(5)]
-    >>> first, second = keras.Sequential(layers), keras.Sequential(layers)
-    >>> network = fuse(first, second, FiLMFusion(num_classes=5))
-    >>> sorted(network.input)
+    >>> def network():
+    ...     return keras.Sequential([keras.Input((8,)), keras.layers.Dense(5)])
+    >>> teacher = fuse(network(), network(), FiLMFusion(num_classes=5))
+    >>> sorted(teacher.input)
     ['audio', 'visual']
 
     Reference: Huo et al., CVPR 2024, Table 7.
@@ -166,7 +166,7 @@ class MultimodalTeacher(ModulatesGradients, LogitDistillation):
         if modulation is not None:
             self.teacher_features = modulation.taps
 
-    # mypy wants what the base lets be set to be set here, too.
+    # Properties in place of the base's attributes: `selection` may change.
     @property
     def needs_logits(self) -> bool:  # type: ignore[override]
         """Whether divergence, selection or modulation compares classes."""

@@ -64,7 +64,7 @@ class Targets:
     ...     valid=np.array([True, True, False]),
     ...     supervised_loss=lambda logits: ops.mean(logits),
     ... )
-    >>> float(targets.mean(np.array([1.0, 2.0, 9.0])))
+    >>> float(targets.mean(ops.convert_to_tensor([1.0, 2.0, 9.0])))
     1.5
     """
 
@@ -81,7 +81,9 @@ class Targets:
     class_weights: Tensor | None = None
     weights_where: Callable[[Tensor], Tensor] = _LATER
     feature_weights: Tensor | None = None
-    named_scope: Callable[[str], AbstractContextManager[Any]] = keras.name_scope
+    named_scope: Callable[[str], AbstractContextManager[object]] = (
+        keras.name_scope
+    )
 
     def __post_init__(self) -> None:
         for name, other in (
@@ -104,7 +106,7 @@ class Targets:
             return weights
         return weights * ops.mean(ops.cast(self.valid, weights.dtype))
 
-    def weights_for(self, divergence: Any) -> Tensor | None:
+    def weights_for(self, divergence: keras.losses.Loss) -> Tensor | None:
         """Return the weights of the samples that a divergence counts.
 
         Args:
