@@ -21,7 +21,7 @@ class DistillationMethod(BuildingBlocks, MethodOptions):
 
     A method is a Keras layer, so that its heads, queues and random state are
     tracked, trained and saved with the distiller. It belongs to one distiller.
-    A subclass says what it needs in the class attributes, creates its heads
+    A subclass declares what it needs in class attributes, creates its heads
     in `build`, runs them in `call`, and returns named loss terms from
     `compute_losses`. The arguments of its constructor cannot be set as
     attributes afterwards. A step calls, in this order, `run_student`, `call`,

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_c2kd.layers import ConcatFusion
+from keras_c2kd.methods.method_options import step_counter
 from keras_c2kd.networks.graph import layers_within
 from keras_c2kd.ops import full_precision
 from keras_c2kd.typing import Config
@@ -91,13 +92,7 @@ class OGM(FinalArguments, keras.layers.Layer):
         self.steps = steps
         self.seed = seed
         self.generator = keras.random.SeedGenerator(seed)
-        self.step = self.add_weight(
-            shape=(),
-            initializer="zeros",
-            dtype="int32",
-            trainable=False,
-            name="step",
-        )
+        self.step = step_counter(self)
         self.built = True
 
     def attach(self, network: Network) -> None:

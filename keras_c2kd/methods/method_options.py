@@ -62,13 +62,7 @@ class MethodOptions(FinalArguments, keras.layers.Layer):
             self._check_option(option, value)
             setattr(self, option, value)
         if self.warmup_steps:
-            self.step = self.add_weight(
-                shape=(),
-                initializer="zeros",
-                dtype="int32",
-                trainable=False,
-                name="step",
-            )
+            self.step = step_counter(self)
 
     def _used_options(self) -> list[str]:
         used = {
@@ -120,3 +114,14 @@ class MethodOptions(FinalArguments, keras.layers.Layer):
         if not self.warmup_steps:
             options.pop("warmup_steps", None)
         return {**super().get_config(), **options}
+
+
+def step_counter(layer: keras.layers.Layer) -> keras.Variable:
+    """Return a new variable of a layer that counts training steps."""
+    return layer.add_weight(
+        shape=(),
+        initializer="zeros",
+        dtype="int32",
+        trainable=False,
+        name="step",
+    )

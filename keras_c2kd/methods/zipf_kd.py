@@ -111,8 +111,8 @@ class ZipfKD(DistillationMethod):
         check_weights(distillation_weight=distillation_weight)
         if mean_over not in ("batch", "selected"):
             raise ValueError(
-                "`mean_over` says what the term is a mean over: "
-                f'"batch" or "selected". Received: mean_over={mean_over!r}'
+                '`mean_over` must be "batch" or "selected". Received: '
+                f"mean_over={mean_over!r}"
             )
         if mean_over == "selected" and not only_correct:
             raise ValueError(
@@ -216,7 +216,7 @@ class ZipfKD(DistillationMethod):
         return integral - ops.log(tied)
 
     def _scores(self, outputs: NamedTensors) -> Tensor:
-        """Return what ranks the classes, as `rank_by` says."""
+        """Return the votes or the logits that rank the classes."""
         if self.rank_by == "logits":
             return ops.stop_gradient(outputs["logits"])
         votes = self._classifier(ops.stop_gradient(outputs["features"]))

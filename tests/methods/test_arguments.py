@@ -99,7 +99,9 @@ def test_refuses_what_it_does_not_use(name):
 @no_backend
 def test_who_uses_what():
     def users(argument):
-        return {name for name in METHODS if argument in create(name)._options()}
+        return {
+            name for name in METHODS if argument in create(name)._used_options()
+        }
 
     logits = {"KnowledgeDistillation", "DKD", "DIST", "NKD"}
     logits |= {"MultimodalTeacher"}
