@@ -7,16 +7,23 @@ import keras
 import numpy as np
 import pytest
 
+from keras_c2kd import CrossModalDistiller
 from keras_c2kd import layers
 from keras_c2kd import losses
+from keras_c2kd import methods
 from keras_c2kd import models
 from keras_c2kd import ops
 from keras_c2kd import selection
 
-ROOMS = (ops, losses, selection, layers, models)
+ROOMS = (ops, losses, selection, layers, methods, models)
 NAMES = {
     name: getattr(room, name) for room in ROOMS for name in room.__all__
-} | {"keras": keras, "ops": keras.ops, "np": np}
+} | {
+    "CrossModalDistiller": CrossModalDistiller,
+    "keras": keras,
+    "ops": keras.ops,
+    "np": np,
+}
 
 # The networks' examples show shapes; initialising them takes JAX a minute.
 PARAMETERS = [

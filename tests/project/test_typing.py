@@ -11,21 +11,27 @@ import keras_c2kd
 
 pytestmark = pytest.mark.backend_free
 
-ROOMS = ("ops", "losses", "selection", "layers", "models")
+ROOMS = ("ops", "losses", "selection", "layers", "methods", "models")
 # What is Keras', which has no annotations: options of its layers, policies of
-# dtypes, initializers, meshes.
+# dtypes, initializers, meshes, losses, models and layers to fuse.
 OF_KERAS = (
     "**kwargs: Any",
+    "**options: Any",
     "dtype: str | Any | None",
     "device_mesh: Any",
     "kernel_initializer: Any",
+    "divergence: Any | None",
+    "first: Any",
+    "second: Any",
+    "fusion: Any | None",
 )
 BEGIN = """
 import numpy as np
-from keras_c2kd import layers, losses, models, ops, selection
+from keras_c2kd import layers, losses, methods, models, ops, selection
 
 logits = np.zeros((2, 3))
 labels = np.zeros((2,), "int32")
+targets = methods.Targets(labels, None, None, lambda logits: logits)
 """
 TENSOR = "keras_c2kd.typing.Tensor"
 SHOWN = {
@@ -40,6 +46,11 @@ SHOWN = {
         f"tuple[{TENSOR}, {TENSOR}]"
     ),
     "layers.ProxyHead(3).call(logits)": TENSOR,
+    "methods.C2KD().loss_names": "tuple[str, ...]",
+    "methods.NKD(selection=selection.SelectAll()).distillation_weight": "float",
+    "methods.DML().compute_losses({}, targets)": (
+        f"tuple[dict[str, {TENSOR}], dict[str, {TENSOR}]]"
+    ),
     "models.word_vocabulary(['a text'])": "list[str]",
 }
 REFUSED = (
@@ -53,6 +64,10 @@ REFUSED = (
     "selection.RandomSelection(like='kendall')",
     "layers.ProxyHead('3')",
     "layers.FiLMFusion(3, condition_on='third')",
+    "methods.C2KD(cross_modal_weight='1')",
+    "methods.DKD(temperature=None)",
+    "methods.FitNet(regressor='dense')",
+    "methods.NKD(selection='kendall')",
     "models.ResNet18((32, 32, 3), '5')",
     "models.DeepLabV3Plus('vgg', (32, 32, 3), 5)",
     "models.word_vocabulary(3)",
@@ -112,7 +127,7 @@ def test_public_names_have_types(messages):
         shown = re.fullmatch(r'note: Revealed type is "(.*)"', note)[1]
         for words in OF_KERAS:
             shown = shown.replace(words, "")
-        if name.startswith("models."):
+        if name.startswith(("models.", "methods.fuse")):
             shown = shown.removesuffix("-> Any")  # A Keras model.
         assert shown and "Any" not in shown, f"{name}: {note}"
 
