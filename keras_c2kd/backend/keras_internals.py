@@ -1,7 +1,7 @@
 """Every private part of Keras that is used here, and the versions tested.
 
 No other file of the package may name one: tests/backend/test_keras_internals.py
-looks. Each says which public way was tried, and which test tells if the part
+looks. Each says which public way was tried, and which test fails if the part
 goes.
 """
 

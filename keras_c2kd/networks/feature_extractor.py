@@ -42,7 +42,7 @@ Tap: TypeAlias = (
 Features: TypeAlias = Tap | Sequence[Tap] | Mapping[str, Tap]
 """The taps of the names that a method reads."""
 
-Place: TypeAlias = tuple[keras.Operation, int]
+Position: TypeAlias = tuple[keras.Operation, int]
 """An operation of a graph, and the index of its output."""
 
 
@@ -113,14 +113,15 @@ class FeatureExtractor:
                 "functional API, without a `call` of its own, or choose a "
                 "method that needs no features."
             )
-        places = {
+        positions = {
             name: _find(model, tap, f"{owner}_features[{name!r}]")
             for name, tap in taps.items()
         }
         self.paths = {
-            name: _path(model, *place) for name, place in places.items()
+            name: _path(model, *position)
+            for name, position in positions.items()
         }
-        self._extractor = _expose(model, places)
+        self._extractor = _expose(model, positions)
         self.shapes = {
             name: tuple(tensor.shape)
             for name, tensor in self._extractor.output.items()
@@ -257,7 +258,7 @@ def _shape_of_output(
     return tuple(output.shape)
 
 
-def _find(model: Network, tap: Any, argument: str) -> Place:
+def _find(model: Network, tap: Any, argument: str) -> Position:
     """Return (operation, index of its output) for what the user wrote."""
     if tap is None:
         return _classifier_input(model, argument)
@@ -317,7 +318,7 @@ def _layers_by_path(
             yield from _layers_by_path(layer, f"{prefix}{layer.name}/")
 
 
-def _classifier_input(model: Network, argument: str) -> Place:
+def _classifier_input(model: Network, argument: str) -> Position:
     """Find what enters the last layer with weights, before its pooling."""
     tensor, behind_classifier = graph_ends(model)[1], False
     while True:
@@ -361,7 +362,7 @@ def _view(model: Network) -> Network:
     return keras.Model(*graph_ends(model))
 
 
-def _expose(model: Network, places: Mapping[str, Place]) -> Network:
+def _expose(model: Network, positions: Mapping[str, Position]) -> Network:
     """Build the model `inputs -> {"logits": ..., name: tensor}`.
 
     The graph is traced once more with the same layers. A nested model that
@@ -371,12 +372,13 @@ def _expose(model: Network, places: Mapping[str, Place]) -> Network:
     found: dict[str, list[Tensor]] = {}
 
     def call(operation: keras.Operation, *args: Any, **kwargs: Any) -> Tensors:
-        inside: dict[str, Place] = {}
+        inside: dict[str, Position] = {}
         if isinstance(operation, keras.Model) and is_graph(operation):
             inside = {
-                name: place
-                for name, place in places.items()
-                if place[0] is not operation and _contains(operation, place[0])
+                name: position
+                for name, position in positions.items()
+                if position[0] is not operation
+                and _contains(operation, position[0])
             }
         if inside:
             outputs = _expose(operation, inside)(*args, **kwargs)
@@ -385,7 +387,7 @@ def _expose(model: Network, places: Mapping[str, Place]) -> Network:
             outputs = outputs["logits"]
         else:
             outputs = operation(*args, **kwargs)
-        for name, (tapped, index) in places.items():
+        for name, (tapped, index) in positions.items():
             if tapped is operation:
                 tensors = keras.tree.flatten(outputs)
                 found.setdefault(name, []).append(tensors[index])
@@ -395,7 +397,7 @@ def _expose(model: Network, places: Mapping[str, Place]) -> Network:
     traced = keras.models.clone_model(
         view, clone_function=lambda layer: layer, call_function=call
     )
-    for name, (tapped, _) in places.items():
+    for name, (tapped, _) in positions.items():
         # Inputs are given, not called: a classifier may read them directly.
         for old, new in zip(view.inputs, traced.inputs):
             if history_of(old).operation is tapped:

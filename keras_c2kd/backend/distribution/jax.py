@@ -118,5 +118,5 @@ def all_strings(text: str) -> list[str]:
     own = np.zeros(64, "uint8")
     codes = np.frombuffer(text.encode()[:64], "uint8")
     own[: len(codes)] = codes
-    rows = np.asarray(multihost_utils.process_allgather(own))
-    return [bytes(row).rstrip(b"\0").decode() for row in rows]
+    texts = np.asarray(multihost_utils.process_allgather(own))
+    return [bytes(codes).rstrip(b"\0").decode() for codes in texts]

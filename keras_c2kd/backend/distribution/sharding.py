@@ -77,8 +77,8 @@ class _Shard(WrappedPyDataset):
             return self._dataset.share(batch, self._index, self._count)
         whole = self._dataset[batch]
         size = len(keras.tree.flatten(whole)[0])
-        rows = rows_of(size, self._index, self._count, batch)
-        return keras.tree.map_structure(lambda array: array[rows], whole)
+        samples = rows_of(size, self._index, self._count, batch)
+        return keras.tree.map_structure(lambda array: array[samples], whole)
 
 
 def _digest(batch: Tensors) -> str:
