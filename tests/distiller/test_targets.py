@@ -1,4 +1,4 @@
-"""Labelled, ignored and unlabelled rows; what the loss says about labels."""
+"""Labelled, ignored and unlabelled samples; what the loss says about labels."""
 
 import functools
 
@@ -232,7 +232,7 @@ def batch(seed=0, shape=(ROWS,)):
 
 
 def terms(method, heads, labels, weights=None, confidence=0.0, loss=None):
-    """The method's terms, as a distiller with unlabelled rows has them."""
+    """The method's terms, as a distiller with unlabelled samples has them."""
     loss = loss or Sparse(from_logits=True, ignore_class=IGNORED)
     spec = LabelSpec.of(loss, UNLABELED, confidence)
     names = list(heads)
@@ -264,7 +264,7 @@ def terms(method, heads, labels, weights=None, confidence=0.0, loss=None):
 
 
 def mean(values, rows, weights):
-    """Weighted sum over the rows that count, over their number."""
+    """Weighted sum over the samples that count, over their number."""
     weights = np.ones(rows.shape) if weights is None else weights
     return (values * weights)[rows].sum() / max(rows.sum(), 1)
 
@@ -506,7 +506,7 @@ def partly_labelled(samples=32, seed=0):
 
 @pytest.mark.parametrize("name", taught)
 def test_every_method_trains_on_unlabelled_rows(name):
-    """Supervised terms are of the labelled rows; the others count all."""
+    """Supervised terms are of the labelled samples; the others count all."""
     inputs, labels = partly_labelled()
     distiller = toy_distiller(taught[name](), unlabeled_class=UNLABELED)
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
@@ -661,10 +661,10 @@ def test_refusals():
     )
     refused("integer that stands for no label", unlabeled_class=0.5)
     refused("integer that stands for no label", unlabeled_class=True)
-    refused("about rows without labels", unlabeled_confidence=0.5)
+    refused("about samples without labels", unlabeled_confidence=0.5)
     refused("at most 1", unlabeled_class=-1, unlabeled_confidence=1.5)
     refused(
-        "loss of one class a row",
+        "loss of one class each",
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         method=FitNet(),
         unlabeled_class=-1,
@@ -672,7 +672,7 @@ def test_refusals():
     spec = BatchSpec(
         ["a"], 4, sparse=False, distributions=True, unlabeled_class=-1
     )
-    with pytest.raises(ValueError, match="one-hot rows of zeros"):
+    with pytest.raises(ValueError, match="one-hot labels of zeros"):
         spec.check_class_weight({0: 1.0})
     zeros = np.zeros((8, NUM_CLASSES), "float32")
     categorical = keras.losses.CategoricalCrossentropy(from_logits=True)

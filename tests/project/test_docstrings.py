@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_c2kd
 from keras_c2kd import layers
 from keras_c2kd import losses
 from keras_c2kd import models
