@@ -13,7 +13,16 @@ marked by the module; `every_backend` marks the exceptions there, which train or
 look at the backend. One marked `one_backend` trains on its way to what it
 tests (the paper's tables, figures and study, made of records; how a recipe's
 parts fit together): it runs there too, as each recipe and each network is
-trained on every backend elsewhere. What is not marked runs on every backend.
+trained on every backend elsewhere; so do counts of weights, and that every
+method learns from images whose pixels have labels: all backends do a step of
+each there, and learn with it elsewhere. What is not marked runs on every
+backend.
+
+A test marked `slow` is left out of a bare `pytest`, the quick path: on one
+backend, KERAS_BACKEND's, and in minutes. Slow are those that train for seconds
+on TensorFlow, where tracing a step takes one or two, those that build networks
+of the usual sizes, and those that start processes; of some folders all, which
+tests/conftest.py names. This module runs them too, as `pytest -m ""` does.
 """
 
 import os
@@ -32,8 +41,10 @@ APART = (COMPARISONS, ENGINES, DEVICES, OTHERS)
 # One test process a core: most tests are small steps that leave a second
 # core idle, and a second thread a process would only spin.
 PARALLEL = ("-n", str(max(1, min(4, os.cpu_count() or 1))))
-# Where the tests run that need no backend, and what selects all others.
+# Where the tests run that need no backend, and what selects all tests, the slow
+# ones too, or all that need one.
 FREE_ON = "torch"
+ALL = ("-m", "")
 NOT_FREE = ("-m", "not (backend_free or one_backend) or every_backend")
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -47,12 +58,12 @@ def main(arguments):
     apart = [f"--ignore={path}" for path in APART]
     runs = []
     for backend in BACKENDS:
-        chosen = () if backend == FREE_ON else NOT_FREE
+        chosen = ALL if backend == FREE_ON else NOT_FREE
         words = ["tests", *apart, *PARALLEL, "--dist", "loadgroup", *chosen]
         runs.append((backend, words))
     # Two at most, as each has processes of its own; the longest one first.
     last = [DEVICES, COMPARISONS, ENGINES, "-n", "2", "--dist", "loadfile"]
-    runs.append(("torch", last))
+    runs.append(("torch", [*last, *ALL]))
     results = []
     for backend, words in runs:
         title = f"{words[0]} on {backend}"

@@ -15,12 +15,41 @@ if os.environ.get("KERAS_BACKEND") == "jax":
 # seconds a shape; the older form takes half a second.
 os.environ.setdefault("JAX_THREEFRY_PARTITIONABLE", "0")
 
+import gc  # noqa: E402
 import itertools  # noqa: E402
+import pathlib  # noqa: E402
 
 import keras  # noqa: E402
 import pytest  # noqa: E402
 
+# Tracing and compiling make many objects that live on. To look through all of
+# them again and again for rubbish takes a tenth of a run.
+gc.freeze()
+gc.set_threshold(100_000, 20, 20)
+
+# In these folders every test starts processes, trains a recipe or times a step.
+SLOW_FOLDERS = (
+    "backend/distribution",
+    "benchmarks",
+    "cross_backend",
+    "engines",
+    "recipes",
+)
+
 _finished = itertools.count(1)
+
+
+@pytest.hookimpl(tryfirst=True)  # Before pytest selects by marks.
+def pytest_collection_modifyitems(items):
+    """Mark folders as slow; the slow ones come first.
+
+    Of two processes, none shall wait at the end for the other's longest test.
+    """
+    here = pathlib.Path(__file__).parent
+    for item in items:
+        if any(item.path.is_relative_to(here / slow) for slow in SLOW_FOLDERS):
+            item.add_marker("slow")
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,8 @@ from tests.helpers.toys import toy_distiller
 from tests.helpers.toys import toy_network
 from tests.recipes.loading import load_recipe
 
+pytestmark = pytest.mark.slow
+
 BACKEND = keras.backend.backend()
 ENDINGS = {
     "tensorflow": (".onnx", ".xml", ".tflite", ""),

@@ -9,6 +9,7 @@ convolution of what comes out, with the same rule.
 import contextlib
 import itertools
 import operator
+from contextlib import AbstractContextManager
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from jax import lax
 from keras_c2kd.backend.keras_internals import replaced_layers
 
 
-def fast_layers(distiller):
+def fast_layers(distiller: keras.Model) -> AbstractContextManager[None]:
     """Return a context in which convolutions of small maps are products.
 
     The numbers are the same up to rounding. On a GPU it does nothing.
@@ -28,7 +29,9 @@ def fast_layers(distiller):
     return replaced_layers(distiller, _FASTER)
 
 
-def _convolve(layer, inputs, kernel):
+def _convolve(
+    layer: keras.layers.Conv2D, inputs: jax.Array, kernel: keras.Variable
+) -> jax.Array:
     """Convolution of small maps, `(..., patch) x (patch, filters)`."""
     sizes = inputs.shape[1:3]
     sizes += layer.compute_output_shape(inputs.shape)[1:3]
@@ -41,8 +44,8 @@ def _convolve(layer, inputs, kernel):
     return patches @ kernel.reshape(-1, layer.filters)
 
 
-def _patches(layer, maps):
-    """Return what the kernel meets at each place.
+def _patches(layer: keras.layers.Conv2D, maps: jax.Array) -> jax.Array:
+    """Return what the kernel meets at each position.
 
     Args:
         layer: `keras.layers.Conv2D`.
@@ -72,8 +75,8 @@ def _patches(layer, maps):
             (height, width),
         )
     )
-    places = itertools.product(rows, columns)
-    parts = [maps[:, row, column] for row, column in places]
+    offsets = itertools.product(rows, columns)
+    parts = [maps[:, row, column] for row, column in offsets]
     return jnp.concatenate(parts, axis=-1)
 
 

@@ -6,6 +6,10 @@ batches by a dozen elementwise operations. PyTorch needs none of it.
 """
 
 import contextlib
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import torch
@@ -16,7 +20,7 @@ from keras_c2kd.layers import BatchNormalization
 
 
 @contextlib.contextmanager
-def fast_layers(distiller):
+def fast_layers(distiller: keras.Model) -> Iterator[None]:
     """Within this context, layers use PyTorch's own operations.
 
     The numbers are the same up to rounding. The kernels (and the optimizer's
@@ -31,7 +35,7 @@ def fast_layers(distiller):
         yield
 
 
-def order_kernels(variables):
+def order_kernels(variables: Iterable[keras.Variable]) -> None:
     """Put kernels of two dimensions in the order in which PyTorch reads them.
 
     Gradients and the optimizer's updates are then in this order too. Processes
@@ -48,20 +52,25 @@ def order_kernels(variables):
             variable.value.data = kernel.permute(2, 3, 1, 0)
 
 
-def _normalize(layer, inputs, training=None, mask=None):
+def _normalize(
+    layer: keras.layers.BatchNormalization,
+    inputs: torch.Tensor,
+    training: bool | None = None,
+    mask: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Batch normalisation in one operation.
 
     As in Keras, the moving variance is that of the batch: PyTorch's estimate
     of the variance of the population is scaled back.
     """
-    rows = inputs.numel() // inputs.shape[layer.axis]
+    count = inputs.numel() // inputs.shape[layer.axis]
     # Keras computes everything else in float32, doubles too.
     is_single = layer.moving_mean.dtype == "float32"
     is_single = is_single and inputs.dtype != torch.float64
     is_plain = mask is None and not layer.renorm and not layer.synchronized
     # Several devices have their own way to the statistics of a batch.
     is_plain = is_plain and not has_other_moments(layer)
-    trains = training and layer.trainable and rows > 1
+    trains = training and layer.trainable and count > 1
     if not (is_single and is_plain and trains):
         return type(layer).call(layer, inputs, training=training, mask=mask)
     mean = torch.zeros_like(layer.moving_mean.value)
@@ -77,24 +86,33 @@ def _normalize(layer, inputs, training=None, mask=None):
         eps=layer.epsilon,
     )
     with torch.no_grad():
-        share = 1 - layer.momentum
-        layer.moving_mean.value.lerp_(mean, share)
-        variance = variance * ((rows - 1) / rows)
-        layer.moving_variance.value.lerp_(variance, share)
+        weight = 1 - layer.momentum
+        layer.moving_mean.value.lerp_(mean, weight)
+        variance = variance * ((count - 1) / count)
+        layer.moving_variance.value.lerp_(variance, weight)
     return keras.ops.cast(outputs.movedim(1, layer.axis), layer.compute_dtype)
 
 
-def _convolve(layer, inputs, kernel):
+def _convolve(
+    layer: keras.layers.Conv2D, inputs: torch.Tensor, kernel: keras.Variable
+) -> torch.Tensor:
     """Convolution of maps as they lie in memory."""
     return _as_channels_first(type(layer).convolution_op, layer, inputs, kernel)
 
 
-def _pool(layer, inputs):
+def _pool(
+    layer: keras.layers.MaxPooling2D, inputs: torch.Tensor
+) -> torch.Tensor:
     """Pooling of maps as they lie in memory."""
     return _as_channels_first(type(layer).call, layer, inputs)
 
 
-def _as_channels_first(function, layer, maps, *arguments):
+def _as_channels_first(
+    function: Callable[..., torch.Tensor],
+    layer: keras.layers.Layer,
+    maps: torch.Tensor,
+    *arguments: Any,
+) -> torch.Tensor:
     """Call a channels-last layer on a channels-first view of its maps."""
     if layer.data_format != "channels_last":
         return function(layer, maps, *arguments)
@@ -108,7 +126,7 @@ def _as_channels_first(function, layer, maps, *arguments):
     return outputs.permute(0, 2, 3, 1)
 
 
-_FASTER = {
+_FASTER: dict[type, tuple[str, Callable[..., torch.Tensor]]] = {
     keras.layers.BatchNormalization: ("call", _normalize),
     BatchNormalization: ("call", _normalize),
     keras.layers.Conv2D: ("convolution_op", _convolve),

@@ -2,24 +2,38 @@
 
 import pathlib
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+from typing import TypeAlias
 
 import jax
 import keras
 
 from keras_c2kd import backend
 from keras_c2kd.backend.fast_layers_jax import fast_layers
+from keras_c2kd.backend.joint_trainer import JointTrainer
+from keras_c2kd.backend.joint_trainer import Logs
+from keras_c2kd.typing import Tensor
+from keras_c2kd.typing import Tensors
 
 named_scope = keras.name_scope
 
+Values: TypeAlias = list[Tensor]
+"""Values of variables, in their order."""
 
-class Trainer:
+State: TypeAlias = tuple[Values, ...]
+"""Trained variables, others, the optimizer's (in training), the metrics'."""
+
+
+class Trainer(JointTrainer):
     """JAX's part of a model that trains two networks in one step."""
 
     named_scope = staticmethod(named_scope)
     # A program sees the samples of all devices.
     num_replicas = 1
 
-    def train_step(self, state, data):
+    def train_step(self, state: State, data: Tensors) -> tuple[Logs, State]:
         """Update teacher, student and heads on one batch.
 
         Returns:
@@ -29,7 +43,7 @@ class Trainer:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         optimizer, variables = self.optimizer, self.trainable_variables
 
-        def loss_of(trainable):
+        def loss_of(trainable: Values) -> tuple[Tensor, tuple[Any, ...]]:
             scope = self._scope(trainable, non_trainable, metrics)
             with scope:
                 outputs = self.compute_outputs(x)
@@ -55,25 +69,20 @@ class Trainer:
                 )
         return logs, (trainable, non_trainable, optimizer_state, metrics)
 
-    def test_step(self, state, data):
+    def test_step(self, state: State, data: Tensors) -> tuple[Logs, State]:
         """Evaluate student and teacher on one batch.
 
         Returns:
             The logs and the new state.
         """
         trainable, *_ = state
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with fast_layers(self), self._scope(*state) as scope:
-            outputs = self.compute_outputs(x, training=False)
-            loss = self.compute_loss(
-                x, y, outputs, sample_weight, training=False
-            )
-            logs = self.update_metrics(
-                loss, y, outputs, sample_weight, training=False
-            )
+            logs = self.evaluate_batch(data)
         return logs, (trainable, *self._state_in(scope))
 
-    def _scope(self, trainable, non_trainable, metrics):
+    def _scope(
+        self, trainable: Values, non_trainable: Values, metrics: Values
+    ) -> keras.StatelessScope:
         """Return a scope in which the variables have these values."""
         return keras.StatelessScope(
             [
@@ -84,8 +93,8 @@ class Trainer:
             collect_losses=True,
         )
 
-    def _state_in(self, scope):
-        """Return what variables that are not trained, and metrics, became."""
+    def _state_in(self, scope: keras.StatelessScope) -> State:
+        """Return the new values of the variables that no gradient trains."""
         return tuple(
             [scope.get_current_value(variable) for variable in variables]
             for variables in (
@@ -94,18 +103,14 @@ class Trainer:
             )
         )
 
-    def metrics_of_step(self, training):
-        """Return the metrics."""
-        return self.metrics_of_process()
-
-    def step_to_run(self, step_function):
-        """Return the training step as it is compiled best."""
+    def step_to_run(self, step_function: Callable[..., Any]) -> Any:
+        """Return the training step with the faster options of XLA."""
         if getattr(step_function, "__wrapped__", None) == self.train_step:
             return compiled_step(step_function)
         return step_function
 
 
-def enable_compilation_cache(folder=None):
+def enable_compilation_cache(folder: str | pathlib.Path | None = None) -> None:
     """Keep every compiled program on disk, and use what is there."""
     if folder is None and jax.config.jax_compilation_cache_dir is None:
         folder = pathlib.Path.home() / ".cache" / "keras_c2kd" / "compiled"
@@ -129,17 +134,17 @@ def enable_compilation_cache(folder=None):
 sum_of_all = jax.jit(backend.sum_of_all)
 
 
-def trace(folder):
+def trace(folder: pathlib.Path) -> AbstractContextManager[Any]:
     """Write a trace of what runs in this context."""
     return jax.profiler.trace(str(folder))
 
 
-def traced_step(number):
+def traced_step(number: int) -> AbstractContextManager[Any]:
     """Mark a training step in the trace."""
     return jax.profiler.StepTraceAnnotation("train", step_num=number)
 
 
-def compiled_step(step):
+def compiled_step(step: Callable[..., Any]) -> Callable[..., Any]:
     """Compile the training step so that kernel gradients are fast on a CPU.
 
     There, XLA gives convolutions to YNNPACK, whose sums over a whole map, as

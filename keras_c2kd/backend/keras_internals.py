@@ -9,6 +9,10 @@ import contextlib
 import random
 import types
 import warnings
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 from keras.src.backend import get_keras_mask
@@ -19,13 +23,16 @@ from keras.src.trainers.compile_utils import CompileMetrics
 from keras.src.trainers.trainer import Trainer
 from keras.src.utils.naming import get_object_name
 
+from keras_c2kd.typing import Tensor
+from keras_c2kd.typing import Tensors
+
 # Minor versions: where what is private changes without a word. 3.16 has not
 # seen all tests yet: the training, the methods and the losses on PyTorch and
 # JAX only.
 TESTED_KERAS = ("3.15",)
 
 
-def check_version():
+def check_version() -> None:
     """Warn if Keras is of a minor version that nobody has tested."""
     minor = ".".join(keras.__version__.split(".")[:2])
     if minor not in TESTED_KERAS:
@@ -41,7 +48,9 @@ def check_version():
 # Layers and graphs.
 
 
-def layers_within(layer, **options):
+def layers_within(
+    layer: keras.layers.Layer, **options: bool
+) -> Iterator[keras.layers.Layer]:
     """Return the layers within one, nested ones too.
 
     Public: `Model.layers` knows the first level, and of models only.
@@ -54,7 +63,7 @@ def layers_within(layer, **options):
     return layer._flatten_layers(include_self=False, **options)
 
 
-def inner_layers(layer):
+def inner_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Return the first level of layers within one, in order.
 
     Public: as `layers_within`. Test:
@@ -64,7 +73,7 @@ def inner_layers(layer):
     return layer._layers
 
 
-def history_of(tensor):
+def history_of(tensor: object) -> Any:
     """Return the operation, node and index a symbolic tensor comes from.
 
     Public: none; `Function.operations` has no edges. Test:
@@ -76,7 +85,7 @@ def history_of(tensor):
     return getattr(tensor, "_keras_history", None)
 
 
-def node_of(operation, index):
+def node_of(operation: keras.Operation, index: int) -> Any:
     """Return the node of one call of an operation, with what it was given.
 
     Public: none, as `history_of`. Test:
@@ -95,11 +104,14 @@ mask_of = get_keras_mask
 
 
 @contextlib.contextmanager
-def replaced_layers(model, replacements):
+def replaced_layers(
+    model: keras.Model,
+    replacements: Mapping[type, tuple[str, Callable[..., Any]]],
+) -> Iterator[None]:
     """Within this context, layers of some types run other functions.
 
-    Only layers of exactly these types are concerned, and afterwards they are
-    what they were. Public: subclasses of the layers, which would have to stand
+    It concerns layers of exactly these types, and afterwards they are what
+    they were. Public: subclasses of the layers, which would have to stand
     in the user's networks and files; setting the attribute, whose tracking
     takes time in each step. Test: tests/backend.
 
@@ -128,15 +140,19 @@ class BatchNormalizationByMoments(keras.layers.BatchNormalization):
     backend loads. Test: tests/layers/test_convolution_block.py.
     """
 
-    def moments(self, inputs, mask):
+    def moments(
+        self, inputs: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Return mean and variance of a batch, `(channels,)`."""
         return super()._moments(inputs, mask)
 
-    def _moments(self, inputs, mask):
+    def _moments(
+        self, inputs: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         return self.moments(inputs, mask)
 
 
-def reduction_axes(layer):
+def reduction_axes(layer: keras.layers.BatchNormalization) -> list[int]:
     """Return the axes that batch normalisation takes statistics over.
 
     Public: all axes but `layer.axis`, known when the layer is built. Test:
@@ -145,7 +161,10 @@ def reduction_axes(layer):
     return layer._reduction_axes
 
 
-def set_moments(layer, function=None):
+def set_moments(
+    layer: keras.layers.BatchNormalization,
+    function: Callable[..., tuple[Tensor, Tensor]] | None = None,
+) -> None:
     """Let `function(inputs, mask)` give a layer's statistics; None: its own.
 
     Public: as `BatchNormalizationByMoments`. Test: tests/backend/distribution.
@@ -157,7 +176,7 @@ def set_moments(layer, function=None):
         vars(layer)["_moments"] = function
 
 
-def has_other_moments(layer):
+def has_other_moments(layer: keras.layers.BatchNormalization) -> bool:
     """Return whether `set_moments` has given a layer another function.
 
     Public: as `BatchNormalizationByMoments`. Test: tests/backend/distribution.
@@ -168,7 +187,7 @@ def has_other_moments(layer):
 # Losses, metrics, optimizers, variables.
 
 
-def function_arguments(wrapper):
+def function_arguments(wrapper: Any) -> dict[str, Any]:
     """Return what a loss or metric of Keras hands on to its function.
 
     Public: `get_config()`, which lacks some: the axis of a sparse
@@ -190,16 +209,18 @@ class UserMetrics(CompileMetrics):
     Test: tests/distiller/test_network_metrics.py.
     """
 
-    def given(self):
+    def given(self) -> tuple[Any, Any]:
         """Return what the user gave, unweighted and weighted."""
         return self._user_metrics, self._user_weighted_metrics
 
-    def built_metrics(self):
+    def built_metrics(
+        self,
+    ) -> tuple[list[keras.metrics.Metric], list[keras.metrics.Metric]]:
         """Return Keras' objects, unweighted and weighted."""
         return self._flat_metrics, self._flat_weighted_metrics
 
 
-def rate_of(optimizer):
+def rate_of(optimizer: keras.optimizers.Optimizer) -> Any:
     """Return a learning rate as it was given: number, schedule or function.
 
     Public: `optimizer.learning_rate`, which calls a function, and it may count
@@ -208,7 +229,9 @@ def rate_of(optimizer):
     return optimizer._learning_rate
 
 
-def variables_updated_by(optimizer):
+def variables_updated_by(
+    optimizer: keras.optimizers.Optimizer,
+) -> list[keras.Variable]:
     """Return the variables that an optimizer was built for.
 
     Public: `optimizer.variables`, its state, which does not name them all.
@@ -217,7 +240,7 @@ def variables_updated_by(optimizer):
     return optimizer._trainable_variables
 
 
-def has_value(variable):
+def has_value(variable: keras.Variable) -> bool:
     """Return whether a variable has a value, which JAX's epochs take away.
 
     Public: `variable.value`, which raises or initialises. Test:
@@ -226,7 +249,7 @@ def has_value(variable):
     return variable._value is not None
 
 
-def put_value(variable, value):
+def put_value(variable: keras.Variable, value: Tensor) -> None:
     """Give a variable without a value one.
 
     Public: `assign`, which wants the old one. Test: as `has_value`.
@@ -237,7 +260,7 @@ def put_value(variable, value):
 # What Keras' trainer does around a step.
 
 
-def model_of(callback):
+def model_of(callback: keras.callbacks.Callback) -> keras.Model | None:
     """Return the model of a callback, None before it was set.
 
     Public: `callback.model`, which on JAX waits for the device to put the
@@ -246,7 +269,7 @@ def model_of(callback):
     return callback._model
 
 
-def is_within_fit(options):
+def is_within_fit(options: Mapping[str, Any]) -> bool:
     """Return whether `evaluate` received these options from Keras' `fit`.
 
     Public: none. Test: tests/distiller/test_host_waits.py.
@@ -254,7 +277,7 @@ def is_within_fit(options):
     return bool(options.get("_use_cached_eval_dataset"))
 
 
-def iterator_spec(iterator):
+def iterator_spec(iterator: Any) -> Any:
     """Return the specification of the elements of Keras' epochs (TensorFlow).
 
     Public: reading a first element, which a stream then lacks. Test:
@@ -264,7 +287,7 @@ def iterator_spec(iterator):
 
 
 @contextlib.contextmanager
-def placed_batches(place):
+def placed_batches(place: Callable[..., Any]) -> Iterator[None]:
     """Within this context another function places batches on JAX's devices.
 
     Public: `keras.distribution.DataParallel`, which divides every batch as
@@ -279,7 +302,7 @@ def placed_batches(place):
 
     divide = distribution_lib.distribute_data_input
 
-    def placed(batch, layout, batch_dim_name):
+    def placed(batch: Tensor, layout: Any, batch_dim_name: str) -> Any:
         layout = getattr(layout, "backend_layout", layout)
         return place(divide, batch, layout, batch_dim_name)
 
@@ -302,41 +325,41 @@ class TrainedModel(keras.Model):
     # it does from 3.16 on. Test: tests/backend/distribution.
     reduces_metrics = hasattr(keras.Model, "_initialize_ddp")
 
-    def check_is_compiled(self, method):
+    def check_is_compiled(self, method: str) -> None:
         """Raise as Keras does if the model is not compiled."""
         self._assert_compile_called(method)
 
     @property
-    def supervised_loss(self):
+    def supervised_loss(self) -> Any:
         """Keras' container of the loss given to `compile()`."""
         return self._compile_loss
 
     @property
-    def network_metrics(self):
+    def network_metrics(self) -> Any:
         """Container of the metrics given to `compile()`, or None."""
         return self._compile_metrics
 
     @property
-    def mean_loss(self):
+    def mean_loss(self) -> keras.metrics.Mean:
         """The metric that is logged as `loss`."""
         return self._loss_tracker
 
-    def scaled_additional_loss(self, loss):
+    def scaled_additional_loss(self, loss: Tensor) -> Tensor:
         """Return a layer's own loss as Keras adds it to others."""
         return self._aggregate_additional_loss(loss)
 
-    def set_network_metrics(self, metrics):
+    def set_network_metrics(self, metrics: Any) -> None:
         """Replace Keras' container of metrics, None for none."""
         self._compile_metrics = metrics
 
-    def untrack(self, metrics):
+    def untrack(self, metrics: Any) -> None:
         """Let a container not be listed among the model's own metrics.
 
         Test: tests/distiller/test_network_metrics.py.
         """
         self._tracker.untrack(metrics)
 
-    def metrics_of_process(self):
+    def metrics_of_process(self) -> dict[str, Tensor]:
         """Return the metrics as this process has them.
 
         Public: `get_metrics_result`, which on PyTorch from 3.16 on adds up
@@ -345,7 +368,7 @@ class TrainedModel(keras.Model):
         """
         return Trainer.get_metrics_result(self)
 
-    def metrics_of_epoch(self, logs):
+    def metrics_of_epoch(self, logs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the metrics of an epoch or an evaluation.
 
         Public: none; Keras reads the metrics themselves only if the last step
@@ -356,41 +379,47 @@ class TrainedModel(keras.Model):
         """
         return logs
 
-    def batches_to_build_by(self, iterator):
+    def batches_to_build_by(self, iterator: Any) -> Any:
         """Return Keras' iterator, of which one batch is read."""
         return iterator
 
-    def element_spec(self, iterator):
+    def element_spec(self, iterator: Any) -> Any:
         """Return the specification of a batch; None if it is not known."""
         return None
 
-    def step_to_run(self, step_function):
+    def step_to_run(self, step_function: Callable[..., Any]) -> Any:
         """Return what is run for Keras' compiled step."""
         return step_function
 
-    def function_to_call(self, function):
+    def function_to_call(self, function: Callable[..., Any]) -> Any:
         """Return what Keras calls for each step of training or evaluation."""
         return function
 
-    def _get_metrics_result_or_logs(self, logs):
+    def _get_metrics_result_or_logs(
+        self, logs: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         return self.metrics_of_epoch(logs)
 
-    def _initialize_ddp(self):
+    def _initialize_ddp(self) -> None:
         """Leave out Keras' DistributedDataParallel: the step has its own.
 
         Keras' knows parameters by path: of two encoders whose layers have
-        equal names it forgets one, which then trains on the rows of its own
+        equal names it forgets one, which then trains on the samples of its own
         process (measured with OGM-GE: weights differ by 3e-2). It is built
         with all parameters, the frozen ones too, and waits for those. Test:
         tests/backend/distribution.
         """
 
-    def _symbolic_build(self, iterator=None, data_batch=None):
+    def _symbolic_build(
+        self, iterator: Any = None, data_batch: Tensors = None
+    ) -> None:
         if iterator is not None and data_batch is None:
             iterator = self.batches_to_build_by(iterator)
         super()._symbolic_build(iterator, data_batch)
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+    def _maybe_symbolic_build(
+        self, iterator: Any = None, data_batch: Tensors = None
+    ) -> None:
         """Create all variables before the first step is traced.
 
         Keras calls this before it trains or evaluates, and on TensorFlow does
@@ -409,7 +438,9 @@ class TrainedModel(keras.Model):
             with self.distribute_strategy.scope():
                 self._symbolic_build(data_batch=data_batch)
 
-    def _make_function(self, step_function, **kwargs):
+    def _make_function(
+        self, step_function: Callable[..., Any], **kwargs: Any
+    ) -> Any:
         """Make what Keras calls for each step; `predict` says more.
 
         Public: `make_train_function`, after which the step is compiled.
@@ -436,13 +467,13 @@ class StepSeeds(keras.random.SeedGenerator):
     tests/distiller/test_resumed_training.py.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         own = random.Random()
         own.setstate(random.getstate())
         super().__init__(seed=own.randrange(2**30), name="step_seeds")
 
-    def next(self, ordered=True):
-        """Return the next seed, one that has not been there.
+    def next(self, ordered: bool = True) -> Tensor:
+        """Return the next seed; no two are equal.
 
         Args:
             ordered: As in Keras, whose global generator is not; unused.
@@ -450,7 +481,7 @@ class StepSeeds(keras.random.SeedGenerator):
         return super().next()
 
     @contextlib.contextmanager
-    def in_use(self):
+    def in_use(self) -> Iterator[None]:
         """Within this context, layers without a seed draw theirs here."""
         others = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
         global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, self)

@@ -1,6 +1,9 @@
 """The training step on PyTorch."""
 
 import contextlib
+import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import torch
@@ -10,23 +13,27 @@ from keras_c2kd import backend
 from keras_c2kd.backend import distribution
 from keras_c2kd.backend.distribution import torch as processes
 from keras_c2kd.backend.fast_layers_torch import fast_layers
+from keras_c2kd.backend.joint_trainer import JointTrainer
+from keras_c2kd.backend.joint_trainer import Logs
+from keras_c2kd.backend.keras_internals import StepSeeds
+from keras_c2kd.typing import Tensors
 
 named_scope = torch.profiler.record_function
 sum_of_all = backend.sum_of_all
 
 
-class Trainer:
+class Trainer(JointTrainer):
     """PyTorch's part of a model that trains two networks in one step."""
 
     named_scope = staticmethod(named_scope)
 
     @property
-    def num_replicas(self):
+    def num_replicas(self) -> int:
         """Number of processes that share the samples of a step."""
         joined = dist.is_available() and dist.is_initialized()
         return dist.get_world_size() if joined else 1
 
-    def train_step(self, data):
+    def train_step(self, data: Tensors) -> Logs:
         """Update teacher, student and heads on one batch; return the logs."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         forward, several = self.compute_outputs, self.num_replicas > 1
@@ -60,16 +67,11 @@ class Trainer:
                         self.optimizer.apply(gradients, variables)
                     return self.update_metrics(loss, y, outputs, sample_weight)
 
-    def test_step(self, data):
+    def test_step(self, data: Tensors) -> Logs:
         """Evaluate student and teacher on one batch; return the logs."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        outputs = self.compute_outputs(x, training=False)
-        loss = self.compute_loss(x, y, outputs, sample_weight, training=False)
-        return self.update_metrics(
-            loss, y, outputs, sample_weight, training=False
-        )
+        return self.evaluate_batch(data)
 
-    def metrics_of_step(self, training):
+    def metrics_of_step(self, training: bool) -> Logs:
         """Return the metrics; in training those of all processes together.
 
         In evaluation every process sees all of the data.
@@ -78,25 +80,25 @@ class Trainer:
             return self.metrics_of_process()
         if self.reduces_metrics:
             return self.get_metrics_result()
-        with distribution.metrics_of_all(self.metrics_variables):
+        with processes.metrics_of_all(self.metrics_variables):
             return self.metrics_of_process()
 
 
 @contextlib.contextmanager
-def trace(folder):
+def trace(folder: pathlib.Path) -> Iterator[None]:
     """Write a trace of what runs in this context."""
     with torch.profiler.profile() as profile:
         yield
     profile.export_chrome_trace(str(folder / "trace.json"))
 
 
-def traced_step(number):
+def traced_step(number: int) -> contextlib.AbstractContextManager[Any]:
     """Mark a training step in the trace."""
     return named_scope(f"train {number}")
 
 
 @contextlib.contextmanager
-def seeded_generators(seeds):
+def seeded_generators(seeds: StepSeeds) -> Iterator[None]:
     """Seed PyTorch's generators within this context; then put them back.
 
     Those of the CPU and of the device that holds the seeds. None of it waits
@@ -117,8 +119,8 @@ def seeded_generators(seeds):
             write(state)
 
 
-def _generators(device):
-    """Return how each generator's state is read and written, and its seed."""
+def _generators(device: torch.device) -> list[tuple[Any, Any, Any]]:
+    """Return the functions that read, write and seed each generator."""
     cpu = torch.default_generator
     found = [(cpu.get_state, cpu.set_state, cpu.manual_seed)]
     if device.type != "cpu":
@@ -127,14 +129,15 @@ def _generators(device):
     return found
 
 
-def _next_seed(seeds):
+def _next_seed(seeds: StepSeeds) -> int:
     """Take a seed, as `seeds.next()` does, as an integer.
 
-    The device has the state. What it was after the last step is known, unless
-    it was changed since, which its version tells.
+    The device holds the state. The host remembers it from the last step and
+    reads it anew only if its version says that something has changed it.
     """
     state = seeds.state.value
-    known, version, seed, taken = getattr(seeds, "_known", (None,) * 4)
+    nothing: tuple[Any, int, int, int] = (None, 0, 0, 0)
+    known, version, seed, taken = getattr(seeds, "_known", nothing)
     if known is not state or version != state._version:
         seed, taken = state.tolist()
     state[1].add_(1)

@@ -1,6 +1,13 @@
 """Logits and named feature maps of one network in one forward pass."""
 
 import difflib
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+from typing import Literal
+from typing import TypeAlias
 
 import keras
 
@@ -10,6 +17,10 @@ from keras_c2kd.networks.graph import graph_ends
 from keras_c2kd.networks.graph import has_ends
 from keras_c2kd.networks.graph import is_graph
 from keras_c2kd.networks.graph import symbolic_output
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Shape
+from keras_c2kd.typing import Tensor
+from keras_c2kd.typing import Tensors
 
 # Layers between a feature map and the classifier that a proxy head repeats.
 _POOLING = (
@@ -20,16 +31,30 @@ _POOLING = (
     keras.layers.GlobalAveragePooling3D,
 )
 
+Tap: TypeAlias = (
+    str
+    | keras.KerasTensor
+    | Callable[[Network], str | keras.KerasTensor]
+    | None
+)
+"""Where a feature map is found, see `FeatureExtractor`."""
+
+Features: TypeAlias = Tap | Sequence[Tap] | Mapping[str, Tap]
+"""The taps of the names that a method reads."""
+
+Place: TypeAlias = tuple[keras.Operation, int]
+"""An operation of a graph, and the index of its output."""
+
 
 class FeatureExtractor:
-    """A network seen as a function from inputs to named tensors.
+    """A network as a function from inputs to named tensors.
 
-    The network itself is left alone: same object, same variables, one
+    The network itself stays as it is: same object, same variables, one
     output. The taps are a second graph over the *same layers*, so that one
     call runs every layer once; batch normalisation statistics move once.
 
-    It is a plain object on purpose: as a layer, its variables would be listed
-    and saved a second time.
+    It is no Keras layer on purpose: Keras would list and save the variables
+    of a layer a second time.
 
     Args:
         model: A functional or sequential `keras.Model` with one output, the
@@ -48,22 +73,36 @@ class FeatureExtractor:
         paths: Dict from the taps' names to `"backbone/layer"` paths, which
             find the same tensors again in a copy of the model.
         shapes: Dict from `"logits"` and the taps' names to static shapes;
-            None for the logits of a model that has no graph and does not
-            tell them before it sees data; see `learn_logits`.
+            None for the logits of a model without a graph that shows no
+            shape before it sees data; see `learn_logits`.
 
     Raises:
-        ValueError: If the network is not built, has several outputs, is not
-            functional although taps are asked for, or if a tap is not found,
-            is ambiguous or belongs to another model.
+        ValueError: If the network is not built, has several outputs, or has
+            taps and is not functional; if a tap is not found, is ambiguous or
+            belongs to another model.
+
+    Example:
+    >>> inputs = keras.Input((8,))
+    >>> hidden = keras.layers.Dense(4, name="hidden")(inputs)
+    >>> model = keras.Model(inputs, keras.layers.Dense(3)(hidden))
+    >>> extractor = FeatureExtractor(model, {"embedding": "hidden"})
+    >>> extractor.shapes
+    {'logits': (None, 3), 'embedding': (None, 4)}
+    >>> tuple(extractor(np.ones((2, 8)))["embedding"].shape)
+    (2, 4)
     """
 
-    def __init__(self, model, taps, owner="model"):
+    def __init__(
+        self, model: Network, taps: Mapping[str, Tap], owner: str = "model"
+    ) -> None:
         self._owner = owner
         self._model = model
-        self._extractor = None
-        self._is_silent = False  # Whether data did not tell either.
-        self.paths = {}
-        self.shapes = {"logits": _logits_shape(model, owner)}
+        self._extractor: Network | None = None
+        self._is_unknown = False  # Whether data did not show the shape either.
+        self.paths: dict[str, str] = {}
+        self.shapes: dict[str, Shape | None] = {
+            "logits": _logits_shape(model, owner)
+        }
         if not taps:
             return
         if not is_graph(model):
@@ -87,7 +126,9 @@ class FeatureExtractor:
             for name, tensor in self._extractor.output.items()
         }
 
-    def __call__(self, inputs, training=False):
+    def __call__(
+        self, inputs: Tensors, training: bool = False
+    ) -> dict[str, Tensor]:
         """Return `{"logits": ..., name: feature map, ...}`."""
         if self._extractor is None:
             logits = self._model(inputs, training=training)
@@ -96,24 +137,29 @@ class FeatureExtractor:
             return {"logits": logits}
         return self._extractor(inputs, training=training)
 
-    def learn_logits(self, inputs):
+    def learn_logits(self, inputs: Tensors) -> None:
         """Learn the shape of the logits from data, if it is not known.
 
         Args:
             inputs: Structure of arrays as the network takes it.
 
         Raises:
-            ValueError: If the network has not one output.
+            ValueError: If the network has several outputs.
         """
-        if self.shapes["logits"] is None and not self._is_silent:
+        if self.shapes["logits"] is None and not self._is_unknown:
             output = symbolic_output(self._model, inputs)
             self.shapes["logits"] = _shape_of_output(
                 self._model, output, self._owner
             )
-            self._is_silent = output is None
+            self._is_unknown = output is None
 
 
-def extractor_for_method(model, features, defaults, role):
+def extractor_for_method(
+    model: Network,
+    features: Features,
+    defaults: Sequence[str] | Mapping[str, Tap],
+    role: Literal["student", "teacher"],
+) -> FeatureExtractor:
     """Match the user's taps with the names that a method reads.
 
     Args:
@@ -160,7 +206,7 @@ def extractor_for_method(model, features, defaults, role):
     return FeatureExtractor(model, taps, owner=role)
 
 
-def _logits_shape(model, owner):
+def _logits_shape(model: Network, owner: str) -> Shape | None:
     """Return the static shape of the logits, or explain what is wrong."""
     if not isinstance(model, keras.Model):
         raise ValueError(
@@ -182,7 +228,9 @@ def _logits_shape(model, owner):
     return (*(None for _ in shape[:-1]), shape[-1])
 
 
-def _shape_of_output(model, output, owner):
+def _shape_of_output(
+    model: Network, output: Tensors, owner: str
+) -> Shape | None:
     """Return the shape of a network's output, None if that is not known."""
     if output is None:
         return None
@@ -209,7 +257,7 @@ def _shape_of_output(model, output, owner):
     return tuple(output.shape)
 
 
-def _find(model, tap, argument):
+def _find(model: Network, tap: Any, argument: str) -> Place:
     """Return (operation, index of its output) for what the user wrote."""
     if tap is None:
         return _classifier_input(model, argument)
@@ -251,7 +299,7 @@ def _find(model, tap, argument):
     return history.operation, history.tensor_index
 
 
-def _path(model, operation, index):
+def _path(model: Network, operation: keras.Operation, index: int) -> str:
     """Return the path of an output, `"path:index"` where it has several."""
     for path, layer in _layers_by_path(model):
         if layer is operation:
@@ -259,7 +307,9 @@ def _path(model, operation, index):
     raise ValueError(f"{operation.name!r} is not part of {model.name!r}.")
 
 
-def _layers_by_path(model, prefix=""):
+def _layers_by_path(
+    model: Network, prefix: str = ""
+) -> Iterator[tuple[str, keras.Operation]]:
     """Yield (path, operation) of a model and of the models nested in it."""
     for layer in _view(model).operations:
         yield prefix + layer.name, layer
@@ -267,7 +317,7 @@ def _layers_by_path(model, prefix=""):
             yield from _layers_by_path(layer, f"{prefix}{layer.name}/")
 
 
-def _classifier_input(model, argument):
+def _classifier_input(model: Network, argument: str) -> Place:
     """Find what enters the last layer with weights, before its pooling."""
     tensor, behind_classifier = graph_ends(model)[1], False
     while True:
@@ -295,7 +345,7 @@ def _classifier_input(model, argument):
         tensor = parents[0]
 
 
-def _contains(model, operation):
+def _contains(model: Network, operation: keras.Operation) -> bool:
     """Whether an operation belongs to a model or to a model nested in it."""
     members = _view(model).operations
     return any(member is operation for member in members) or any(
@@ -306,22 +356,22 @@ def _contains(model, operation):
     )
 
 
-def _view(model):
+def _view(model: Network) -> Network:
     """Return a plain functional model over the same graph."""
     return keras.Model(*graph_ends(model))
 
 
-def _expose(model, places):
+def _expose(model: Network, places: Mapping[str, Place]) -> Network:
     """Build the model `inputs -> {"logits": ..., name: tensor}`.
 
     The graph is traced once more with the same layers. A nested model that
     holds a tapped layer is replaced, in the new graph only, by one that
     returns the tapped tensors beside its output.
     """
-    found = {}
+    found: dict[str, list[Tensor]] = {}
 
-    def call(operation, *args, **kwargs):
-        inside = {}
+    def call(operation: keras.Operation, *args: Any, **kwargs: Any) -> Tensors:
+        inside: dict[str, Place] = {}
         if isinstance(operation, keras.Model) and is_graph(operation):
             inside = {
                 name: place

@@ -164,6 +164,7 @@ def test_a_failed_save_leaves_the_old_report(gap, tmp_path, monkeypatch):
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 4, 50, 80])
 def test_the_picture_has_a_sane_size_and_all_panels(classes):
     names = [
@@ -200,6 +201,7 @@ def test_the_bars_are_as_high_as_the_figures():
     assert dark[0] == pytest.approx(4 * dark[1], rel=0.15)
 
 
+@pytest.mark.slow
 def test_the_picture_needs_no_screen(tmp_path):
     """An interactive backend is asked for, and there is no display."""
     code = (

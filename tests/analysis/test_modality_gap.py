@@ -294,6 +294,7 @@ def features_of_classes(classes, of_each):
     return views, labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 30, 64, 900])
 def test_cka_does_not_depend_on_the_order_of_the_samples(batch_size):
     views, labels = features_of_classes(classes=30, of_each=30)
@@ -307,6 +308,7 @@ def test_cka_does_not_depend_on_the_order_of_the_samples(batch_size):
     np.testing.assert_allclose(found, whole, atol=0.02)
 
 
+@pytest.mark.slow
 def test_cka_of_more_features_than_may_be_held(monkeypatch):
     """A tenth of them fits; it is from all over the data."""
     views, labels = features_of_classes(classes=30, of_each=100)
@@ -399,6 +401,7 @@ def sources(logits, labels):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", sources(*random_logits(8, CLASSES)))
 def test_every_form_of_data_gives_the_same(case, gap, form):
     networks = (identity_network(n, CLASSES) for n in ("audio", "visual"))
@@ -515,6 +518,7 @@ def test_a_sequential_network():
     assert gap.stages["student"] == ["hidden"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_modalities_follow_from_shapes_in_any_form(form):
     """Of both networks, whose names are none of the modalities'."""

@@ -18,6 +18,7 @@ def by_hand(first, second):
     return 2 * total / (len(first) * (len(first) - 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.0, 0.4])
 def test_the_share_of_samples_that_are_ranked_differently(threshold):
     distiller = toy_distiller(KnowledgeDistillation(4.0, 1.0, 1.0))

@@ -3,11 +3,13 @@ import pytest
 
 import keras_c2kd
 from keras_c2kd.backend import distribution
+from keras_c2kd.backend import enable_compilation_cache
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import DLB
 from keras_c2kd.methods import KnowledgeDistillation
 from keras_c2kd.selection import RandomSelection
 from keras_c2kd.utils.shared_context import SharedContext
+from tests.helpers.docstrings import run_example
 from tests.helpers.toys import toy_data
 from tests.helpers.toys import toy_distiller
 
@@ -38,6 +40,7 @@ def test_more_devices_than_there_are_are_refused():
             raise AssertionError("There are not so many.")
 
 
+@pytest.mark.slow
 def test_one_device_trains_as_without_engine():
     inputs, labels = toy_data(16)
 
@@ -76,6 +79,7 @@ def test_dlb_needs_equal_parts(monkeypatch):
         distiller.method.run_student(None, toy_data(4)[0]["visual"], {})
 
 
+@pytest.mark.slow
 def test_devices_stay_in_use_when_the_state_is_cleared():
     def is_distributed():
         if keras.backend.backend() == "tensorflow":
@@ -91,3 +95,10 @@ def test_devices_stay_in_use_when_the_state_is_cleared():
         distribution.clear_session()
         assert is_distributed() == inside
     assert not is_distributed()
+
+
+@pytest.mark.parametrize(
+    "function", [keras_c2kd.distribute, enable_compilation_cache]
+)
+def test_examples(function):
+    run_example(function, **vars(keras_c2kd))

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 
 from keras_c2kd.backend import jax as jax_step
-from keras_c2kd.distiller import cross_modal_distiller
 
 
 def gradient_step(state, data):
@@ -69,13 +68,13 @@ def test_where_there_is_no_such_choice(monkeypatch):
 
 @pytest.mark.parametrize("is_compiled", [True, False])
 def test_a_distiller_compiles_its_training_step_alone(monkeypatch, is_compiled):
-    compiled = []
+    compiled, compiled_step = [], jax_step.compiled_step
 
     def record(step):
         compiled.append(step.__wrapped__)
-        return jax_step.compiled_step(step)
+        return compiled_step(step)
 
-    monkeypatch.setattr(cross_modal_distiller, "compiled_step", record)
+    monkeypatch.setattr(jax_step, "compiled_step", record)
     distiller = toy_distiller(C2KD(), compile={"jit_compile": is_compiled})
     inputs, labels = toy_data()
     for _ in range(2):

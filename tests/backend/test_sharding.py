@@ -53,6 +53,7 @@ def labels_of(shares):
     return [[share[i][1] for share in shares] for i in range(len(shares[0]))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 3])
 def test_each_sample_of_a_batch_goes_to_one_process(as_process, count):
     whole = Batches(20, batch_size=8)

@@ -132,6 +132,7 @@ def _fill(folder, source, number):
         assert (found == key).all(), number
 
 
+@pytest.mark.slow
 def test_two_processes_and_one_that_is_killed(tmp_path, source):
     folder = tmp_path / "cache"
     context = multiprocessing.get_context("spawn")

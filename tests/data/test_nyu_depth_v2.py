@@ -234,6 +234,7 @@ def _first_labels(dataset):
     return dataset[0][1]
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 def test_threads_processes_and_pickles(root):
     """No open file is shared: all read the same, before and after."""
@@ -422,6 +423,7 @@ def distiller_of(method, size, **kwargs):
     return distiller
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 def test_a_pair_learns_from_the_cache(root, tmp_path):
     data = load(
@@ -444,6 +446,7 @@ def test_a_pair_learns_from_the_cache(root, tmp_path):
     assert logs["teacher_mean_iou"] > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 def test_networks_of_any_size_train_on_crops(root):
     """Without heads; they are tested on whole frames."""

@@ -80,6 +80,7 @@ def expected(epochs):
     return [np.rint(batch).tolist() for batch in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [0, 2])
 def test_fit_trains_on_the_same_batches_with_any_number_of_threads(first):
     """Keras looks at batches before it trains: they must not come again."""
@@ -167,6 +168,7 @@ def test_shares_are_read_ahead():
             )
 
 
+@pytest.mark.slow
 @pytest.mark.backend_free
 def test_a_program_ends_while_batches_are_read_ahead():
     program = (
@@ -182,6 +184,7 @@ def test_a_program_ends_while_batches_are_read_ahead():
     assert time.monotonic() - start < 50
 
 
+@pytest.mark.slow
 @pytest.mark.backend_free
 def test_a_thread_may_train_when_the_program_has_ended():
     program = (

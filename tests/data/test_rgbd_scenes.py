@@ -186,6 +186,7 @@ def local_shape(depth):
     return np.stack(features, axis=-1)
 
 
+@pytest.mark.slow
 def test_a_classifier_of_pixels_sees_what_its_sensor_shows():
     """At equal places of the picture, so that these tell nothing."""
     _, colour, depth, kind = seen(200)
@@ -370,6 +371,7 @@ def test_bad_arguments():
             small(**arguments).test[0]
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 def test_a_small_network_learns_what_its_modality_shows():
     """One pixel at a time: the colours of posters, and no hidden thing."""

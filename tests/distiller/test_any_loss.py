@@ -35,6 +35,7 @@ def distiller_of(method, outputs, loss, **compile_arguments):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dense", [False, True])
 def test_one_number_a_sample_or_pixel(dense):
     """Labels with and without the last axis give the mean by hand."""
@@ -74,6 +75,7 @@ def test_one_number_a_sample_or_pixel(dense):
         distiller.train_on_batch(inputs, labels, class_weight={0: 1.0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "create, outputs, loss",
     [
@@ -104,6 +106,7 @@ def test_methods_that_predict_numbers(create, outputs, loss):
     assert {"mse", "teacher_mse"} <= set(history)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loss", ["mse", keras.losses.Huber(), keras.losses.cosine_similarity]
 )
@@ -140,6 +143,7 @@ def test_one_output_is_no_class():
         distiller_of(Supervised(), 1, sparse)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("create", [Supervised, FitNet])
 def test_one_logit_and_several_classes_a_sample(create):
     inputs, labels = toy_data(16)

@@ -46,6 +46,7 @@ def test_missing_modality():
         distiller.predict({AUDIO: inputs[AUDIO]}, verbose=0)
 
 
+@pytest.mark.slow
 def test_labels_out_of_range_or_of_a_wrong_shape():
     inputs, labels = toy_data(8)
     wrong = labels.copy()
@@ -82,6 +83,7 @@ def test_sample_weights_that_are_not_finite():
         distiller.fit(inputs, labels, sample_weight=weights, verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
@@ -187,6 +189,7 @@ def test_unequal_numbers_of_samples():
     fit_fails("same number of samples", inputs, labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "source", [PairedDataset, as_tf_dataset, as_data_loader, as_generator]
 )
@@ -211,6 +214,7 @@ def test_validation_data_are_checked_too():
         distiller.fit(inputs, labels, validation_data=(bad, labels), verbose=0)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_names_the_term():
     inputs, labels = toy_data(32)
     distiller = toy_distiller(
@@ -234,6 +238,7 @@ def test_teacher_and_student_the_same_object_or_sharing_variables():
         toy_distiller(C2KD(), student=network, teacher=view)
 
 
+@pytest.mark.slow
 def test_a_softmax_where_logits_are_wanted_and_the_reverse():
     network = toy_network(VISUAL)
     probabilities = keras.Sequential([network, keras.layers.Softmax()])
@@ -384,6 +389,7 @@ def test_an_unfinished_method_says_what_is_missing():
         toy_distiller(Unfinished()).train_on_batch(inputs, labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "returned, message",
     [
@@ -430,6 +436,7 @@ def test_losses_of_other_names_than_the_method_says(returned, message):
     assert_same_weights(trained(), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "source", [as_tf_dataset, as_data_loader, as_generator, PairedDataset, None]
 )
@@ -453,6 +460,7 @@ def multi_hot_data():
     return inputs, rows
 
 
+@pytest.mark.slow
 def test_several_classes_a_sample_are_for_plain_supervision():
     inputs, rows = multi_hot_data()
     loss = keras.losses.BinaryCrossentropy(from_logits=True)

@@ -56,6 +56,7 @@ def steps_of_an_xplane(content):
     }
 
 
+@pytest.mark.slow
 def test_the_trace_has_the_steps_and_their_parts(tmp_path):
     folder = tmp_path / "traces" / "run"
     fit(folder, C2KD(), first=2, steps=2)
@@ -67,6 +68,7 @@ def test_the_trace_has_the_steps_and_their_parts(tmp_path):
         assert re.search(scope + end, names, re.MULTILINE), scope
 
 
+@pytest.mark.slow
 def test_a_short_training_traces_what_there_is_or_warns(tmp_path):
     fit(tmp_path / "end", Supervised(), first=4, steps=3)
     assert any(path.is_file() for path in (tmp_path / "end").rglob("*"))
@@ -87,6 +89,7 @@ class FailingData(keras.utils.PyDataset):
         return toy_data(8)
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_leaves_its_trace_and_no_open_one(tmp_path):
     distiller = toy_distiller(Supervised())
     callback = ProfileSteps(tmp_path / "failed", first=2, steps=20)

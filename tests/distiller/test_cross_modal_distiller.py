@@ -58,6 +58,7 @@ def as_generator(inputs, labels, batch_size):
     return (dataset[index] for index in range(len(dataset)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "source", [PairedDataset, as_tf_dataset, as_data_loader, as_generator]
 )
@@ -76,6 +77,7 @@ def test_every_data_source_gives_the_same_weights(source):
     assert_same_weights(distiller, reference, tolerance=1e-6)
 
 
+@pytest.mark.slow
 def test_evaluate_and_predict_need_the_student_modality_alone():
     inputs, labels = toy_data(32)
     distiller = toy_distiller(C2KD())
@@ -93,6 +95,7 @@ def test_evaluate_and_predict_need_the_student_modality_alone():
         )
 
 
+@pytest.mark.slow
 def test_metrics_equal_those_of_the_plain_models():
     inputs, labels = toy_data(48)
     distiller = toy_distiller(C2KD())
@@ -111,6 +114,7 @@ def test_metrics_equal_those_of_the_plain_models():
     assert logs["loss"] == pytest.approx(loss, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_metric_objects_are_copied_for_the_teacher():
     inputs, labels = toy_data(32)
     distiller = toy_distiller(
@@ -126,6 +130,7 @@ def test_metric_objects_are_copied_for_the_teacher():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", [None, "relu_0"])
 def test_each_network_runs_once_a_step(features):
     # Momentum 0.8: after one pass the moving mean is 0.2 of the batch mean.
@@ -147,6 +152,7 @@ def test_each_network_runs_once_a_step(features):
         )
 
 
+@pytest.mark.slow
 def test_the_users_models_are_left_alone():
     student, teacher = toy_network(VISUAL), toy_network(AUDIO)
     flags = [v.trainable for v in teacher.variables]
@@ -163,6 +169,7 @@ def test_the_users_models_are_left_alone():
     assert student.output.shape == (None, 4)
 
 
+@pytest.mark.slow
 def test_top_trains_the_named_layers_only():
     inputs, labels = toy_data(32)
     distiller = toy_distiller(
@@ -193,6 +200,7 @@ def test_top_takes_the_last_two_layers_and_their_normalisation():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("update", ["top", "none"])
 def test_frozen_statistics_move_only_if_asked_for(update):
     inputs, labels = toy_data(32)
@@ -214,6 +222,7 @@ def test_frozen_statistics_move_only_if_asked_for(update):
         assert moved == ({"moving_mean", "moving_variance"} if asked else set())
 
 
+@pytest.mark.slow
 def test_regularisation_counts_once_and_only_for_what_is_trained():
     inputs, labels = toy_data(32)
     decay = {"kernel_regularizer": keras.regularizers.L2(0.1)}
@@ -241,6 +250,7 @@ def test_regularisation_counts_once_and_only_for_what_is_trained():
         assert logs["loss"] == pytest.approx(float(loss) + validation, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_ignored_labels_train_nothing():
     inputs, labels = toy_data(32)
     loss = keras.losses.SparseCategoricalCrossentropy(
@@ -254,6 +264,7 @@ def test_ignored_labels_train_nothing():
     assert float(logs["selected_fraction"]) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize("ignored", [None, 255])
 def test_sample_weights_of_every_network(dense, ignored):
@@ -302,6 +313,7 @@ def test_sample_weights_of_every_network(dense, ignored):
     np.testing.assert_array_equal(given, weights)
 
 
+@pytest.mark.slow
 def test_one_hot_and_column_labels_equal_integers():
     inputs, labels = toy_data(32)
     losses = []
@@ -355,6 +367,7 @@ def test_supervised_takes_bare_inputs_and_needs_no_teacher():
     }
 
 
+@pytest.mark.slow
 def test_kendall_on_main_and_on_proxy_logits_differ():
     inputs, labels = toy_data(32)
     shares = []
@@ -390,6 +403,7 @@ def test_top_of_a_nested_backbone_is_its_end(kind):
     assert {name.split("/")[-2] for name in names} == {"stage_2", "logits"}
 
 
+@pytest.mark.slow
 def test_evaluation_has_the_students_own_losses_as_keras_has_them():
     class Penalty(keras.layers.Layer):
         def call(self, inputs):
@@ -413,6 +427,7 @@ def test_evaluation_has_the_students_own_losses_as_keras_has_them():
     assert history["val_loss"][0] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_losses_that_a_fixed_teacher_adds_are_not_counted():
     class Penalty(keras.layers.Layer):
         def call(self, inputs):
@@ -432,6 +447,7 @@ def test_losses_that_a_fixed_teacher_adds_are_not_counted():
         assert logs["loss"] - terms == pytest.approx(extra, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_compiled_again_with_other_metrics_logs_those_alone():
     batch, labels = toy_data(32)
     distiller = toy_distiller(KnowledgeDistillation())
@@ -463,6 +479,7 @@ class ThresholdOfMean(keras.metrics.Mean):
         super().update_state(above)
 
 
+@pytest.mark.slow
 def test_a_metric_that_cannot_be_copied_is_the_students_alone():
     batch, labels = toy_data(32)
     with pytest.warns(UserWarning, match=r"'share'.*lacks \['threshold'\]"):
@@ -475,6 +492,7 @@ def test_a_metric_that_cannot_be_copied_is_the_students_alone():
     assert "teacher_share" not in logs
 
 
+@pytest.mark.slow
 def test_one_hot_labels_whose_size_tensorflow_does_not_know():
     tf = pytest.importorskip("tensorflow", reason="tf.data is TensorFlow's")
     batch, labels = toy_data(32)
@@ -497,6 +515,7 @@ def test_one_hot_labels_whose_size_tensorflow_does_not_know():
     assert logs[0] == pytest.approx(logs[1], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_sequential_networks_and_those_of_a_list(tmp_path, form):
     """They train as the functional ones, taps by name; saved, they go on."""
@@ -535,6 +554,7 @@ def test_sequential_networks_and_those_of_a_list(tmp_path, form):
     )
 
 
+@pytest.mark.slow
 def test_every_callback_is_told_that_training_failed():
     told = []
 

@@ -129,6 +129,7 @@ if BACKEND != "tensorflow":
     SOURCES += [Batches, endless_generator]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES)
 def test_nothing_is_read_that_keras_would_not_read(source):
     steps = SAMPLES // BATCH if source is endless_generator else None
@@ -209,6 +210,7 @@ class NoRate(keras.callbacks.LearningRateScheduler):
         super().__init__(lambda epoch: float("nan"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("save_freq", "when"), [("epoch", "epoch 1"), (1, "training batch 0")]
 )
@@ -263,6 +265,7 @@ def test_a_constant_that_is_infinite_stops_nothing():
     assert np.isinf(keras.ops.convert_to_numpy(mask)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [np.nan, np.inf, -0.1])
 def test_learning_rates_that_cannot_train(rate):
     rate = float(rate)
@@ -278,6 +281,7 @@ def test_learning_rates_that_cannot_train(rate):
         distiller.fit(*tiny_data(), verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, -1, 2.5, True])
 def test_numbers_of_samples_and_steps_that_are_none(count):
     x, y = tiny_data()
@@ -290,6 +294,7 @@ def test_numbers_of_samples_and_steps_that_are_none(count):
             distiller.evaluate(x, y, verbose=0, **{name: count})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fitted", [False, True])
 def test_a_pass_over_nothing_raises_and_breaks_nothing(fitted):
     tf = pytest.importorskip("tensorflow", reason="tf.data is TensorFlow's")
@@ -355,6 +360,7 @@ def test_methods_that_modify_gradients_say_so():
     assert not C2KD().modifies_gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_callbacks_set_the_rates_of_both_optimizers(policy):
     keras.config.set_dtype_policy(policy)
@@ -406,6 +412,7 @@ assert np.isfinite(distiller.evaluate(x, y, verbose=0)).all()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="it has strategies")
 def test_a_distiller_of_a_strategy_is_trained_outside_of_its_scope():
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -53,6 +53,7 @@ def logs_of_one_step(method, pooled, padding):
     return distiller.train_on_batch(inputs, labels, return_dict=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "pooled"),
     [

@@ -33,6 +33,7 @@ def sgd():
     return keras.optimizers.SGD(0.05, momentum=0.9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method, optimizers",
     [
@@ -76,6 +77,7 @@ def test_a_step_that_overflows_is_skipped_and_the_scale_halved(
     assert all(changed(trained, distiller.trainable_variables))
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_is_no_overflow_of_the_scale():
     keras.config.set_dtype_policy("mixed_float16")
     distiller = toy_distiller(C2KD())
@@ -109,6 +111,7 @@ def test_the_loss_is_scaled_if_a_trained_network_is_float16(role):
         assert found == scaled
 
 
+@pytest.mark.slow
 def test_losses_are_those_of_float32_but_for_the_rounding():
     """A rounding to 8 (11) bits is off by 2 ** -9 (2 ** -12) at most.
 
@@ -132,6 +135,7 @@ def test_losses_are_those_of_float32_but_for_the_rounding():
     assert logs["mixed_float16"] == pytest.approx(expected, rel=5 * 2.0**-12)
 
 
+@pytest.mark.slow
 def test_networks_of_unlike_precision_train_together():
     keras.config.set_dtype_policy("mixed_bfloat16")
     student = toy_network(VISUAL)

@@ -160,6 +160,7 @@ def assert_logs(logs, expected):
         )
 
 
+@pytest.mark.slow
 @FORMS
 def test_every_metric_of_keras_for_both_networks(form, tmp_path):
     """In `fit`, validation and, after saving and loading, `evaluate`."""
@@ -187,6 +188,7 @@ def test_every_metric_of_keras_for_both_networks(form, tmp_path):
     assert_logs(logs, expected)
 
 
+@pytest.mark.slow
 def test_metrics_that_create_their_variables_late_in_a_compiled_step(tmp_path):
     """Whether the first batch is to train on, or has no teacher's modality."""
     names = ("AUC", "F1Score", "R2Score")
@@ -213,6 +215,7 @@ def test_metrics_that_create_their_variables_late_in_a_compiled_step(tmp_path):
     assert_logs(copy.test_on_batch(inputs, labels, **batch), expected)
 
 
+@pytest.mark.slow
 @FORMS
 def test_rows_that_do_not_count(form):
     """Each metric is what it is of the samples that count alone."""
@@ -393,6 +396,7 @@ def plain_student():
 METHODS = {type(create()): name for name, create in contract_cases.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS.values())
 def test_loss_of_evaluation_is_the_students_supervised_loss(method):
     """As the method trains the student by it, without its weight."""
@@ -415,6 +419,7 @@ def test_loss_of_evaluation_is_the_students_supervised_loss(method):
     )
 
 
+@pytest.mark.slow
 def test_val_loss_of_shake():
     """Of the normalised logits; what is predicted and deployed is not."""
     inputs, labels = toy_data(16)

@@ -179,6 +179,7 @@ def expected():
     return history, logs, logits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_raw_batches_train_as_prepared_ones(kind, expected):
     data, distiller = raw_data(), pair()
@@ -204,6 +205,7 @@ def test_raw_batches_train_as_prepared_ones(kind, expected):
     np.testing.assert_allclose(logits, alone, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_single_batches_are_prepared():
     logs = []
     for data, preprocess in ((raw_data(), True), (prepared_data(), False)):
@@ -223,6 +225,7 @@ def test_single_batches_are_prepared():
     assert_same_history(*logs, 1e-5)
 
 
+@pytest.mark.slow
 def test_arrays_are_split_weighted_and_prepared_in_batches():
     histories = []
     for data, preprocess in ((raw_data(), True), (prepared_data(), False)):
@@ -286,6 +289,7 @@ def test_arrays_are_shuffled_anew_in_each_epoch(shuffle):
         np.testing.assert_array_equal(seen, [order] * len(seen))
 
 
+@pytest.mark.slow
 def test_texts_alone_are_predicted_as_the_task_does(tmp_path):
     inputs, labels, _ = raw_data()
     task = text_task()
@@ -311,6 +315,7 @@ def test_texts_alone_are_predicted_as_the_task_does(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_preprocessors_are_saved(tmp_path):
     inputs, labels, _ = raw_data()
     distiller = pair(preprocess=["image", "text"])
@@ -332,6 +337,7 @@ def test_preprocessors_are_saved(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_one_modality_may_be_prepared_already(expected):
     raw, labels, weights = raw_data()
     prepared, _, _ = prepared_data()
@@ -365,6 +371,7 @@ def test_raw_data_are_checked_before_they_are_prepared():
     )
 
 
+@pytest.mark.slow
 def test_networks_are_looked_at_as_they_were_trained():
     """What looks at the networks preprocesses once, or not at all."""
     shares = []

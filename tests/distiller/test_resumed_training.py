@@ -179,6 +179,7 @@ else:
     del NETWORKS["noise_of_torch"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("create", "compile_arguments"), NETWORKS.values(), ids=NETWORKS
 )
@@ -196,6 +197,7 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(
     assert resumed.optimizer.iterations == whole.optimizer.iterations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("create", "compile_arguments"),
     [NETWORKS["gaussian_noise"], NETWORKS["noise_of_keras"]],
@@ -275,6 +277,7 @@ def _states():
     return [*found, np.array(keras.ops.convert_to_numpy(own)).tolist()]
 
 
+@pytest.mark.slow
 def test_the_users_generators_stay_as_they_are():
     """As if the network had drawn nothing, failed steps included."""
     create = gaussian_noise if BACKEND == "jax" else noise_of_keras

@@ -212,6 +212,7 @@ def a_kernel(path_or_file):
     return keys[0]
 
 
+@pytest.mark.slow
 @every_trick
 def test_weights_are_those_of_the_network_file(stored, tmp_path, trick):
     files, path = stored
@@ -223,6 +224,7 @@ def test_weights_are_those_of_the_network_file(stored, tmp_path, trick):
         files.load_network("run", SETTINGS)
 
 
+@pytest.mark.slow
 @every_trick
 def test_weights_are_those_of_the_state(tmp_path, trick):
     distiller = toy_distiller(Supervised())
@@ -238,6 +240,7 @@ def test_weights_are_those_of_the_state(tmp_path, trick):
     assert_same_weights(before, numpy_weights(distiller))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

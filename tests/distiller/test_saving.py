@@ -1,9 +1,12 @@
+import zipfile
+
 import keras
 import pytest
 
 from keras_c2kd import C2KD
 from keras_c2kd import KnowledgeDistillation
 from keras_c2kd.selection import RandomSelection
+from tests.helpers.method_contract import contract_cases
 from tests.helpers.toys import AUDIO
 from tests.helpers.toys import VISUAL
 from tests.helpers.toys import assert_same_weights
@@ -48,6 +51,7 @@ def fit(distiller, epochs, **kwargs):
     ).history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("teacher_optimizer", [False, True])
 def test_a_reloaded_distiller_goes_on_as_if_nothing_had_happened(
     tmp_path, teacher_optimizer
@@ -62,6 +66,7 @@ def test_a_reloaded_distiller_goes_on_as_if_nothing_had_happened(
     assert_same_weights(copy, distiller)
 
 
+@pytest.mark.slow
 def test_backup_and_restore_resumes_to_the_same_weights(tmp_path):
     class Crash(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -82,6 +87,7 @@ def test_backup_and_restore_resumes_to_the_same_weights(tmp_path):
     assert_same_weights(resumed, whole)
 
 
+@pytest.mark.slow
 def test_model_checkpoint_on_the_students_metric(tmp_path):
     inputs, labels = toy_data(64)
     distiller = toy_distiller(C2KD())
@@ -98,6 +104,7 @@ def test_model_checkpoint_on_the_students_metric(tmp_path):
     assert logs["accuracy"] == pytest.approx(max(history["val_accuracy"]))
 
 
+@pytest.mark.slow
 def test_the_student_is_saved_as_the_plain_model_it_was(tmp_path):
     distiller = toy_distiller(C2KD(), student_features="relu_0")
     fit(distiller, 1)
@@ -127,3 +134,37 @@ def test_taps_given_as_tensors_are_saved_as_paths(tmp_path):
     distiller.save(tmp_path / "distiller.keras")
     copy = keras.models.load_model(tmp_path / "distiller.keras")
     assert copy.get_config()["student_features"] == config["student_features"]
+
+
+# Where the classes of a file were when it was written.
+FORMER_MODULES = {
+    "keras_c2kd.distiller.cross_modal_distiller": (
+        "keras_c2kd.cross_modal_distiller"
+    ),
+    "keras_c2kd.models.named_stages": "keras_c2kd.models.keras_hub",
+}
+
+
+@pytest.mark.parametrize("method", ["c2kd", "dlb", "shake_own", "ogm_ge"])
+def test_a_file_from_before_the_modules_moved(method, tmp_path):
+    inputs, labels = toy_data(32)
+    distiller = toy_distiller(contract_cases[method]())
+    distiller.fit(inputs, labels, batch_size=32, verbose=0)
+    distiller.save(tmp_path / "new.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "new.keras") as new,
+        zipfile.ZipFile(tmp_path / "old.keras", "w") as old,
+    ):
+        for name in new.namelist():
+            content = new.read(name)
+            if name == "config.json":
+                text = content.decode()
+                for now, before in FORMER_MODULES.items():
+                    text = text.replace(now, before)
+                assert "keras_c2kd.cross_modal_distiller" in text
+                content = text.encode()
+            old.writestr(name, content)
+    copy = keras.models.load_model(tmp_path / "old.keras")
+    assert_same_weights(copy, distiller)
+    assert copy.get_config().keys() == distiller.get_config().keys()
+    copy.fit(inputs, labels, batch_size=32, verbose=0)

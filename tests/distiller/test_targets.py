@@ -333,6 +333,7 @@ def test_c2kd_takes_the_whole_divergence_there(shape, is_weighted, selects):
     close(found["teacher_proxy"], mean(proxy, counted, weights))
 
 
+@pytest.mark.slow
 @weighted
 @pytest.mark.parametrize("confidence", [0.0, 0.6])
 def test_terms_with_a_class_take_the_teachers(is_weighted, confidence):
@@ -504,6 +505,7 @@ def partly_labelled(samples=32, seed=0):
     return inputs, labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", taught)
 def test_every_method_trains_on_unlabelled_rows(name):
     """Supervised terms are of the labelled samples; the others count all."""
@@ -545,6 +547,7 @@ def test_every_method_trains_on_unlabelled_rows(name):
         assert all(none[term] != 0.0 for term in others), none
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_evaluation_leaves_unlabelled_rows_out(seed):
     inputs, labels = partly_labelled(40, seed)
@@ -622,6 +625,7 @@ def test_class_weights_reach_the_labelled_rows():
     close(float(twice["pseudo_labels"]), float(once["pseudo_labels"]))
 
 
+@pytest.mark.slow
 def test_a_saved_distiller_knows_its_unlabelled_rows(tmp_path):
     inputs, labels = partly_labelled()
     distiller = toy_distiller(
@@ -651,6 +655,7 @@ def refused(message, method=None, loss=LOSS, labels=None, **kwargs):
         distiller.fit(inputs, given if labels is None else labels, verbose=0)
 
 
+@pytest.mark.slow
 def test_refusals():
     refused("unlabeled_class=", labels=None)
     refused("one of the 4 classes", unlabeled_class=2)
@@ -681,6 +686,7 @@ def test_refusals():
         refused("can do nothing with", method=method, unlabeled_class=-1)
 
 
+@pytest.mark.slow
 def test_ignored_samples_count_in_no_feature_term():
     """Terms on whole samples leave out what the loss ignores."""
     inputs, labels = toy_data(16)

@@ -26,6 +26,7 @@ def fit(distiller, **kwargs):
     ).history
 
 
+@pytest.mark.slow
 def test_class_weight_is_sample_weight():
     inputs, labels = toy_data(32)
     by_class = {0: 0.5, 1: 1.0, 2: 2.0, 3: 0.0}
@@ -38,6 +39,7 @@ def test_class_weight_is_sample_weight():
     assert_same_weights(first, second, tolerance=1e-6)
 
 
+@pytest.mark.slow
 def test_gradient_accumulation_updates_every_second_step():
     distiller = toy_distiller(
         C2KD(),
@@ -55,6 +57,7 @@ def test_gradient_accumulation_updates_every_second_step():
     assert not np.array_equal(numpy_weights(distiller.student)[0], start)
 
 
+@pytest.mark.slow
 def test_moving_averages_of_the_weights_are_kept_and_swapped_in():
     first, second = pair(
         {
@@ -84,6 +87,7 @@ def test_eager_and_compiled_steps_agree():
     assert_same_weights(first, second, tolerance=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     keras.backend.backend() == "torch",
     reason="torch.compile of a Keras step recompiles for minutes",
@@ -112,6 +116,7 @@ def test_a_compiled_step_is_traced_once(monkeypatch):
     assert len(calls) == (4 if keras.backend.backend() == "torch" else 1)
 
 
+@pytest.mark.slow
 def test_two_optimizers_step_their_own_side_despite_equal_names():
     distiller = toy_distiller(
         C2KD(),
@@ -151,6 +156,7 @@ def test_two_optimizers_step_their_own_side_despite_equal_names():
         assert not np.array_equal(old, new)
 
 
+@pytest.mark.slow
 def test_one_optimizer_equals_two_of_the_same_kind():
     first, second = pair(
         {"optimizer": keras.optimizers.SGD(0.05, momentum=0.9)},

@@ -74,6 +74,7 @@ def batch_of_everything(samples=8):
     return inputs, np.arange(samples) % 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("check_data", [True, False])
 def test_what_nothing_reads_stays_on_the_host(source, check_data):
@@ -124,6 +125,7 @@ def test_what_a_process_takes_its_share_of(monkeypatch):
     assert set(given["x"]) == {"x", "y"}
 
 
+@pytest.mark.slow
 def test_what_a_method_reads_is_kept():
     class Reads(Supervised):
         def run_student(self, network, student_input, inputs):
@@ -144,6 +146,7 @@ def test_what_a_method_reads_is_kept():
         assert fed[-1] == keys
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [list, tuple, np.asarray])
 def test_class_weights_in_the_order_of_the_classes(kind):
     inputs, labels = batch_of_everything()
@@ -169,6 +172,7 @@ def test_class_weights_in_the_order_of_the_classes(kind):
         distiller.fit(inputs, labels, class_weight=[1.0, -1.0, 1.0, 1.0])
 
 
+@pytest.mark.slow
 def test_a_network_of_two_modalities_reads_a_list_in_their_order():
     layers = keras.layers
 

@@ -16,6 +16,8 @@ from tests.helpers.toys import toy_data
 from tests.helpers.toys import toy_distiller
 from tests.helpers.toys import toy_network
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 4
 
 
@@ -115,6 +117,7 @@ def test_the_first_of_the_best_epochs_counts(tmp_path):
     assert files == ["best_2.weights.h5", "last_4.weights.h5", "state.json"]
 
 
+@pytest.mark.one_backend
 def test_a_state_is_kept_from_time_to_time_and_at_the_end(tmp_path):
     assert train(tmp_path, kill_after=2, least_seconds=1000.0) is None
     assert not (tmp_path / "state.json").exists()
@@ -122,6 +125,7 @@ def test_a_state_is_kept_from_time_to_time_and_at_the_end(tmp_path):
     assert json.loads((tmp_path / "state.json").read_text())["epoch"] == EPOCHS
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "moment",
     [
@@ -146,6 +150,7 @@ def test_a_kill_while_a_state_is_written_leaves_a_whole_one(
     assert_same_weights(whole, resumed)
 
 
+@pytest.mark.one_backend
 def test_a_damaged_state_is_an_error(tmp_path):
     assert train(tmp_path, kill_after=2) is None
     state = tmp_path / "state.json"

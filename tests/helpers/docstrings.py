@@ -19,20 +19,30 @@ def run_examples(room, without=(), **names):
     """
     shared = {
         **{name: getattr(room, name) for name in room.__all__},
-        **{"keras": keras, "keras_c2kd": keras_c2kd, "np": np},
         **names,
     }
-    finder = doctest.DocTestFinder(recurse=False)
-    runner = doctest.DocTestRunner(verbose=False)
-    report = []
     for name in room.__all__:
         thing = getattr(room, name)
         if name in without:
             assert "Example:\n```python" in inspect.getdoc(thing), name
-            continue
-        (examples,) = finder.find(
-            thing, name, inspect.getmodule(thing), shared.copy()
-        )
-        assert examples.examples, f"{room.__name__}.{name} has no example"
-        runner.run(examples, out=report.append)
+        else:
+            run_example(thing, **shared)
+
+
+def run_example(thing, **names):
+    """Run the example in the docstring of a class or a function.
+
+    Args:
+        thing: Class or function.
+        **names: What the example uses besides keras, keras_c2kd and np.
+    """
+    shared = {"keras": keras, "keras_c2kd": keras_c2kd, "np": np, **names}
+    finder = doctest.DocTestFinder(recurse=False)
+    runner = doctest.DocTestRunner(verbose=False)
+    report = []
+    (examples,) = finder.find(
+        thing, module=inspect.getmodule(thing), globs=shared
+    )
+    assert examples.examples, f"{thing.__qualname__} has no example"
+    runner.run(examples, out=report.append)
     assert not runner.failures, "".join(report)

@@ -42,6 +42,7 @@ def reference(head, features, training):
     return x @ to_numpy(head.classifier.kernel) + to_numpy(head.classifier.bias)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape", [(6, 3), (6, 7, 3), (6, 4, 5, 3), (6, 2, 4, 5, 3)]
 )

@@ -153,6 +153,7 @@ def test_gradients(create, double_precision):
     np.testing.assert_allclose(moved, expected, atol=1e-8)
 
 
+@pytest.mark.slow
 @every_loss
 @pytest.mark.parametrize("num_classes", [2, 5])
 @pytest.mark.parametrize("case", ["huge", "constant", "equal", "one"])

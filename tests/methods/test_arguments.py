@@ -210,6 +210,7 @@ def traces(name, **kwargs):
     return np.array([list(log.values()) for log in logs]), shapes
 
 
+@pytest.mark.slow
 @no_backend
 @every_method
 def test_every_argument_is_used(name):

@@ -50,6 +50,7 @@ def assert_no_gradient(found):
         assert not gradient.any(), head
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WHO_LEARNS)
 def test_equal_finite_differences_with_the_targets_held(double_precision, name):
     case, heads = CASES[name], random_heads(6, 5)

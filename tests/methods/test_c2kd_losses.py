@@ -268,6 +268,7 @@ def test_everything_ignored(name):
     assert diagnostics == {"selected_fraction": 0.0, "kendall": 0.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(12, 5), (2, 8, 8, 40)])
 @pytest.mark.parametrize("name", ["default", "no_proxies"])
 def test_compiled_with_unknown_batch_size(name, shape):

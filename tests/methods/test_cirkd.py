@@ -336,6 +336,7 @@ def test_weights_of_the_terms_and_temperature():
     np.testing.assert_allclose(plain["pixel_memory"], 0.1 * expected, 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unknown_batch_size", [False, True])
 def test_ignored_places_and_weights(unknown_batch_size):
     labels = random_labels(4, 7, 5, num_classes=3)
@@ -357,6 +358,7 @@ def test_ignored_places_and_weights(unknown_batch_size):
         np.testing.assert_allclose(losses[name], value, 1e-3, 1e-6, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nothing", ["all ignored", "no weight"])
 @every_form
 def test_nothing_to_learn_from(nothing, labels_shape, size):
@@ -616,6 +618,7 @@ def fitted(dense, labels, features, epochs=2, **kwargs):
     return distiller, inputs, before, history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dense", [False, True])
 def test_memories_after_training_equal_a_simulation(dense):
     size = (2, 2)

@@ -9,11 +9,13 @@ every_method = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @every_method
 def test_learns(create):
     method_contract.check_learns(create)
 
 
+@pytest.mark.slow
 @every_method
 def test_first_step_and_resuming(create, tmp_path):
     """One distiller for both: its step is compiled once."""
@@ -23,6 +25,7 @@ def test_first_step_and_resuming(create, tmp_path):
     method_contract.check_saves_and_resumes(distiller, tmp_path)
 
 
+@pytest.mark.slow
 @every_method
 def test_weights_compose(create):
     method_contract.check_weights_compose(create)
@@ -33,12 +36,14 @@ def test_serializes(create):
     method_contract.check_serializes(create)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @every_method
 def test_mixed_precision(create, policy):
     method_contract.check_mixed_precision(create, policy)
 
 
+@pytest.mark.slow
 @every_method
 def test_edge_batches(create):
     method_contract.check_edge_batches(create)

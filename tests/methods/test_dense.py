@@ -162,6 +162,7 @@ def trained_teacher():
     return teacher
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("create", cases.values(), ids=cases)
 def test_every_method_that_the_table_calls_dense(create):
     inputs, labels = scenes()
@@ -182,6 +183,7 @@ def test_every_method_that_the_table_calls_dense(create):
     assert logits.shape == (16, *SIZE, CLASSES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("create", cases.values(), ids=cases)
 def test_nothing_is_learned_where_nothing_is_labelled(create):
     """The supervised term is 0; all else is finite and moves nothing odd."""

@@ -184,6 +184,7 @@ def test_a_pointwise_regressor_by_hand():
     assert losses["hint"] == 100.0 * (9 + 4 + 9 + 9) / 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("regressor", "student", "teacher"), HINTS.values(), ids=HINTS
 )
@@ -302,6 +303,7 @@ def test_relations_of_weight_zero_are_left_out(options, names, least):
     assert not any(losses[name] for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", ["resize", "convolution", "review", "relations"]
 )
@@ -345,6 +347,7 @@ def test_gradients_reach_the_student_only(case, double_precision):
     np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "create",
     [FitNet, lambda: ReviewKD(3, 2.0), lambda: RKD(5.0, 7.0)],

@@ -152,6 +152,7 @@ def test_two_steps_by_hand():
     assert_same_terms(second, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second_view", [None, "second"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_equals_the_simulation(double_precision, second_view, weighted):
@@ -216,6 +217,7 @@ def test_soft_labels_stay_soft(double_precision):
     assert_same_parameters(distiller, simulation)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ignored", [-1, 255, 0])
 def test_ignored_rows_do_not_dilute(double_precision, ignored):
     """Rows of the ignored class are as good as absent, now and later."""
@@ -252,6 +254,7 @@ def test_a_batch_that_is_all_ignored():
     assert step(distiller, view, labels)["distillation"] > 0.0
 
 
+@pytest.mark.slow
 def test_weights_scale_the_kept_rows_too():
     """A scale of all weights, of both batches, is a scale of every term."""
     found = []
@@ -322,6 +325,7 @@ def test_only_training_moves_the_memory():
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 def test_resumes_with_the_memory(tmp_path):
     """Saved between two batches, the run goes on as if it had not been."""
     distiller = linear_distiller(DLB(4, 2.0, 0.5))
@@ -387,6 +391,7 @@ def test_inputs_of_several_tensors(form):
     np.testing.assert_allclose(float(logs["distillation"]), 0.0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("keyed", [False, True])
 def test_sequential_students_and_those_of_a_list(form, keyed):
@@ -407,6 +412,7 @@ def test_sequential_students_and_those_of_a_list(form, keyed):
         np.testing.assert_allclose(new, old, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.0, 1e4])
 def test_constant_and_huge_logits(scale):
     distiller = linear_distiller(DLB(4))

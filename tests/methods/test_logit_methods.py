@@ -175,6 +175,7 @@ def test_the_rows_of_figure_5(heads, labels):
             assert np.isfinite(list(terms.values())).all()
 
 
+@pytest.mark.slow
 def test_refused_combinations():
     with pytest.raises(ValueError, match="is a loss of keras_c2kd.losses"):
         C2KD(divergence=DIST())

@@ -97,6 +97,7 @@ def factors(first, second, labels, alpha):
     return 1 - np.tanh(alpha / ratio), 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("favoured", [0, 1, None])
 @pytest.mark.parametrize("form", ["integers", "column", "one-hot"])
 def test_factors(favoured, form):
@@ -203,6 +204,7 @@ def test_the_noise_of_ogm_ge():
     assert np.abs(modulate(third) - calm - noise).max() > 0.1
 
 
+@pytest.mark.slow
 def test_one_step_with_modulation_scales_the_update():
     inputs, labels = toy_data(16)
 
@@ -235,6 +237,7 @@ def test_one_step_with_modulation_scales_the_update():
     assert len(ratios) == 2 and 1.0 in ratios and min(ratios) < 0.9
 
 
+@pytest.mark.slow
 def test_a_fused_network_is_pre_trained_and_read_by_its_modalities():
     inputs, labels = toy_data(32)
     distiller = toy_distiller(
@@ -250,6 +253,7 @@ def test_a_fused_network_is_pre_trained_and_read_by_its_modalities():
         distiller.fit({VISUAL: inputs[VISUAL]}, labels, verbose=0)
 
 
+@pytest.mark.slow
 def test_the_student_is_evaluated_alone():
     inputs, labels = toy_data(32)
     distiller = toy_distiller(MultimodalTeacher())

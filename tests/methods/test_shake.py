@@ -63,6 +63,7 @@ def terms(method, labels, weights, *logits):
     return method.compute_losses(outputs, targets)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(6, 5), (4, 2), (1, 3), (2, 3, 4, 5)])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_terms(shape, weighted):

@@ -69,6 +69,8 @@ TRUNKS = {
 }
 
 
+@pytest.mark.one_backend
+@pytest.mark.slow
 @every_backbone
 def test_as_many_parameters_as_by_hand(backbone):
     trunk, last, low, first = TRUNKS[backbone]
@@ -93,6 +95,7 @@ def test_as_many_parameters_as_by_hand(backbone):
         assert found == expected - (3 - channels) * first
 
 
+@pytest.mark.slow
 @every_backbone
 def test_named_maps_of_odd_sizes(backbone):
     channels = {"resnet18": (64, 128, 256, 512)}
@@ -133,6 +136,7 @@ def kept_places(backbone, size, stride, output_stride):
     return slice(first, None, step)
 
 
+@pytest.mark.slow
 @every_backbone
 @pytest.mark.parametrize(
     ("shape", "output_stride"),
@@ -231,6 +235,7 @@ def head_by_hand(model, low_level, maps, rates, size):
     return logits, resize(logits, size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("output_stride", "rates"), [(16, (6, 12, 18)), (8, (12, 24, 36))]
 )
@@ -253,6 +258,7 @@ def test_head_equals_the_head_by_hand(output_stride, rates):
         np.testing.assert_allclose(actual / scale, wanted / scale, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_logits_at_a_quarter_are_those_that_are_resized():
     shape = (65, 49, 3)
     whole, quarter = (
@@ -270,6 +276,7 @@ def test_logits_at_a_quarter_are_those_that_are_resized():
     assert_same_weights(whole, quarter)
 
 
+@pytest.mark.slow
 @every_backbone
 def test_weights_of_the_backbone(tmp_path, backbone):
     source = strided(backbone, (224, 224, 3))
@@ -314,6 +321,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
         DeepLabV3Plus("resnet18", (64, 64, 3), 6, weights=str(tmp_path))
 
 
+@pytest.mark.slow
 @every_backbone
 def test_saves_and_loads(tmp_path, backbone):
     model = DeepLabV3Plus(backbone, (33, 48, 1), 4, output_stride=8)
@@ -338,6 +346,7 @@ CREATED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("create", "taps"), CREATED.values(), ids=CREATED)
 def test_a_colour_depth_pair_is_distilled(create, taps):
     """Full-size labels of an odd size, some of them ignored."""
@@ -375,6 +384,7 @@ def test_a_colour_depth_pair_is_distilled(create, taps):
     assert all(moved)
 
 
+@pytest.mark.slow
 def test_the_default_tap_is_what_the_classifier_reads():
     for logits_stride in (1, 4):
         model = DeepLabV3Plus(

@@ -23,6 +23,8 @@ def trainable(model):
     return sum(int(np.prod(w.shape)) for w in model.trainable_weights)
 
 
+@pytest.mark.one_backend
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("create", "published"),
     # torchvision's counts; for MobileNetV2 also keras.applications'.
@@ -47,6 +49,7 @@ def stages_of(model):
     return {name: x.shape[1:] for name, x in extractor.output.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("create", "channels"),
     [
@@ -63,6 +66,7 @@ def test_named_maps(create, channels):
     assert found["pool"] == (channels[-1],)
 
 
+@pytest.mark.slow
 @every_network
 def test_frames_are_averaged(create):
     """Of equal frames the network says what it says of one image."""
@@ -84,6 +88,7 @@ def test_frames_are_averaged(create):
     )
 
 
+@pytest.mark.slow
 def test_weights_of_a_preset(tmp_path):
     keras.utils.set_random_seed(0)
     source = keras_hub.models.ResNetBackbone(
@@ -166,6 +171,7 @@ def segmenter(backbone):
     return lambda *args, **kwargs: DeepLabV3Plus(backbone, *args, **kwargs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("create", [MobileNetV2, segmenter("mobilenet_v2")])
 def test_mobilenet_s_weights_see_pixels_of_minus_1_to_1(create, mobile_weights):
     model = create((64, 64, 3), 6, weights=mobile_weights, pixels=IMAGENET)
@@ -174,6 +180,7 @@ def test_mobilenet_s_weights_see_pixels_of_minus_1_to_1(create, mobile_weights):
     np.testing.assert_allclose(black, -1.0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("create", [ResNet18, segmenter("resnet18")])
 def test_resnet_s_weights_see_normalised_pixels(create, resnet_weights):
     model = create((64, 64, 3), 6, weights=resnet_weights, pixels=HALVES)
@@ -182,6 +189,7 @@ def test_resnet_s_weights_see_normalised_pixels(create, resnet_weights):
     np.testing.assert_allclose(black, RESNET_BLACK, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_range_is_changed_before_the_network(mobile_weights, tmp_path):
     """It says of changed pixels what it says of the right ones without."""
     x = np.random.default_rng(0).random((2, 3, 64, 64, 3))
@@ -205,6 +213,7 @@ def test_the_range_is_changed_before_the_network(mobile_weights, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_pixels_stay_where_there_is_nothing_to_change(mobile_weights):
     for model in (
         MobileNetV2((64, 64, 3), 6, pixels=IMAGENET),
@@ -216,6 +225,7 @@ def test_pixels_stay_where_there_is_nothing_to_change(mobile_weights):
         MobileNetV2((64, 64, 1), 6, mobile_weights, pixels=IMAGENET)
 
 
+@pytest.mark.slow
 def test_weights_of_a_file(tmp_path):
     source = keras.applications.MobileNetV2(
         input_shape=(224, 224, 3), include_top=False, weights=None
@@ -230,6 +240,7 @@ def test_weights_of_a_file(tmp_path):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(33, 48, 1), (2, 32, 32, 3)])
 def test_saves_and_loads(tmp_path, shape):
     model = ResNet18(shape, 4)
@@ -242,6 +253,7 @@ def test_saves_and_loads(tmp_path, shape):
     )
 
 
+@pytest.mark.slow
 def test_an_audio_visual_pair_is_distilled():
     """Both named taps, through nested frames; one pass of each network."""
     distiller = CrossModalDistiller(

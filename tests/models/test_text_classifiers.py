@@ -31,6 +31,8 @@ def preset(tmp_path):
     return str(tmp_path), backbone
 
 
+@pytest.mark.one_backend
+@pytest.mark.slow
 def test_as_many_parameters_as_published():
     model = BertBase(8)
     assert model.count_params() == 109_482_240 + 8 * 769
@@ -40,6 +42,7 @@ def test_as_many_parameters_as_published():
     assert shapes == {"stage_1": (None, None, 768), "pool": (None, 768)}
 
 
+@pytest.mark.slow
 def test_tokens_and_weights_of_a_preset(preset):
     folder, backbone = preset
     tokens = BertTokens(folder, sequence_length=8)
@@ -76,6 +79,7 @@ def test_tokens_and_weights_of_a_preset(preset):
     )
 
 
+@pytest.mark.slow
 def test_saves_and_loads(preset, tmp_path):
     model = BertBase(3, weights=preset[0])
     model.save(tmp_path / "model.keras")
@@ -109,6 +113,7 @@ def test_the_network_for_trials_reads_the_same(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_texts_of_a_known_length(preset):
     """Stages of a known size; the same logits as without it."""
     found = BertTokens(preset[0], sequence_length=7)(["help !", "roads are"])

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_c2kd.networks.feature_extractor import FeatureExtractor
+from tests.helpers.docstrings import run_example
 from tests.helpers.toys import VISUAL
 from tests.helpers.toys import toy_data
 from tests.helpers.toys import toy_network
@@ -24,6 +25,10 @@ def task():
     return hub.models.ResNetImageClassifier(backbone, num_classes=5)
 
 
+def test_example():
+    run_example(FeatureExtractor, FeatureExtractor=FeatureExtractor)
+
+
 def statistics_move(network, layer):
     """How far one pass moves the moving mean, from 0."""
     layer.moving_mean.assign(np.zeros(layer.moving_mean.shape))
@@ -32,6 +37,7 @@ def statistics_move(network, layer):
     return keras.ops.convert_to_numpy(layer.moving_mean).copy(), outputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["default", "P2", "layer", "path", "callable"])
 def test_a_nested_backbone_runs_once(task, name):
     backbone = task.backbone

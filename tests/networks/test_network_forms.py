@@ -40,6 +40,7 @@ def pair(kind, student_end=(), classes=4, method=KnowledgeDistillation, **more):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_data_that_break_a_rule(kind):
     inputs, labels = toy_data(8)
@@ -77,6 +78,7 @@ def test_data_that_break_a_rule(kind):
         distiller.fit(inputs, labels, class_weight=np.ones(3), verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_networks_that_break_a_rule(kind):
     inputs, labels = toy_data(8)

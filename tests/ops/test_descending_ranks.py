@@ -72,6 +72,7 @@ def test_follows_the_classes():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("break_ties", [False, True])
 def test_unknown_batch_size(break_ties):
     scores = np.round(random_logits(5, 6))

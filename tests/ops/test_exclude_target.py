@@ -32,6 +32,7 @@ def test_by_hand(label, excluded, zeroed):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "dtype"),
     [

@@ -51,6 +51,7 @@ def test_other_ranks_are_refused(shape):
 SIZES = [(1, 1), (2, 3), (3, 8), (6, 5), (7, 4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("old", SIZES)
 def test_resizing(old, size):

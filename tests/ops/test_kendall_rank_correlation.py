@@ -142,6 +142,7 @@ def test_rejects_an_unknown_variant():
         kendall_rank_correlation(np.zeros((2, 3)), np.zeros((2, 3)), "c")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(11, 1100), (2003, 40), (2, 27, 41, 40)])
 def test_many_classes_or_rows(shape):
     first = rounded_logits(*shape, seed=1)
@@ -212,6 +213,7 @@ def test_has_no_gradient(shape):
         np.testing.assert_array_equal(gradient, np.zeros(shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape", [(1, 5), (9, 5), (5, 1100), (2, 8, 8, 40), (14, 8, 8, 40)]
 )

@@ -105,6 +105,7 @@ def test_half_precision_logits_are_compared_in_full(dtype):
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_gradients(double_precision, temperature):
     target, learner = random_logits(4, 5), random_logits(4, 5, seed=1)

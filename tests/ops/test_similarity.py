@@ -30,6 +30,7 @@ def similarity(function, first, second):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second", "cosine", "pearson"),
     [

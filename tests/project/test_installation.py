@@ -15,7 +15,7 @@ from packaging.version import Version
 import keras_c2kd
 from keras_c2kd.backend import keras_internals
 
-pytestmark = pytest.mark.backend_free
+pytestmark = [pytest.mark.backend_free, pytest.mark.slow]
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

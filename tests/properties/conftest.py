@@ -1,7 +1,7 @@
 """How many examples a property is tried on.
 
 The suite's are few and the same every time. A soak draws many new ones:
-`KERAS_BACKEND=torch python -m pytest tests/properties
+`KERAS_BACKEND=torch python -m pytest tests/properties -m ""
 --hypothesis-profile=soak`.
 """
 

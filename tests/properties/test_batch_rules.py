@@ -8,6 +8,7 @@ import dataclasses
 
 import ml_dtypes
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -185,6 +186,7 @@ def weights_allowed(rule, weights, labels, rows):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=10 * settings.default.max_examples)
 @given(batch=batches())
 def test_a_batch_is_checked_or_refused_with_a_reason(batch):
@@ -198,6 +200,7 @@ def test_a_batch_is_checked_or_refused_with_a_reason(batch):
         assert is_allowed(*batch)
 
 
+@pytest.mark.slow
 @given(
     dense=st.booleans(),
     weights=st.dictionaries(

@@ -129,6 +129,7 @@ def names(data):
     return [sample.name for part in parts for sample in part.samples]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", HARMLESS)
 @pytest.mark.parametrize("data_set", SETS)
 def test_forms_of_text_files(data_set, form, tmp_path):
@@ -194,6 +195,7 @@ def damages(draw):
     return damage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data_set", SETS)
 @given(damage=damages(), number=st.integers(0, 2))
 def test_damaged_lists_are_read_or_refused(data_set, damage, number):

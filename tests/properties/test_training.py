@@ -13,6 +13,8 @@ from keras_c2kd import CrossModalDistiller
 from keras_c2kd.losses import DISTLoss
 from tests.distiller.test_cross_modal_distiller import PairedDataset
 
+pytestmark = pytest.mark.slow
+
 AUDIO, VISUAL, CLASSES, ROWS = "audio", "visual", 3, 6
 IGNORED = 100
 

@@ -93,6 +93,7 @@ def test_the_student_learns(trial):
         assert (folder / "out" / picture).stat().st_size > 10_000
 
 
+@pytest.mark.one_backend
 def test_tables_and_figures_are_made_of_it(trial, tmp_path):
     name, folder, _, _, _ = trial
     student = first_modality(name)
@@ -139,6 +140,7 @@ def test_too_much_damage_is_an_error(trial, tmp_path):
         run_recipe(load_recipe(name).RECIPE, "", arguments)
 
 
+@pytest.mark.one_backend
 def test_a_preset_is_the_text_network(tmp_path):
     """BERT from a folder, as a download would be, through the recipe."""
     data = tmp_path / "CrisisMMD_v2.0"

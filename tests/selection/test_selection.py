@@ -170,6 +170,7 @@ def test_a_score_that_is_not_a_number_is_not_selected(create):
     np.testing.assert_array_equal(selected, [0.0, 1.0])
 
 
+@pytest.mark.slow
 @every
 def test_no_gradient_passes(create):
     teacher, student, labels = batch(6, 4)
@@ -185,6 +186,7 @@ def test_no_gradient_passes(create):
         np.testing.assert_array_equal(gradient, np.zeros((6, 4)))
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize("shape", [(3, 5), (2, 8, 8, 40)])
 def test_compiled_with_unknown_batch_size(create, shape):

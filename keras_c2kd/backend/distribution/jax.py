@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import keras
@@ -11,15 +14,20 @@ from jax.experimental import multihost_utils
 from keras_c2kd.backend.keras_internals import placed_batches
 
 
-def _any_batch_size():
+def _any_batch_size() -> contextlib.AbstractContextManager[None]:
     """Return a context in which Keras places batches of any size.
 
-    It divides every batch as it did the first one, which fails for a last
-    batch that is no multiple of the number of devices: such a one lies on
-    each device as a whole.
+    Keras divides every batch as it did the first one, which fails for a last
+    batch whose size is no multiple of the number of devices. In this context,
+    each device holds such a batch as a whole.
     """
 
-    def place(divide, batch, layout, batch_dim_name):
+    def place(
+        divide: Callable[..., Any],
+        batch: jax.Array,
+        layout: Any,
+        batch_dim_name: str,
+    ) -> Any:
         local = layout.mesh.size // jax.process_count()
         if batch.shape[0] % local:
             if jax.process_count() > 1:
@@ -37,7 +45,7 @@ def _any_batch_size():
 
 
 @contextlib.contextmanager
-def distribute(devices):
+def distribute(devices: int | None) -> Iterator[None]:
     """Divide each batch among the devices of all hosts."""
     if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
         if not jax.distributed.is_initialized():
@@ -62,53 +70,48 @@ def distribute(devices):
         yield
 
 
-def _divide_cpu(devices):
+def _divide_cpu(devices: int) -> None:
     """Make a CPU look like several devices, if nothing has run on it yet."""
-    # It says so of a CPU that was used already.
+    # JAX raises an error if something has.
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", devices)
 
 
-def num_replicas():
-    """Return 1: the program sees the rows of all devices."""
+def num_replicas() -> int:
+    """Return 1: the program sees the samples of all devices."""
     return 1
 
 
-def num_devices():
+def num_devices() -> int:
     """Return the number of devices of the distribution."""
     distribution = keras.distribution.distribution()
     return 1 if distribution is None else distribution.device_mesh.devices.size
 
 
-def is_spmd():
-    """Return whether several devices hold the rows of a batch."""
-    return num_devices() > 1
-
-
-def processes():
+def processes() -> tuple[int, int]:
     """Return the index of this host's process and their number."""
     return jax.process_index(), jax.process_count()
 
 
-def is_first_process():
+def is_first_process() -> bool:
     """Return whether this is the first host."""
     return jax.process_index() == 0
 
 
-def clear_session():
-    """Forget Keras' state, and keep the distribution."""
+def clear_session() -> None:
+    """Clear Keras' state, and keep the distribution."""
     distribution = keras.distribution.distribution()
     keras.utils.clear_session()
     keras.distribution.set_distribution(distribution)
 
 
-def barrier():
+def barrier() -> None:
     """Wait for all hosts."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("keras_c2kd")
 
 
-def all_strings(text):
+def all_strings(text: str) -> list[str]:
     """Return the string of each process, of up to 64 characters."""
     if jax.process_count() == 1:
         return [text]
@@ -117,8 +120,3 @@ def all_strings(text):
     own[: len(codes)] = codes
     rows = np.asarray(multihost_utils.process_allgather(own))
     return [bytes(row).rstrip(b"\0").decode() for row in rows]
-
-
-def replica_loss_scale():
-    """Return 1: there is one loss, of all rows."""
-    return 1.0

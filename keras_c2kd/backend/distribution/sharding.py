@@ -1,35 +1,44 @@
-"""The rows of each batch that one of several processes trains on."""
+"""The shard of each batch that one of several processes trains on."""
 
 import hashlib
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_c2kd.backend import distribution
+from keras_c2kd.typing import Tensors
 from keras_c2kd.utils.array_batches import ArrayBatches
 from keras_c2kd.utils.array_batches import WrappedPyDataset
 from keras_c2kd.utils.array_batches import rows_of
 
 
-def shard(x, y=None, sample_weight=None, batch_size=32, shuffle=True):
-    """Return this process' share of the data given to `fit`.
+def shard(
+    x: Any,
+    y: Tensors = None,
+    sample_weight: Tensors = None,
+    batch_size: int = 32,
+    shuffle: bool = True,
+) -> Any:
+    """Return this process' shard of the data given to `fit`.
 
-    Every batch of the whole is divided among the processes in its order, so
-    that together they train on what one process would, each sample once.
+    The processes divide every batch in its order, so that together they train
+    on the samples of one process, on each of them once.
 
     Args:
         x: Arrays, a `PyDataset` or a torch `DataLoader`.
         y: Labels of arrays.
         sample_weight: Weights of arrays, or None.
-        batch_size: Integer, of arrays: that of all processes together.
+        batch_size: Integer, samples of a batch of arrays, in all processes
+            together.
         shuffle: Whether arrays are shuffled, anew in each epoch.
 
     Returns:
-        The data source, as it is with one process.
+        A data source for `fit`; with one process, `x` itself.
 
     Raises:
-        ValueError: If the source cannot be divided; if it is not the same in
-            all processes; by a batch with fewer samples than processes.
+        ValueError: If the source cannot be divided or is not the same in all
+            processes; later, if a batch has fewer samples than processes.
     """
     index, count = distribution.processes()
     if count == 1:
@@ -39,7 +48,7 @@ def shard(x, y=None, sample_weight=None, batch_size=32, shuffle=True):
     if isinstance(x, keras.utils.PyDataset):
         distribution.check_equal(
             _digest(x[0]) if len(x) else "empty",
-            "Each process takes its rows of the same batches. Give the data "
+            "Each process takes its shard of the same batches. Give the data "
             "set the same seed in every process.",
         )
         return _Shard(x, index, count)
@@ -47,7 +56,7 @@ def shard(x, y=None, sample_weight=None, batch_size=32, shuffle=True):
     if type(sampler).__name__ == "DistributedSampler":
         return x
     raise ValueError(
-        "With several processes each trains on its share of the data: give "
+        "With several processes each trains on its shard of the data: give "
         "arrays, a PyDataset, or a torch DataLoader with a "
         "DistributedSampler (whose batches are those of one process). "
         f"Received: {type(x).__name__}"
@@ -55,13 +64,15 @@ def shard(x, y=None, sample_weight=None, batch_size=32, shuffle=True):
 
 
 class _Shard(WrappedPyDataset):
-    """The rows of one process of the batches of a data set."""
+    """The shards of one process of the batches of a data set."""
 
-    def __init__(self, dataset, index, count):
+    def __init__(
+        self, dataset: keras.utils.PyDataset, index: int, count: int
+    ) -> None:
         super().__init__(dataset)
         self._index, self._count = index, count
 
-    def __getitem__(self, batch):
+    def __getitem__(self, batch: int) -> Tensors:
         if hasattr(self._dataset, "share"):
             return self._dataset.share(batch, self._index, self._count)
         whole = self._dataset[batch]
@@ -70,13 +81,13 @@ class _Shard(WrappedPyDataset):
         return keras.tree.map_structure(lambda array: array[rows], whole)
 
 
-def _digest(batch):
+def _digest(batch: Tensors) -> str:
     """Return a short string that another batch would not have."""
     digest = hashlib.sha256()
     for leaf in keras.tree.flatten(batch):
         if leaf is not None:
             array = keras.ops.convert_to_numpy(leaf)
-            if array.dtype.kind == "O":  # Texts, not where they are kept.
+            if array.dtype.kind == "O":  # Texts, not their addresses.
                 array = array.astype("U")
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]

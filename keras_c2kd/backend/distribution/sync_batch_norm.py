@@ -1,7 +1,10 @@
-"""Batch normalisation on several devices that each see a part of the rows."""
+"""Batch normalisation on several replicas that each see their own samples."""
 
 import contextlib
 import functools
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
 
 import keras
 from keras import ops
@@ -9,24 +12,27 @@ from keras import ops
 from keras_c2kd.backend import distribution
 from keras_c2kd.backend.keras_internals import reduction_axes
 from keras_c2kd.backend.keras_internals import set_moments
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.shared_context import SharedContext
 
 
 class SyncBatchNorm:
-    """What batch normalisation knows of the other devices in a training step.
+    """Batch normalisation over the samples of all replicas in a training step.
 
-    Keras synchronises it on TensorFlow only, and only in layers that are
-    created for it, which no other backend can load. Here the layers of the
-    user's networks stay as they are.
+    Keras synchronises it on TensorFlow only, and only in layers created for
+    it, which no other backend can load. This class leaves the layers of the
+    user's networks as they are.
 
     Args:
         layers: Iterable of layers.
-        synchronize: Whether the statistics of a batch are those of the rows
-            of all devices. If not, each device normalises its own rows, and
-            the moving statistics are the mean over devices.
+        synchronize: Whether a batch has the statistics of the samples of all
+            replicas. If not, each replica normalises its own samples, and the
+            moving statistics are the mean over replicas.
     """
 
-    def __init__(self, layers, synchronize):
+    def __init__(
+        self, layers: Iterable[keras.layers.Layer], synchronize: bool
+    ) -> None:
         self.synchronize = synchronize
         self._layers = [
             layer
@@ -35,7 +41,7 @@ class SyncBatchNorm:
         ]
         self._synchronized = SharedContext(self._enter, self._leave)
 
-    def check(self):
+    def check(self) -> None:
         """Raise a ValueError if a device cannot have statistics of its own."""
         if not self.synchronize and distribution.is_spmd():
             raise ValueError(
@@ -46,8 +52,8 @@ class SyncBatchNorm:
             )
 
     @contextlib.contextmanager
-    def applied(self):
-        """Within this context the layers are those of several devices."""
+    def applied(self) -> Iterator[None]:
+        """Within this context the layers normalise for all replicas."""
         if not self._layers:
             yield
         elif self.synchronize:
@@ -63,17 +69,19 @@ class SyncBatchNorm:
                 ]
             )
 
-    def _enter(self):
+    def _enter(self) -> None:
         for layer in self._layers:
             set_moments(layer, functools.partial(_moments_of_all, layer))
 
-    def _leave(self, _):
+    def _leave(self, _: None) -> None:
         for layer in self._layers:
             set_moments(layer, None)
 
 
-def _moments_of_all(layer, inputs, mask):
-    """Return mean and variance of the rows of all devices, `(channels,)`."""
+def _moments_of_all(
+    layer: keras.layers.BatchNormalization, inputs: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return mean and variance over all replicas, each `(channels,)`."""
     axes = reduction_axes(layer)
     if mask is None:
         weights = ops.ones_like(ops.take(inputs, [0], axis=layer.axis))
@@ -91,8 +99,8 @@ def _moments_of_all(layer, inputs, mask):
     return mean, distribution.all_reduce_sum(squares) / count
 
 
-def _average(variables):
-    """Give each device the mean over devices, in one exchange."""
+def _average(variables: Sequence[keras.Variable]) -> None:
+    """Assign to the variables their means over replicas, in one exchange."""
     flat = ops.concatenate(
         [ops.reshape(ops.cast(v, "float32"), (-1,)) for v in variables]
     )

@@ -3,14 +3,20 @@
 import contextlib
 import os
 import types
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import torch
 import torch.distributed as dist
 
+from keras_c2kd.typing import Tensors
+
 
 @contextlib.contextmanager
-def distribute(devices):
+def distribute(devices: int | None) -> Iterator[None]:
     """Join the processes that `torchrun` started."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if devices is not None and devices != world:
@@ -37,49 +43,44 @@ def distribute(devices):
         dist.destroy_process_group()
 
 
-def num_replicas():
+def num_replicas() -> int:
     """Return the number of processes."""
     joined = dist.is_available() and dist.is_initialized()
     return dist.get_world_size() if joined else 1
 
 
-def index():
-    """Return which process this is."""
+def index() -> int:
+    """Return the index of this process."""
     return dist.get_rank() if num_replicas() > 1 else 0
 
 
-def num_devices():
+def num_devices() -> int:
     """Return the number of processes."""
     return num_replicas()
 
 
-def is_spmd():
-    """Return False: each device sees its own rows."""
-    return False
-
-
-def processes():
+def processes() -> tuple[int, int]:
     """Return the index of this process and their number."""
     return index(), num_replicas()
 
 
-def is_first_process():
+def is_first_process() -> bool:
     """Return whether this is the first process."""
     return index() == 0
 
 
-def clear_session():
-    """Forget Keras' state; the processes know each other all the same."""
+def clear_session() -> None:
+    """Clear Keras' state; PyTorch's processes stay joined."""
     keras.utils.clear_session()
 
 
-def barrier():
+def barrier() -> None:
     """Wait for all processes."""
     if num_replicas() > 1:
         dist.barrier()
 
 
-def all_strings(text):
+def all_strings(text: str) -> list[str]:
     """Return the string of each process."""
     texts = [text] * num_replicas()
     if num_replicas() > 1:
@@ -87,32 +88,30 @@ def all_strings(text):
     return texts
 
 
-def replica_loss_scale():
-    """Return 1: the gradients of the processes are averaged."""
+def replica_loss_scale() -> float:
+    """Return 1: PyTorch averages the gradients of the processes."""
     return 1.0
 
 
-class _AddUp(torch.autograd.Function):
-    """The sum over processes; its gradient is summed too."""
+class _Sum(torch.autograd.Function):
+    """The sum over processes; its gradient is the sum of their gradients."""
 
     @staticmethod
-    def forward(context, tensor):
-        total = tensor.detach().clone()
-        dist.all_reduce(total)
-        return total
+    def forward(context: Any, tensor: torch.Tensor) -> torch.Tensor:
+        return _sum_of(tensor.detach())
 
     @staticmethod
-    def backward(context, gradient):
-        total = gradient.contiguous().clone()
-        dist.all_reduce(total)
-        return total
+    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return _sum_of(gradient.contiguous())
 
 
-class _GatherRows(torch.autograd.Function):
-    """The rows of all processes; a row's gradient goes where it is from."""
+class _Gather(torch.autograd.Function):
+    """The samples of all processes; gradients go back to the sample's own."""
 
     @staticmethod
-    def forward(context, tensor, sizes):
+    def forward(
+        context: Any, tensor: torch.Tensor, sizes: list[int]
+    ) -> torch.Tensor:
         context.sizes = sizes
         parts = [tensor.new_zeros((max(sizes), *tensor.shape[1:]))]
         parts = [torch.empty_like(parts[0]) for _ in sizes] + parts
@@ -122,58 +121,76 @@ class _GatherRows(torch.autograd.Function):
         return torch.cat([part[:size] for part, size in zip(parts, sizes)])
 
     @staticmethod
-    def backward(context, gradient):
-        total = gradient.contiguous().clone()
-        dist.all_reduce(total)
+    def backward(
+        context: Any, gradient: torch.Tensor
+    ) -> tuple[torch.Tensor, None]:
+        total = _sum_of(gradient.contiguous())
         begin = sum(context.sizes[: index()])
         return total[begin : begin + context.sizes[index()]], None
 
 
-def all_reduce_sum(tensor):
+def _sum_of(tensor: torch.Tensor) -> torch.Tensor:
+    total = tensor.clone()
+    dist.all_reduce(total)
+    return total
+
+
+def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
     """Return the sum over processes."""
-    return _AddUp.apply(tensor)
+    return _Sum.apply(tensor)
 
 
-def all_gather(tensors):
-    """Return the rows of all processes, of each tensor."""
+def all_gather(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Return for each tensor the samples of all processes."""
     own = torch.tensor(
         [tensor.shape[0] for tensor in tensors], device=tensors[0].device
     )
-    sizes = [torch.empty_like(own) for _ in range(num_replicas())]
-    dist.all_gather(sizes, own)
-    sizes = torch.stack(sizes, dim=1).tolist()
-    return [_GatherRows.apply(*pair) for pair in zip(tensors, sizes)]
+    counts = [torch.empty_like(own) for _ in range(num_replicas())]
+    dist.all_gather(counts, own)
+    sizes = torch.stack(counts, dim=1).tolist()
+    return [_Gather.apply(*pair) for pair in zip(tensors, sizes)]
 
 
-def totals(variables):
-    """Return the sums over processes of variables, in one exchange."""
-    values = [variable.value.detach() for variable in variables]
-    flat = torch.cat([value.reshape(-1).double() for value in values])
+@contextlib.contextmanager
+def metrics_of_all(variables: Sequence[keras.Variable]) -> Iterator[None]:
+    """Within this context metric variables hold the sums over processes.
+
+    Args:
+        variables: List of variables, of metrics whose state can be added up,
+            as Keras' own can.
+    """
+    own = [variable.value.detach().clone() for variable in variables]
+    flat = torch.cat([value.reshape(-1).double() for value in own])
     dist.all_reduce(flat)
-    parts = flat.split([value.numel() for value in values])
-    return [
-        part.reshape(value.shape).to(value.dtype)
-        for part, value in zip(parts, values)
-    ]
+    totals = flat.split([value.numel() for value in own])
+    try:
+        for variable, value, total in zip(variables, own, totals):
+            variable.assign(total.reshape(value.shape).to(value.dtype))
+        yield
+    finally:
+        for variable, value in zip(variables, own):
+            variable.assign(value)
 
 
 class _Forward(torch.nn.Module):
     """The forward pass of a distiller and the parameters that it trains."""
 
-    def __init__(self, distiller, variables):
+    def __init__(
+        self, distiller: keras.Model, variables: Sequence[keras.Variable]
+    ) -> None:
         super().__init__()
-        # Not as a submodule, whose parameters would all be waited for.
+        # Not as a submodule: PyTorch would wait for all of its parameters.
         self._distiller = types.SimpleNamespace(model=distiller)
         self._trained = torch.nn.ParameterList(
             [variable.value for variable in variables]
         )
 
-    def forward(self, inputs):
+    def forward(self, inputs: Tensors) -> Tensors:
         return self._distiller.model.compute_outputs(inputs)
 
 
-def forward(distiller):
-    """Return the forward pass whose gradients all processes average.
+def forward(distiller: keras.Model) -> Callable[[Tensors], Tensors]:
+    """Return the forward pass whose gradients PyTorch averages.
 
     The first call gives all processes the variables of the first one.
     """

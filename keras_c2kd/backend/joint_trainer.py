@@ -1,0 +1,49 @@
+"""What the training steps of the three backends share."""
+
+from collections.abc import Callable
+from typing import Any
+from typing import TypeAlias
+
+import keras
+
+from keras_c2kd.backend.keras_internals import StepSeeds
+from keras_c2kd.backend.keras_internals import TrainedModel
+from keras_c2kd.typing import Tensor
+from keras_c2kd.typing import Tensors
+
+Logs: TypeAlias = dict[str, Tensor]
+"""What a step logs, by name."""
+
+
+class JointTrainer(TrainedModel):
+    """Base of each backend's `Trainer`, itself a base of the distiller.
+
+    Attributes:
+        method: `DistillationMethod` of the distiller.
+        step_seeds: Seeds of the layers that draw without one of their own.
+        compute_outputs, modify_gradients, update_metrics: Methods of the
+            distiller, which says more.
+    """
+
+    method: Any
+    step_seeds: StepSeeds
+    compute_outputs: Callable[..., Tensors]
+    modify_gradients: Callable[..., list[Any]]
+    update_metrics: Callable[..., Logs]
+
+    def evaluate_batch(self, data: Tensors) -> Logs:
+        """Evaluate student and teacher on one batch; return the logs."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        outputs = self.compute_outputs(x, training=False)
+        loss = self.compute_loss(x, y, outputs, sample_weight, training=False)
+        return self.update_metrics(
+            loss, y, outputs, sample_weight, training=False
+        )
+
+    def metrics_of_step(self, training: bool) -> Logs:
+        """Return the metrics that a step logs, those of this process.
+
+        Args:
+            training: Whether it is a step of training.
+        """
+        return self.metrics_of_process()
