@@ -239,8 +239,9 @@ class KeepVariables(keras.callbacks.Callback):
 
     def put_back(self) -> None:
         """Give the variables values where they have none."""
-        if keras.backend.backend() == "jax" and model_of(self) is not None:
-            model_of(self).jax_state_sync()
+        model = model_of(self)
+        if keras.backend.backend() == "jax" and model is not None:
+            model.jax_state_sync()
         for variable, value in self._values:
             if not has_value(variable):
                 put_value(variable, value)

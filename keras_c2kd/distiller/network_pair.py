@@ -1,6 +1,8 @@
 """Student and teacher as functions of one batch keyed by modality."""
 
 from typing import Any
+from typing import Literal
+from typing import TypeAlias
 
 import keras
 
@@ -17,6 +19,8 @@ from keras_c2kd.typing import Network
 from keras_c2kd.typing import Shape
 from keras_c2kd.typing import Taps
 from keras_c2kd.typing import Tensors
+
+Role: TypeAlias = Literal["student", "teacher"]
 
 
 class NetworkPair:
@@ -46,21 +50,21 @@ class NetworkPair:
         self,
         student: Network,
         teacher: Network | None,
-        modalities: dict[str, Any],
-        features: dict[str, Taps],
+        modalities: dict[Role, Any],
+        features: dict[Role, Taps],
         method: DistillationMethod,
     ) -> None:
         check_pair(student, teacher, modalities["teacher"], method)
-        self._networks = {"student": student}
+        self._networks: dict[Role, Network] = {"student": student}
         if teacher is not None:
             self._networks["teacher"] = teacher
         self._modalities = modalities
         self._needs_logits = method.needs_logits
-        names = {
+        names: dict[Role, Any] = {
             "student": method.student_features,
             "teacher": method.teacher_features,
         }
-        self.extractors: dict[str, FeatureExtractor] = {
+        self.extractors: dict[Role, FeatureExtractor] = {
             role: extractor_for_method(
                 network, features[role], names[role], role
             )
@@ -119,11 +123,11 @@ class NetworkPair:
     def _check_logits(self, shapes: dict[str, dict[str, Any]]) -> None:
         check_logits(shapes, self._needs_logits, methods_of_any_loss())
 
-    def has_input(self, inputs: Tensors, role: str) -> bool:
+    def has_input(self, inputs: Tensors, role: Role) -> bool:
         """Return whether a batch has the modality of a network."""
         return has_modality(inputs, self._modalities[role])
 
-    def input_of(self, inputs: Tensors, role: str) -> Tensors:
+    def input_of(self, inputs: Tensors, role: Role) -> Tensors:
         """Return what a network reads of a batch.
 
         Args:
@@ -170,7 +174,7 @@ def dtype_policy_of(
     return policy
 
 
-def logits_of(outputs: Tensors, role: str = "student") -> Any:
+def logits_of(outputs: Tensors, role: Role = "student") -> Any:
     """Return the logits of a network, None if it has not run."""
     if not isinstance(outputs, dict):
         return outputs if role == "student" else None

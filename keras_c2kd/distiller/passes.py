@@ -31,7 +31,7 @@ class NoEmptyPass(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """One was; with TensorFlow and JAX before it is read."""
         self._begun = True
-        model_of(self).batch_of_pass = batch
+        setattr(model_of(self), "batch_of_pass", batch)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """There must have been a batch."""
@@ -45,7 +45,7 @@ class NoEmptyPass(keras.callbacks.Callback):
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
         """As in training."""
         self._test_begun = True
-        model_of(self).batch_of_pass = batch
+        setattr(model_of(self), "batch_of_pass", batch)
 
     def on_test_end(self, logs: Any = None) -> None:
         """There must have been a batch."""

@@ -182,7 +182,9 @@ def targets_of_batch(
 
     def supervised_loss(logits: Tensor) -> Tensor:
         if labels.labeled is None:
-            value = loss(labels.given, logits, copied(weights))
+            # On PyTorch, Keras' losses write the mask into the weights.
+            own_weights = None if weights is None else ops.copy(weights)
+            value = loss(labels.given, logits, own_weights)
         else:
             mask = ops.cast(labels.labeled, full_precision_dtype())
             counted = mask if weights is None else weights * mask

@@ -15,9 +15,12 @@ from keras_c2kd import ops
 from keras_c2kd import selection
 
 ROOMS = (ops, losses, selection, layers, models)
-NAMES = {
-    name: getattr(room, name) for room in ROOMS for name in room.__all__
-} | {"keras": keras, "ops": keras.ops, "np": np}
+NAMES = {name: getattr(room, name) for room in ROOMS for name in room.__all__}
+NAMES |= {"keras": keras, "ops": keras.ops, "np": np, "models": models}
+NAMES |= {
+    name: getattr(keras_c2kd, name)
+    for name in ("C2KD", "CrossModalDistiller", "ProfileSteps", "Supervised")
+} | {"keras_c2kd": keras_c2kd}
 
 # The networks' examples show shapes; initialising them takes JAX a minute.
 PARAMETERS = [
@@ -26,12 +29,11 @@ PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize("room", PARAMETERS, ids=lambda room: room.__name__)
-def test_examples(room):
+def run_examples(room, names):
     finder = doctest.DocTestFinder()
     runner = doctest.DocTestRunner(verbose=False)
     report = []
-    for name in room.__all__:
+    for name in names:
         thing = getattr(room, name)
         examples = finder.find(
             thing, name, inspect.getmodule(thing), NAMES.copy()
@@ -42,3 +44,15 @@ def test_examples(room):
         for example in examples:
             runner.run(example, out=report.append)
     assert not runner.failures, "".join(report)
+
+
+@pytest.mark.parametrize("room", PARAMETERS, ids=lambda room: room.__name__)
+def test_examples(room):
+    run_examples(room, room.__all__)
+
+
+@pytest.mark.parametrize(
+    "name", ["CrossModalDistiller", "ProfileSteps", "distribute"]
+)
+def test_examples_at_the_root(name):
+    run_examples(keras_c2kd, [name])
