@@ -66,13 +66,13 @@ class UsedModalities:
         return [key for key in inputs if key not in used]
 
     def of_batch(self, batch: Tensors) -> Tensors:
-        """Return a batch, `x`, `(x, y)` or `(x, y, weights)`, without it."""
+        """Return `x`, `(x, y)` or `(x, y, weights)` without unused entries."""
         if isinstance(batch, tuple) and batch:
             return (self(batch[0]), *batch[1:])
         return self(batch)
 
     def of_tf_dataset(self, dataset: Any) -> Any:
-        """Return a `tf.data.Dataset` whose batches come without it."""
+        """Return a `tf.data.Dataset` whose batches have no unused entries."""
         spec = dataset.element_spec
         inputs = spec[0] if isinstance(spec, tuple) and spec else spec
         if not self._unused(inputs):
