@@ -52,6 +52,15 @@ Shape: TypeAlias = tuple[int | None, ...]
 DType: TypeAlias = str | keras.DTypePolicy
 """The name of a dtype, or Keras' policy of the dtypes of a layer."""
 
+NamedTensors: TypeAlias = dict[str, Tensor]
+"""Tensors by name: logits and features, heads, terms of a loss."""
+
+Outputs: TypeAlias = dict[str, NamedTensors]
+"""What is computed of a batch, of `"student"`, `"teacher"` and `"heads"`."""
+
+OutputShapes: TypeAlias = dict[str, dict[str, tuple[Any, ...]]]
+"""Shapes of `Outputs`; the number of classes is known, others may be None."""
+
 Network: TypeAlias = keras.Model
 """A teacher, a student, or a part of one."""
 
@@ -72,7 +81,8 @@ class Model(Protocol):
     def trainable_variables(self) -> Any:
         """The variables that are trained."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the outputs for inputs."""
 
 
 Modality: TypeAlias = str | tuple[str, ...]

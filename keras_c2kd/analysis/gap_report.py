@@ -155,7 +155,7 @@ class ModalityGap:
             List of the three paths.
         """
         picture = self.to_png()
-        contents = {
+        contents: dict[str, str | bytes] = {
             "json": json.dumps(self.to_dict(), indent=1, allow_nan=False),
             "png": picture,
             "html": _page(self, picture),

@@ -18,6 +18,7 @@ from keras_c2kd.networks.feature_extractor import FeatureExtractor
 from keras_c2kd.networks.graph import graph_input
 from keras_c2kd.networks.modalities import modality_input
 from keras_c2kd.networks.modalities import modality_keys
+from keras_c2kd.typing import Modality
 from keras_c2kd.utils.array_batches import as_array
 from keras_c2kd.utils.array_batches import as_arrays
 from keras_c2kd.utils.array_batches import map_arrays
@@ -46,7 +47,7 @@ class PairedOutputs:
         is_dense: Whether the logits are dense.
     """
 
-    modalities: Modalities
+    modalities: dict[str, Modality]
     logits: dict[str, NDArray[Any]]
     labels: NDArray[Any]
     sample_of: NDArray[Any]
@@ -89,13 +90,14 @@ def run_pair(
     progress = keras.utils.Progbar(total, verbose=verbose, unit_name="batch")
     pair, comparison = None, FeatureComparison(taps)
     number, has_weights = -1, False
+    chosen: dict[str, Modality] = {}
     for number, batch in enumerate(batches):
         where = f"batch {number}"
         inputs, labels, weights = _arrays(batch, where)
         has_weights |= weights is not None
         if pair is None:
-            modalities = choose_modalities(networks, modalities, inputs)
-            pair = _Pair(networks, taps, modalities)
+            chosen = choose_modalities(networks, modalities, inputs)
+            pair = _Pair(networks, taps, chosen)
         outputs = pair.outputs(inputs, where)
         logits = {role: outputs[role].pop("logits") for role in ROLES}
         rows.add(logits, labels, where)
@@ -104,7 +106,7 @@ def run_pair(
     progress.update(number + 1, finalize=True)
     logits, labels, sample_of = rows.result()
     return PairedOutputs(
-        modalities=modalities,
+        modalities=chosen,
         logits=logits,
         labels=labels,
         sample_of=sample_of,
@@ -121,7 +123,7 @@ def choose_modalities(
     networks: Mapping[str, keras.Model],
     modalities: Modalities,
     inputs: Mapping[str, Any],
-) -> Modalities:
+) -> dict[str, Modality]:
     """Return which network reads which modality of a batch.
 
     What is given stays. Otherwise the two networks read two modalities: the
@@ -139,12 +141,13 @@ def choose_modalities(
     Raises:
         ValueError: If not exactly one pair is left.
     """
-    if None not in modalities.values():
-        return modalities
-    candidates = {
-        role: [key for key in inputs if _fits(networks[role], inputs[key])]
-        if modalities[role] is None
-        else [modalities[role]]
+    given = {role: key for role, key in modalities.items() if key is not None}
+    if len(given) == len(modalities):
+        return given
+    candidates: dict[str, list[Modality]] = {
+        role: [given[role]]
+        if role in given
+        else [key for key in inputs if _fits(networks[role], inputs[key])]
         for role in ROLES
     }
     pairs = [
@@ -259,7 +262,7 @@ class _Pair(keras.Model):
         self,
         networks: Mapping[str, keras.Model],
         taps: Mapping[str, FeatureExtractor],
-        modalities: Modalities,
+        modalities: Mapping[str, Modality],
     ) -> None:
         super().__init__(name="pair", autocast=False)
         self.networks = [networks[role] for role in ROLES]

@@ -233,7 +233,7 @@ class CrossModalDistiller(
             preprocess,
         )
         self.check_unlabeled_class()
-        setattr(method, "own_shard", distribution.own_shard)
+        method.own_shard = distribution.own_shard
         method.attach(student, teacher)
         method.build(self._pair.shapes)
         self._freezing = TeacherFreezing(

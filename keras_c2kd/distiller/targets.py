@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 from typing import Self
+from typing import cast
 
 import keras
 from keras import ops
@@ -220,7 +221,7 @@ def targets_of_batch(
         labeled=labels.labeled,
         has_class=with_class.mask,
         class_weights=with_class.weights(weights),
-        weights_where=lambda mask: count(mask).weights(weights),
+        weights_where=lambda mask: cast(Tensor, count(mask).weights(weights)),
         feature_weights=of_features,
         named_scope=named_scope,
     )

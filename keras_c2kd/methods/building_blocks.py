@@ -1,18 +1,37 @@
 """What the loss terms of several methods are made of."""
 
+from typing import Any
+from typing import TypeAlias
+from typing import cast
+
 import keras
 from keras import ops
 
+from keras_c2kd.methods.targets import Targets
 from keras_c2kd.networks.graph import mask_of
 from keras_c2kd.ops import kendall_rank_correlation
 from keras_c2kd.ops import map_shape
 from keras_c2kd.selection import KendallSelection
+from keras_c2kd.selection import SampleSelection
+from keras_c2kd.typing import NamedTensors
+from keras_c2kd.typing import OutputShapes
+from keras_c2kd.typing import Tensor
+
+MapShape: TypeAlias = tuple[int | None, int, int, int]
+"""`(batch, height, width, channels)`."""
 
 
 class BuildingBlocks:
     """Divergences, selections, means and shapes, for methods to compose."""
 
-    def diverge(self, divergence, target, learner, labels, weights=None):
+    def diverge(
+        self,
+        divergence: keras.losses.Loss,
+        target: Tensor,
+        learner: Tensor,
+        labels: Tensor | None,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         """Apply a loss as "learner <- target", with labels if it takes them.
 
         Args:
@@ -23,35 +42,45 @@ class BuildingBlocks:
             learner: Logits of the same shape.
             labels: Integer tensor `(...)`, or None if the label's class is
                 not among the logits.
-            weights: Optional weights `(...)` of the rows.
+            weights: Optional weights `(...)` of the samples or pixels.
 
         Returns:
             Scalar tensor.
         """
-        target = ops.stop_gradient(target)
+        target = ops.stop_gradient(target)  # The target of "<-" is constant.
         if weights is not None and mask_of(learner) is not None:
             # The weights hold it, and Keras would apply it again.
             learner = ops.copy(learner)
         if getattr(divergence, "takes_labels", False):
-            target = {"logits": target}
+            labelled = {"logits": target}
             if labels is not None:
-                target["labels"] = labels
+                labelled["labels"] = labels
+            return divergence(labelled, learner, sample_weight=weights)
         return divergence(target, learner, sample_weight=weights)
 
-    def reduce_rows(self, values, weights=None):
-        """Mean over rows as every Keras loss takes it: weighted, scaled.
+    def reduce_samples(
+        self, values: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return the mean over samples (pixels) as every Keras loss takes it.
 
         Args:
-            values: Loss of each row, `(...)`.
+            values: Loss of each sample, `(...)`.
             weights: Optional weights of the same shape.
 
         Returns:
             Scalar tensor.
         """
-        mean = _RowValues(name="row_values")
+        mean = _GivenValues(name="given_values")
         return mean(ops.zeros_like(values), values, weights)
 
-    def select(self, selection, teacher, student, targets, divergence=None):
+    def select(
+        self,
+        selection: SampleSelection,
+        teacher: Tensor,
+        student: Tensor,
+        targets: Targets,
+        divergence: keras.losses.Loss | None = None,
+    ) -> tuple[Tensor, NamedTensors]:
         """Apply a selection to two sets of logits.
 
         Args:
@@ -63,8 +92,9 @@ class BuildingBlocks:
                 `Targets.weights_for`.
 
         Returns:
-            The weight of each row, selection and sample weight in one, shape
-            `(...)`; and the diagnostics `selected_fraction` and `kendall`.
+            The weight of each sample, selection and sample weight in one,
+            shape `(...)`; and the diagnostics `selected_fraction` and
+            `kendall`.
         """
         with targets.named_scope("selection"):
             selected, score = selection(
@@ -72,8 +102,9 @@ class BuildingBlocks:
             )
             if not isinstance(selection, KendallSelection):
                 score = kendall_rank_correlation(teacher, student)
-            elif selection.variant == "b":  # Constant rows have none.
+            elif selection.variant == "b":  # Constant logits have none.
                 score = ops.where(ops.isnan(score), 0.0, score)
+        # eta of Eq. 4, times the weight of the sample.
         weights, counted = selected, targets.weights_for(divergence)
         if selection.mean_over == "selected":
             chosen = ops.cast(selected, "bool")
@@ -88,7 +119,9 @@ class BuildingBlocks:
             "kendall": targets.mean(score),
         }
 
-    def static_map_shape(self, outputs_shape, role, name):
+    def static_map_shape(
+        self, outputs_shape: OutputShapes, role: str, name: str
+    ) -> MapShape:
         """Return the shape of a tapped map, its size known.
 
         Args:
@@ -113,9 +146,11 @@ class BuildingBlocks:
                 f"{outputs_shape[role][name]}. Give the {role} an Input with "
                 "all sizes."
             )
-        return shape
+        return cast(MapShape, shape)
 
-    def dense_size(self, logits_shape, role):
+    def dense_size(
+        self, logits_shape: tuple[Any, ...], role: str
+    ) -> tuple[int, int] | None:
         """Return the height and width of dense logits, their size known.
 
         Args:
@@ -124,7 +159,7 @@ class BuildingBlocks:
             role: `"student"` or `"teacher"`.
 
         Returns:
-            `(height, width)`, or `None` for one row of logits a sample.
+            `(height, width)`, or `None` for one vector of logits a sample.
 
         Raises:
             ValueError: If the logits have another rank or an unknown size.
@@ -139,9 +174,9 @@ class BuildingBlocks:
                 f"{tuple(logits_shape)}. Give the {role} an Input with all "
                 "sizes."
             )
-        return tuple(logits_shape[1:3])
+        return logits_shape[1], logits_shape[2]
 
-    def require_rows(self, outputs_shape):
+    def require_one_label_a_sample(self, outputs_shape: OutputShapes) -> None:
         """Raise a ValueError if the logits are not `(batch, num_classes)`."""
         shape = outputs_shape["student"]["logits"]
         if len(shape) != 2:
@@ -152,14 +187,16 @@ class BuildingBlocks:
             )
 
 
-class _RowValues(keras.losses.Loss):
-    """Takes the predictions for the losses of the rows."""
+class _GivenValues(keras.losses.Loss):
+    """Takes the predictions for the losses of the samples."""
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return y_pred
 
 
-def check_returned(method, returned):
+def check_returned(
+    method: Any, returned: Any
+) -> tuple[NamedTensors, NamedTensors]:
     """Return what `compute_losses` did, if it is what the method announces.
 
     A term of another name would be trained on and never logged.
@@ -195,7 +232,7 @@ def check_returned(method, returned):
     return returned
 
 
-def _kind(returned):
+def _kind(returned: object) -> str:
     """Describe what is no pair of dicts, without the values of tensors."""
     if isinstance(returned, dict):
         return f"one dict with the keys {sorted(returned)}"

@@ -1,16 +1,27 @@
 """C2KD: customized cross-modal knowledge distillation."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_c2kd.layers import ProxyHead
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.methods.method_options import TeacherUpdate
+from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import exclude_target
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import zero_target
 from keras_c2kd.selection import KendallSelection
+from keras_c2kd.selection import SampleSelection
 from keras_c2kd.selection.sample_selection import check_selection
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import NamedTensors
+from keras_c2kd.typing import Outputs
+from keras_c2kd.typing import OutputShapes
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.argument_checks import check_number
 from keras_c2kd.utils.argument_checks import check_weights
 
@@ -28,15 +39,15 @@ class C2KD(DistillationMethod):
     - `cross_modal` = lambda_3 * eta * ([g_S^ <- g_T^] + [g_T^ <- g_S^]),
       where ^ leaves the label's class out
 
-    Rows without a label (`CrossModalDistiller(unlabeled_class=)`) have no
-    supervised terms. A label's class is left out because the label says it
-    already; where there is none that class is the message, and `cross_modal`
-    takes the whole divergence there, selected as everywhere (our choice: the
-    paper labels every pair).
+    Samples without a label (`CrossModalDistiller(unlabeled_class=)`) have no
+    supervised terms. `cross_modal` leaves out a label's class because the
+    supervised terms teach it already. Without a label only the other network
+    can teach it: there `cross_modal` takes the whole divergence, selected as
+    everywhere (our choice: the paper labels every pair).
 
-    Each term is a mean over the rows that it counts; samples that are not
-    selected count as zeros. A term that could train nothing, because its
-    learner is a frozen teacher, is left out.
+    Each term is a mean over the samples (pixels) that it counts; samples that
+    are not selected count as zeros. The method leaves out a term that could
+    train nothing, because its learner is a frozen teacher.
 
     Every row of the paper's Table 5 is one call:
 
@@ -59,9 +70,9 @@ class C2KD(DistillationMethod):
         divergence: Loss of `keras_c2kd.losses` on (target logits, learner
             logits). Defaults to `KLDivergence()`. With `DISTLoss()` or
             `NKDLoss()` it is "Ours + DIST" and the like of Table 4 and Fig. 5:
-            every KL above is replaced, in the cross-modal term on the logits
-            that lack the label's class (of NKD its non-target part is left
-            there).
+            it replaces every KL above, in the cross-modal term on the logits
+            that lack the label's class (where NKD has its non-target part
+            alone).
         selection: `SampleSelection`. Defaults to `KendallSelection()`:
             Kendall's tau-a of the proxies' logits above 0.
         non_target: Whether the cross-modal term leaves the label's class
@@ -88,13 +99,22 @@ class C2KD(DistillationMethod):
 
     Raises:
         ValueError: If `divergence` is no loss, `selection` no
-            `SampleSelection`, or if `zero_target_logit` is asked for without
-            `non_target` or with a divergence that treats the label's class
+            `SampleSelection`, or if `zero_target_logit=True` meets
+            `non_target=False` or a divergence that treats the label's class
             apart; if `bidirectional=False` and the teacher is to be trained;
             if a weight is negative or not finite.
 
     Logged besides the terms: `selected_fraction`, of the samples, and
     `kendall`, the mean Kendall correlation of the scored logits.
+
+    Example:
+    >>> method = C2KD(selection=KendallSelection(threshold=0.2))
+    >>> method.loss_names[:2]
+    ('student_supervised', 'teacher_supervised')
+    >>> method.loss_names[2:]
+    ('teacher_proxy', 'student_proxy', 'cross_modal')
+    >>> C2KD(proxies=False, bidirectional=False).loss_names
+    ('student_supervised', 'cross_modal')
 
     Reference: Huo et al., CVPR 2024, section 3.2, Eq. 4 to 6, Table 5. Eq. 4
     scores the main logits, the authors' code the proxies'; both are here
@@ -102,9 +122,9 @@ class C2KD(DistillationMethod):
     its third stage.
     """
 
-    student_features = ("features",)
-    teacher_features = ("features",)
-    loss_names = (
+    student_features: tuple[str, ...] = ("features",)
+    teacher_features: tuple[str, ...] = ("features",)
+    loss_names: tuple[str, ...] = (
         "student_supervised",
         "teacher_supervised",
         "teacher_proxy",
@@ -115,18 +135,18 @@ class C2KD(DistillationMethod):
 
     def __init__(
         self,
-        divergence=None,
-        selection=None,
-        non_target=True,
-        zero_target_logit=False,
-        proxies=True,
-        bidirectional=True,
-        teacher_update=None,
-        proxy_weights=(1.0, 1.0),
-        cross_modal_weight=1.0,
-        proxy_negative_slope=0.1,
-        **kwargs,
-    ):
+        divergence: keras.losses.Loss | None = None,
+        selection: SampleSelection | None = None,
+        non_target: bool = True,
+        zero_target_logit: bool = False,
+        proxies: bool = True,
+        bidirectional: bool = True,
+        teacher_update: TeacherUpdate | None = None,
+        proxy_weights: Sequence[float] = (1.0, 1.0),
+        cross_modal_weight: float = 1.0,
+        proxy_negative_slope: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
         if teacher_update is None:
             teacher_update = "all" if bidirectional else "none"
         super().__init__(teacher_update=teacher_update, **kwargs)
@@ -184,7 +204,7 @@ class C2KD(DistillationMethod):
             names.remove("teacher_supervised")
         self.loss_names = tuple(names)
 
-    def build(self, outputs_shape):
+    def build(self, outputs_shape: OutputShapes) -> None:
         """Create the two proxy heads."""
         if self.proxies:
             self.student_proxy, self.teacher_proxy = (
@@ -193,7 +213,9 @@ class C2KD(DistillationMethod):
             )
         self.built = True
 
-    def _build_proxy(self, role, shapes):
+    def _build_proxy(
+        self, role: str, shapes: dict[str, tuple[Any, ...]]
+    ) -> ProxyHead:
         size = self.dense_size(shapes["logits"], role)
         proxy = ProxyHead(
             shapes["logits"][-1],
@@ -208,7 +230,7 @@ class C2KD(DistillationMethod):
             raise ValueError(f"{role}_features: {error}") from None
         return proxy
 
-    def call(self, outputs, training=False):
+    def call(self, outputs: Outputs, training: bool = False) -> NamedTensors:
         """Return the proxies' logits, of the shape of the networks' own."""
         if not self.proxies:
             return {}
@@ -220,12 +242,16 @@ class C2KD(DistillationMethod):
             )
         }
 
-    def compute_losses(self, outputs, targets):
+    def compute_losses(
+        self, outputs: Outputs, targets: Targets
+    ) -> tuple[NamedTensors, NamedTensors]:
         """Return the terms of Eq. 6 and the figures of the selection."""
         student = full_precision(outputs["student"]["logits"])
         teacher = full_precision(outputs["teacher"]["logits"])
+        # Eq. 6, supervised: H(f_S, y)
         losses = {"student_supervised": targets.supervised_loss(student)}
         if self._trains_teacher:
+            # H(f_T, y)
             losses["teacher_supervised"] = targets.supervised_loss(teacher)
 
         student_bridge, teacher_bridge = student, teacher
@@ -233,15 +259,21 @@ class C2KD(DistillationMethod):
             heads = outputs["heads"]
             student_bridge = full_precision(heads["student_proxy"])
             teacher_bridge = full_precision(heads["teacher_proxy"])
+            # [g_T <- f_T], and of a trained teacher [f_T <- g_T]
             teacher_terms = self._learn(teacher_bridge, teacher, targets)
             if self._trains_teacher:
                 teacher_terms += self._learn(teacher, teacher_bridge, targets)
+            # [f_S <- g_S] + [g_S <- f_S]
             student_terms = self._learn(
                 student, student_bridge, targets
             ) + self._learn(student_bridge, student, targets)
+            # Eq. 6, teacher's proxy: lambda_1 * ([f_T <- g_T] + [g_T <- f_T])
             losses["teacher_proxy"] = self.proxy_weights[0] * teacher_terms
+            # Eq. 6, student's proxy: lambda_2 * ([f_S <- g_S] + [g_S <- f_S])
             losses["student_proxy"] = self.proxy_weights[1] * student_terms
 
+        # Eq. 3 and 4: the weights are eta, 1 where Kendall's tau exceeds the
+        # threshold, else 0.
         scored = (teacher, student)
         if self.selection.on == "proxy":
             scored = (teacher_bridge, student_bridge)
@@ -251,18 +283,24 @@ class C2KD(DistillationMethod):
             targets,
             None if self.non_target else self.divergence,
         )
+        # eta * [g_S^ <- g_T^]
         cross_modal = self._exchange(
             student_bridge, teacher_bridge, targets, weights
         )
         if self.bidirectional and (self.proxies or self._trains_teacher):
+            # eta * [g_T^ <- g_S^]
             cross_modal += self._exchange(
                 teacher_bridge, student_bridge, targets, weights
             )
+        # Eq. 6, cross-modal:
+        # lambda_3 * eta * ([g_S^ <- g_T^] + [g_T^ <- g_S^])
         losses["cross_modal"] = self.cross_modal_weight * cross_modal
         return losses, diagnostics
 
-    def _learn(self, learner, target, targets):
-        """The term "learner <- target" on the logits of all classes."""
+    def _learn(
+        self, learner: Tensor, target: Tensor, targets: Targets
+    ) -> Tensor:
+        """Return the term "learner <- target" on the logits of all classes."""
         return self.diverge(
             self.divergence,
             target,
@@ -271,11 +309,16 @@ class C2KD(DistillationMethod):
             targets.weights_for(self.divergence),
         )
 
-    def _exchange(self, learner, target, targets, weights):
-        """The term "learner^ <- target^" of the rows with these weights.
+    def _exchange(
+        self,
+        learner: Tensor,
+        target: Tensor,
+        targets: Targets,
+        weights: Tensor,
+    ) -> Tensor:
+        """Return the term "learner^ <- target^" with weights of the samples.
 
-        A row's label says its class already; where there is none, that class
-        is the message, and nothing is left out.
+        It leaves no class out of samples without a label.
         """
         if not self.non_target:
             return self.diverge(
@@ -287,7 +330,7 @@ class C2KD(DistillationMethod):
             leave_out(logits, targets.labels) for logits in (learner, target)
         )
         # Of two classes nothing is left that a divergence could compare.
-        term = ops.zeros((), dtype=learner.dtype)
+        term: Tensor = ops.zeros((), dtype=learner.dtype)
         if rest.shape[-1] > 1:
             term = self.diverge(
                 self.divergence, target_rest, rest, None, labeled
@@ -298,7 +341,7 @@ class C2KD(DistillationMethod):
             )
         return term
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         serialize = keras.saving.serialize_keras_object
         return {

@@ -1,5 +1,8 @@
 """Cross-image relational knowledge distillation (CIRKD)."""
 
+from typing import Any
+from typing import cast
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,6 +11,7 @@ from keras_c2kd.layers import ConvolutionBlock
 from keras_c2kd.losses import CrossImageRelation
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import as_map
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import full_precision_dtype
@@ -16,6 +20,12 @@ from keras_c2kd.ops import resize_bilinear
 from keras_c2kd.ops import resize_nearest
 from keras_c2kd.ops import safe_divide
 from keras_c2kd.ops import unit_vectors
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import NamedTensors
+from keras_c2kd.typing import Outputs
+from keras_c2kd.typing import OutputShapes
+from keras_c2kd.typing import Shape
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.argument_checks import check_integer
 from keras_c2kd.utils.argument_checks import check_weights
 
@@ -27,24 +37,26 @@ class CIRKD(DistillationMethod):
     `L = H(f_S, y) + w_d KL(p_T || p_S) + w_b L_batch + w_p L_pixel +
     w_r L_region`. The teacher is fixed.
 
-    - `mini_batch`: `keras_c2kd.losses.CrossImageRelation` of both maps.
-    - `pixel_memory`, `region_memory`: for each place that has a label,
-      `KL(softmax(<a_T, m> / tau) || softmax(<a_S, m> / tau))` over vectors
-      `m` drawn from a memory of the teacher's unit vectors, the mean over
-      these places. The student's map goes through a projection first (1x1
-      convolution, BN, ReLU, 1x1 convolution to the teacher's width).
+    - `mini_batch`, `L_batch`: `keras_c2kd.losses.CrossImageRelation` of both
+      maps.
+    - `pixel_memory` and `region_memory`, `L_pixel` and `L_region`: for each
+      position that has a label, `KL(softmax(<a_T, m> / tau) ||
+      softmax(<a_S, m> / tau))` of its unit vectors `a` over random vectors `m`
+      in a memory of the teacher's, the mean over these positions. The
+      student's map goes through a projection first (1x1 convolution, BN,
+      ReLU, 1x1 convolution to the teacher's width).
 
     The memories hold `pixel_memory` vectors and `region_memory` mean vectors
     a class, random at first. Each step first writes: of each image and class
-    in it, up to `pixels_per_class` random places of the class and the mean of
-    all of them. A write that reaches the end of a memory fills its last slots
-    and starts over at 0. Then one random set of slots, the same for all
-    classes, is drawn. Memories, pointers and random state are saved.
+    in it, up to `pixels_per_class` random positions of the class and the
+    mean of all of them. A write that reaches the end of a memory fills its
+    last slots and starts over at 0. Then it takes one random set of slots, the
+    same for all classes. Memories, pointers and random state are saved.
 
     Dense labels are resized to the map (nearest); a sample's only label holds
-    at each place of it. Ignored places and samples of weight 0 are neither
-    compared nor written. If the two maps have unequal sizes, the student's is
-    resized bilinearly to the teacher's, as two modalities need (our choice).
+    at each position of it. The method neither compares nor writes ignored
+    positions and samples of weight 0. It resizes a student's map of another
+    size bilinearly to the teacher's, as two modalities need (our choice).
 
     Reads one feature map of each network, `features`, by default the input
     of the classifier.
@@ -60,19 +72,24 @@ class CIRKD(DistillationMethod):
         region_memory: Integer, slots a class. Defaults to `2000`.
         pixels_per_class: Integer. Defaults to `16`.
         contrast_pixels: Integer; `contrast_pixels // num_classes + 1` slots a
-            class are drawn (at most all). Defaults to `4096`.
+            class are compared (at most all). Defaults to `4096`.
         contrast_regions: The same for the regions. Defaults to `1024`.
-        seed: Integer seed of the memories and draws. Defaults to `0`.
+        seed: Integer seed of memories and random choices. Defaults to `0`.
         **kwargs: `update_frozen_statistics`, `name` and `dtype`, see
             `DistillationMethod`.
 
     Raises:
         ValueError: If a memory has no slots, or the maps' sizes are not known.
 
+    Example:
+    >>> method = CIRKD(pixel_memory=100, region_memory=10)
+    >>> method.loss_names[2:]
+    ('mini_batch', 'pixel_memory', 'region_memory')
+
     Reference: Yang et al., CVPR 2022, Eq. 5 to 14; the weights and sizes are
-    those of their Cityscapes configuration. Their code draws the pixels to
-    write from the first places of the image instead of those of the class,
-    and gives NaN where all places are ignored; neither is repeated.
+    those of their Cityscapes configuration. Their code takes the pixels to
+    write from the first positions of the image instead of those of the class,
+    and gives NaN where all positions are ignored; this class does neither.
     """
 
     fixes_teacher = True
@@ -89,19 +106,19 @@ class CIRKD(DistillationMethod):
 
     def __init__(
         self,
-        distillation_weight=1.0,
-        mini_batch_weight=1.0,
-        pixel_weight=0.1,
-        region_weight=0.1,
-        temperature=0.1,
-        pixel_memory=20000,
-        region_memory=2000,
-        pixels_per_class=16,
-        contrast_pixels=4096,
-        contrast_regions=1024,
-        seed=0,
-        **kwargs,
-    ):
+        distillation_weight: float = 1.0,
+        mini_batch_weight: float = 1.0,
+        pixel_weight: float = 0.1,
+        region_weight: float = 0.1,
+        temperature: float = 0.1,
+        pixel_memory: int = 20000,
+        region_memory: int = 2000,
+        pixels_per_class: int = 16,
+        contrast_pixels: int = 4096,
+        contrast_regions: int = 1024,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_weights(
             distillation_weight=distillation_weight,
@@ -137,7 +154,7 @@ class CIRKD(DistillationMethod):
         self.divergence = KLDivergence()
         self.relation = CrossImageRelation(temperature)
 
-    def build(self, outputs_shape):
+    def build(self, outputs_shape: OutputShapes) -> None:
         """Create the projection and the memories."""
         student, teacher = (
             self.static_map_shape(outputs_shape, role, "features")
@@ -145,6 +162,10 @@ class CIRKD(DistillationMethod):
         )
         self.num_classes = outputs_shape["student"]["logits"][-1]
         self.size, width = teacher[1:3], teacher[3]
+        forms: tuple[dict[str, Any], ...] = (
+            {"negative_slope": 0.0},
+            {"normalize": False},
+        )
         self.projection = [
             ConvolutionBlock(
                 width,
@@ -152,9 +173,7 @@ class CIRKD(DistillationMethod):
                 name=f"student_projection_{number}",
                 **options,
             )
-            for number, options in enumerate(
-                ({"negative_slope": 0.0}, {"normalize": False})
-            )
+            for number, options in enumerate(forms)
         ]
         self.projection[0].build((None, *self.size, student[3]))
         self.projection[1].build((None, *self.size, width))
@@ -166,12 +185,15 @@ class CIRKD(DistillationMethod):
         )
         self.built = True
 
-    def _memory(self, name, slots, width):
+    def _memory(
+        self, name: str, slots: int, width: int
+    ) -> tuple[keras.Variable, keras.Variable]:
         """Return the slots of all classes, and where each writes next."""
 
-        def random_unit_vectors(shape, dtype=None):
+        def random_unit_vectors(shape: Shape, dtype: Any = None) -> Tensor:
             # From numpy, so that every backend starts from the same ones.
-            vectors = np.random.default_rng(self.seed).normal(size=shape)
+            generator = np.random.default_rng(self.seed)
+            vectors = generator.normal(size=cast(tuple[int, ...], shape))
             vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
             return ops.convert_to_tensor(vectors, dtype=dtype)
 
@@ -191,7 +213,7 @@ class CIRKD(DistillationMethod):
         )
         return memory, pointers
 
-    def call(self, outputs, training=False):
+    def call(self, outputs: Outputs, training: bool = False) -> NamedTensors:
         """Return the student's map in the teacher's size, and projected."""
         maps = resize_bilinear(
             as_map(outputs["student"]["features"]), self.size
@@ -201,13 +223,15 @@ class CIRKD(DistillationMethod):
             projected = block(projected, training=training)
         return {"map": maps, "projection": projected}
 
-    def compute_losses(self, outputs, targets):
+    def compute_losses(
+        self, outputs: Outputs, targets: Targets
+    ) -> tuple[NamedTensors, NamedTensors]:
         """Return the five terms, and write to the memories."""
         logits = outputs["student"]["logits"]
         teacher = ops.stop_gradient(
             full_precision(as_map(outputs["teacher"]["features"]))
         )
-        labels, valid, weights = self._places(targets)
+        labels, valid, weights = self._positions(targets)
         teacher_vectors = unit_vectors(self._flat(teacher))
         student_vectors = unit_vectors(
             self._flat(full_precision(outputs["heads"]["projection"]))
@@ -215,17 +239,19 @@ class CIRKD(DistillationMethod):
         written = valid * ops.cast(weights > 0, valid.dtype)
         pixels, regions = self._write(teacher_vectors, labels, written)
 
-        def contrast(memory, number):
+        def contrast(memory: Tensor, number: int) -> Tensor:
             return self._contrast(
                 teacher_vectors,
                 student_vectors,
-                self._draw(memory, number // self.num_classes + 1),
+                self._choose(memory, number // self.num_classes + 1),
                 valid,
                 weights,
             )
 
         losses = {
+            # H(f_S, y)
             "student_supervised": targets.supervised_loss(logits),
+            # w_d KL(p_T || p_S)
             "distillation": self.distillation_weight
             * self.diverge(
                 self.divergence,
@@ -234,26 +260,29 @@ class CIRKD(DistillationMethod):
                 targets.labels,
                 targets.weights,
             ),
+            # w_b L_batch
             "mini_batch": self.mini_batch_weight
             * self.relation(
                 teacher,
                 outputs["heads"]["map"],
                 sample_weight=targets.feature_weights,
             ),
+            # w_p L_pixel
             "pixel_memory": self.pixel_weight
             * contrast(pixels, self.contrast_pixels),
+            # w_r L_region
             "region_memory": self.region_weight
             * contrast(regions, self.contrast_regions),
         }
         return losses, {}
 
-    def _flat(self, maps):
-        """Return `(batch, places, channels)`."""
-        places = self.size[0] * self.size[1]
-        return ops.reshape(maps, (-1, places, maps.shape[-1]))
+    def _flat(self, maps: Tensor) -> Tensor:
+        """Return `(batch, positions, channels)`."""
+        positions = self.size[0] * self.size[1]
+        return ops.reshape(maps, (-1, positions, maps.shape[-1]))
 
-    def _places(self, targets):
-        """Return label, validity and weight of each place of the map."""
+    def _positions(self, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
+        """Return label, validity and weight of each position of the map."""
         labels, valid = targets.labels, targets.has_class
         if valid is None:
             valid = ops.ones_like(labels)
@@ -271,22 +300,26 @@ class CIRKD(DistillationMethod):
             weights = weights * targets.sample_weights[:, None]
         return both[..., 0], valid, weights
 
-    def _write(self, vectors, labels, written):
+    def _write(
+        self, vectors: Tensor, labels: Tensor, written: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Write the teacher's vectors, image by image; return the memories."""
         members = ops.one_hot(labels, self.num_classes, dtype=vectors.dtype)
         members = ops.transpose(members * written[..., None], (0, 2, 1))
-        places = vectors.shape[1]
-        most = min(self.pixels_per_class, places, self.pixel_memory)
-        # A random order of the places of each class, others at the end.
+        positions = vectors.shape[1]
+        most = min(self.pixels_per_class, positions, self.pixel_memory)
+        # A random order of the positions of each class, others at the end.
         scores = keras.random.uniform(
-            (ops.shape(members)[0], self.num_classes, places),
+            (ops.shape(members)[0], self.num_classes, positions),
             dtype=vectors.dtype,
             seed=self.generator,
         )
         order = ops.where(members > 0, scores, -ops.ones_like(scores))
         chosen = ops.cast(ops.top_k(order, most)[1], "int32")
 
-        def write_image(image, state):
+        def write_image(
+            image: Tensor, state: tuple[Tensor, ...]
+        ) -> tuple[Tensor, ...]:
             pixels, pixel_pointers, regions, region_pointers = state
             own_vectors, own_members, own_chosen = (
                 ops.take(tensor, image, axis=0)
@@ -326,27 +359,36 @@ class CIRKD(DistillationMethod):
             variable.assign(tensor)
         return state[0], state[2]
 
-    def _draw(self, memory, number):
+    def _choose(self, memory: Tensor, number: int) -> Tensor:
         """Return vectors of random slots, `(classes * number, width)`."""
         slots, width = memory.shape[1:]
         scores = keras.random.uniform((slots,), seed=self.generator)
         chosen = ops.top_k(scores, min(number, slots))[1]
-        drawn = ops.take(memory, ops.cast(chosen, "int32"), axis=1)
-        return ops.reshape(drawn, (-1, width))
+        vectors = ops.take(memory, ops.cast(chosen, "int32"), axis=1)
+        return ops.reshape(vectors, (-1, width))
 
-    def _contrast(self, teacher, student, drawn, valid, weights):
-        """Mean divergence of the similarities over the places that count."""
+    def _contrast(
+        self,
+        teacher: Tensor,
+        student: Tensor,
+        memory: Tensor,
+        valid: Tensor,
+        weights: Tensor,
+    ) -> Tensor:
+        """Return the mean divergence of similarities over valid positions."""
+        # <a_T, m> / tau and <a_S, m> / tau
         target, learner = (
-            ops.matmul(vectors, ops.transpose(drawn)) / self.temperature
+            ops.matmul(vectors, ops.transpose(memory)) / self.temperature
             for vectors in (teacher, student)
         )
+        # KL(softmax(<a_T, m> / tau) || softmax(<a_S, m> / tau))
         divergence = kl_divergence(target, learner)
         mean = safe_divide(
             ops.sum(divergence * valid * weights), ops.sum(valid)
         )
-        return self.reduce_rows(ops.reshape(mean, (1,)))
+        return self.reduce_samples(ops.reshape(mean, (1,)))
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
@@ -364,7 +406,9 @@ class CIRKD(DistillationMethod):
         }
 
 
-def _write_slots(memory, pointers, vectors, counts):
+def _write_slots(
+    memory: Tensor, pointers: Tensor, vectors: Tensor, counts: Tensor
+) -> tuple[Tensor, Tensor]:
     """Write the first `counts` vectors of each class; move its pointer.
 
     Args:
@@ -384,13 +428,13 @@ def _write_slots(memory, pointers, vectors, counts):
     steps = np.arange(most, dtype="int32")[None]
     # Slots behind the last vector are rewritten with what they hold: modulo
     # the size no slot is named twice.
-    places = (starts[:, None] + steps) % slots
-    old = ops.take_along_axis(memory, places[..., None], axis=1)
+    positions = (starts[:, None] + steps) % slots
+    old = ops.take_along_axis(memory, positions[..., None], axis=1)
     is_new = ops.convert_to_tensor(steps) < counts[:, None]
     vectors = ops.where(is_new[..., None], vectors, old)
-    rows = np.repeat(np.arange(classes, dtype="int32"), most)
+    owners = np.repeat(np.arange(classes, dtype="int32"), most)
     index = ops.stack(
-        [ops.convert_to_tensor(rows), ops.reshape(places, (-1,))], axis=1
+        [ops.convert_to_tensor(owners), ops.reshape(positions, (-1,))], axis=1
     )
     updates = ops.reshape(vectors, (classes * most, memory.shape[2]))
     pointers = ops.where(overflows, ops.zeros_like(ends), ends)

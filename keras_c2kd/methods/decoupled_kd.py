@@ -1,9 +1,12 @@
 """Decoupled knowledge distillation."""
 
+from typing import Any
+
 import keras
 
 from keras_c2kd import losses
 from keras_c2kd.methods.logit_distillation import LogitDistillation
+from keras_c2kd.selection import SampleSelection
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -33,23 +36,32 @@ class DKD(LogitDistillation):
     Raises:
         ValueError: If both weights are 0.
 
+    Example:
+    >>> method = DKD(non_target_weight=2.0, warmup_steps=100)
+    >>> config = method.get_config()
+    >>> config["target_weight"], config["non_target_weight"]
+    (1.0, 2.0)
+
     Reference: Zhao et al., CVPR 2022, Eq. 7; Huo et al., CVPR 2024, Eq. 2 and
     Table 2. Defaults: the authors' CIFAR configuration; ImageNet ResNet-34 to
     ResNet-18 takes `non_target_weight=0.5, temperature=1.0`.
     """
 
+    divergence_arguments = ("target_weight", "non_target_weight", "temperature")
+
     def __init__(
         self,
-        target_weight=1.0,
-        non_target_weight=8.0,
-        temperature=4.0,
-        supervised_weight=1.0,
-        distillation_weight=1.0,
-        warmup_steps=0,
-        selection=None,
-        **kwargs,
-    ):
+        target_weight: float = 1.0,
+        non_target_weight: float = 8.0,
+        temperature: float = 4.0,
+        supervised_weight: float = 1.0,
+        distillation_weight: float = 1.0,
+        warmup_steps: int = 0,
+        selection: SampleSelection | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
+            # Eq. 7: alpha TCKD + beta NCKD
             losses.DKDLoss(target_weight, non_target_weight, temperature),
             supervised_weight=supervised_weight,
             distillation_weight=distillation_weight,
@@ -57,12 +69,3 @@ class DKD(LogitDistillation):
             selection=selection,
             **kwargs,
         )
-
-    def get_config(self):
-        """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "target_weight": self.divergence.target_weight,
-            "non_target_weight": self.divergence.non_target_weight,
-            "temperature": self.divergence.temperature,
-        }

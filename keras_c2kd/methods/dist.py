@@ -1,9 +1,12 @@
 """Distillation from a stronger teacher."""
 
+from typing import Any
+
 import keras
 
 from keras_c2kd import losses
 from keras_c2kd.methods.logit_distillation import LogitDistillation
+from keras_c2kd.selection import SampleSelection
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -25,32 +28,30 @@ class DIST(LogitDistillation):
         **kwargs: `warmup_steps`, `teacher_update`, `update_frozen_statistics`,
             `name` and `dtype`, see `LogitDistillation`.
 
+    Example:
+    >>> DIST(temperature=4.0).divergence.get_config()["intra_weight"]
+    1.0
+
     Reference: Huang et al., NeurIPS 2022, Eq. 7 to 10.
     """
 
+    divergence_arguments = ("inter_weight", "intra_weight", "temperature")
+
     def __init__(
         self,
-        inter_weight=1.0,
-        intra_weight=1.0,
-        temperature=1.0,
-        supervised_weight=1.0,
-        distillation_weight=2.0,
-        selection=None,
-        **kwargs,
-    ):
+        inter_weight: float = 1.0,
+        intra_weight: float = 1.0,
+        temperature: float = 1.0,
+        supervised_weight: float = 1.0,
+        distillation_weight: float = 2.0,
+        selection: SampleSelection | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
+            # beta inter + gamma intra
             losses.DISTLoss(inter_weight, intra_weight, temperature),
             supervised_weight=supervised_weight,
             distillation_weight=distillation_weight,
             selection=selection,
             **kwargs,
         )
-
-    def get_config(self):
-        """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "inter_weight": self.divergence.inter_weight,
-            "intra_weight": self.divergence.intra_weight,
-            "temperature": self.divergence.temperature,
-        }

@@ -1,9 +1,12 @@
 """Classical knowledge distillation."""
 
+from typing import Any
+
 import keras
 
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.logit_distillation import LogitDistillation
+from keras_c2kd.selection import SampleSelection
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -21,6 +24,11 @@ class KnowledgeDistillation(LogitDistillation):
         **kwargs: `warmup_steps`, `teacher_update`, `update_frozen_statistics`,
             `name` and `dtype`, see `LogitDistillation`.
 
+    Example:
+    >>> method = KnowledgeDistillation(temperature=2.0)
+    >>> method.loss_names, method.distillation_weight
+    (('student_supervised', 'distillation'), 0.9)
+
     Reference: Hinton et al., 2015, section 2: a weighted average of the two
     terms, with a considerably lower weight on the labels, and the factor
     `T^2`. They name no weights; the defaults are those of the common CIFAR
@@ -29,25 +37,21 @@ class KnowledgeDistillation(LogitDistillation):
     neither `T` nor `lambda`; the recipes here take T=4 with 1 and 1.
     """
 
+    divergence_arguments = ("temperature",)
+
     def __init__(
         self,
-        temperature=4.0,
-        supervised_weight=0.1,
-        distillation_weight=0.9,
-        selection=None,
-        **kwargs,
-    ):
+        temperature: float = 4.0,
+        supervised_weight: float = 0.1,
+        distillation_weight: float = 0.9,
+        selection: SampleSelection | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
+            # T^2 KL(softmax(f_T / T) || softmax(f_S / T))
             KLDivergence(temperature),
             supervised_weight=supervised_weight,
             distillation_weight=distillation_weight,
             selection=selection,
             **kwargs,
         )
-
-    def get_config(self):
-        """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "temperature": self.divergence.temperature,
-        }

@@ -4,6 +4,8 @@ from keras import ops
 
 from keras_c2kd.networks.graph import classifier_of
 from keras_c2kd.ops import full_precision
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Tensor
 
 
 class LinearClassifier:
@@ -19,14 +21,14 @@ class LinearClassifier:
         width: Integer, number of features that the classifier reads.
 
     Raises:
-        ValueError: As `keras_c2kd.feature_taps.classifier_of`.
+        ValueError: As `keras_c2kd.networks.graph.classifier_of`.
     """
 
-    def __init__(self, model, owner):
+    def __init__(self, model: Network, owner: str) -> None:
         self._layer = classifier_of(model, owner)
-        self.width = self._layer.kernel.shape[-2]
+        self.width: int = self._layer.kernel.shape[-2]
 
-    def __call__(self, features):
+    def __call__(self, features: Tensor) -> Tensor:
         """Return the logits of features `(..., width)`.
 
         No gradient reaches the classifier; the features get theirs.

@@ -1,24 +1,32 @@
 """Teachers that read both modalities."""
 
+from typing import Any
+
 import keras
 
 from keras_c2kd import losses
 from keras_c2kd.layers import ConcatFusion
 from keras_c2kd.losses.kinds import compares_numbers
+from keras_c2kd.methods.gradient_modulation import OGM
+from keras_c2kd.methods.gradient_modulation import ModulatesGradients
 from keras_c2kd.methods.logit_distillation import LogitDistillation
+from keras_c2kd.methods.method_options import TeacherUpdate
 from keras_c2kd.networks.graph import classifier_and_input
 from keras_c2kd.networks.graph import graph_ends
 from keras_c2kd.selection import SelectAll
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Tensors
 
 
 def fuse(
-    first,
-    second,
-    fusion=None,
-    first_modality="audio",
-    second_modality="visual",
-    name="multimodal_teacher",
-):
+    first: Network,
+    second: Network,
+    fusion: keras.layers.Layer | None = None,
+    first_modality: str = "audio",
+    second_modality: str = "visual",
+    name: str = "multimodal_teacher",
+) -> Network:
     """Join two classifiers of one modality each into one of both.
 
     The new network holds the two without their classifiers, layers and
@@ -46,6 +54,13 @@ def fuse(
         ValueError: If a network does not end in a classifier on a vector, or
             the class counts differ.
 
+    Example:
+    >>> def network():
+    ...     return keras.Sequential([keras.Input((8,)), keras.layers.Dense(5)])
+    >>> teacher = fuse(network(), network(), FiLMFusion(num_classes=5))
+    >>> sorted(teacher.input)
+    ['audio', 'visual']
+
     Reference: Huo et al., CVPR 2024, Table 7.
     """
     if first_modality == second_modality:
@@ -55,7 +70,9 @@ def fuse(
         )
     networks = {"first": first, "second": second}
     keys = {"first": first_modality, "second": second_modality}
-    inputs, vectors, counts = {}, [], []
+    inputs: dict[str, Tensors] = {}
+    vectors: list[keras.KerasTensor] = []
+    counts: list[int] = []
     for role, network in networks.items():
         classifier, vector = classifier_and_input(network, role)
         if len(vector.shape) != 2:
@@ -81,7 +98,7 @@ def fuse(
     return keras.Model(inputs, fusion(vectors), name=name)
 
 
-def _new_input(network, key):
+def _new_input(network: Network, key: str) -> Tensors:
     """Return an input of the network's form, named by its key."""
     tensors = graph_ends(network)[0]
     if isinstance(tensors, dict):
@@ -93,10 +110,10 @@ def _new_input(network, key):
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
-class MultimodalTeacher(LogitDistillation):
+class MultimodalTeacher(ModulatesGradients, LogitDistillation):
     """The student learns from a teacher of both modalities, which learns too.
 
-    `L = H(f_S, y) + H(f_T, y) + w D(f_T, f_S)`, the target of the divergence
+    `L = H(f_S, y) + H(f_T, y) + w_d D(f_T, f_S)`, the target of the divergence
     held constant. `fuse` builds the teacher from two pre-trained networks;
     its modality in the distiller is a tuple,
     `teacher_modality=("audio", "visual")`.
@@ -116,18 +133,26 @@ class MultimodalTeacher(LogitDistillation):
     Raises:
         ValueError: If the gradients of a fixed teacher are to be modulated.
 
+    Example:
+    >>> method = MultimodalTeacher(teacher_update="top")
+    >>> method.loss_names
+    ('student_supervised', 'distillation', 'teacher_supervised')
+
     Reference: Huo et al., CVPR 2024, Table 7 and its text: both networks are
     pre-trained and updated, the student distils by NKD.
     """
 
+    modulated_role = "teacher"
+
     def __init__(
         self,
-        divergence=None,
-        modulation=None,
-        teacher_update="all",
-        **kwargs,
-    ):
+        divergence: keras.losses.Loss | None = None,
+        modulation: OGM | None = None,
+        teacher_update: TeacherUpdate = "all",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
+            # D(f_T, f_S)
             losses.NKDLoss() if divergence is None else divergence,
             teacher_update=teacher_update,
             **kwargs,
@@ -141,9 +166,10 @@ class MultimodalTeacher(LogitDistillation):
         if modulation is not None:
             self.teacher_features = modulation.taps
 
+    # Properties in place of the base's attributes: `selection` may change.
     @property
-    def needs_logits(self):
-        """Whether the divergence, or what else there is, compares classes."""
+    def needs_logits(self) -> bool:  # type: ignore[override]
+        """Whether divergence, selection or modulation compares classes."""
         return (
             self.modulation is not None
             or type(self.selection) is not SelectAll
@@ -151,29 +177,11 @@ class MultimodalTeacher(LogitDistillation):
         )
 
     @property
-    def diagnostic_names(self):
-        """What is logged besides the terms: nothing without classes."""
+    def diagnostic_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the figures of the selection; none without classes."""
         return super().diagnostic_names if self.needs_logits else ()
 
-    def attach(self, student, teacher):
-        """Show the teacher to the modulation."""
-        if self.modulation is not None:
-            self.modulation.attach(teacher)
-
-    @property
-    def modifies_gradients(self):
-        """Whether there is a modulation."""
-        return self.modulation is not None
-
-    def modify_gradients(self, gradients, variables, outputs, labels):
-        """Modulate the gradients of the teacher's encoders."""
-        if self.modulation is None:
-            return gradients
-        return self.modulation.modulate(
-            gradients, variables, outputs["teacher"], labels
-        )
-
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         serialize = keras.saving.serialize_keras_object
         return {

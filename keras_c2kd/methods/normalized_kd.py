@@ -1,9 +1,12 @@
 """Normalized knowledge distillation."""
 
+from typing import Any
+
 import keras
 
 from keras_c2kd import losses
 from keras_c2kd.methods.logit_distillation import LogitDistillation
+from keras_c2kd.selection import SampleSelection
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -24,30 +27,30 @@ class NKD(LogitDistillation):
         **kwargs: `warmup_steps`, `teacher_update`, `update_frozen_statistics`,
             `name` and `dtype`, see `LogitDistillation`.
 
+    Example:
+    >>> method = NKD(temperature=3.0, non_target_weight=3.5)
+    >>> method.loss_names, method.diagnostic_names
+    (('student_supervised', 'distillation'), ('selected_fraction', 'kendall'))
+
     Reference: Yang et al., ICCV 2023, Eq. 8.
     """
 
+    divergence_arguments = ("non_target_weight", "temperature")
+
     def __init__(
         self,
-        non_target_weight=1.5,
-        temperature=1.0,
-        supervised_weight=1.0,
-        distillation_weight=1.0,
-        selection=None,
-        **kwargs,
-    ):
+        non_target_weight: float = 1.5,
+        temperature: float = 1.0,
+        supervised_weight: float = 1.0,
+        distillation_weight: float = 1.0,
+        selection: SampleSelection | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
+            # Eq. 8: NKD(f_T, f_S, y)
             losses.NKDLoss(non_target_weight, temperature),
             supervised_weight=supervised_weight,
             distillation_weight=distillation_weight,
             selection=selection,
             **kwargs,
         )
-
-    def get_config(self):
-        """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "non_target_weight": self.divergence.non_target_weight,
-            "temperature": self.divergence.temperature,
-        }

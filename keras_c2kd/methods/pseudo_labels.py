@@ -1,10 +1,17 @@
-"""Pseudo-labels: the teacher's classes for rows without a label."""
+"""Pseudo-labels: the teacher's classes for samples without a label."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import full_precision
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import NamedTensors
+from keras_c2kd.typing import Outputs
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.argument_checks import check_number
 from keras_c2kd.utils.argument_checks import check_weights
 
@@ -14,9 +21,9 @@ class PseudoLabels(DistillationMethod):
     """The student learns the teacher's classes where there is no label.
 
     `L = H(f_S, y) + w_p H(f_S, argmax_c f_T)`: the supervised loss over the
-    labelled rows and, over the unlabelled ones, the cross-entropy with the
+    labelled samples and, over the unlabelled ones, the cross-entropy with the
     class that the fixed teacher thinks most probable. Each is the mean over
-    its own rows. Which rows are unlabelled says the distiller,
+    its own samples. The label -1 marks the unlabelled ones for
     `CrossModalDistiller(unlabeled_class=-1)`.
 
     With a teacher of another modality it is the transfer of supervision
@@ -25,9 +32,9 @@ class PseudoLabels(DistillationMethod):
     baseline that any cross-modal gain has to beat.
 
     Args:
-        confidence: Float from 0 to 1. Unlabelled rows to whose class the
-            teacher gives a smaller probability are left out. Defaults to
-            `0.0`: all take part.
+        confidence: Float from 0 to 1. The term leaves out unlabelled
+            samples to whose class the teacher gives a smaller probability.
+            Defaults to `0.0`: all take part.
         pseudo_label_weight: Float, `w_p`. Defaults to `1.0`.
         **kwargs: `update_frozen_statistics` of `DistillationMethod`, `name`
             and `dtype`.
@@ -36,20 +43,21 @@ class PseudoLabels(DistillationMethod):
         ValueError: If `confidence` is not between 0 and 1, or the weight is
             negative or not finite.
 
-    Logged besides the terms: `pseudo_label_fraction`, the fraction of the rows
-    that learn a class of the teacher's.
+    Logged besides the terms: `pseudo_label_fraction`, the fraction of the
+    samples that learn a class of the teacher's.
 
     Example:
-    ```python
-    CrossModalDistiller(
-        student=wrist_network,
-        teacher=camera_network,
-        student_modality="wrist",
-        teacher_modality="camera",
-        method=methods.PseudoLabels(confidence=0.8),
-        unlabeled_class=-1,
-    )
-    ```
+    >>> network = keras.Sequential([keras.Input((8,)), keras.layers.Dense(5)])
+    >>> distiller = CrossModalDistiller(
+    ...     student=network,
+    ...     teacher=keras.models.clone_model(network),
+    ...     student_modality="wrist",
+    ...     teacher_modality="camera",
+    ...     method=PseudoLabels(confidence=0.8),
+    ...     unlabeled_class=-1,
+    ... )
+    >>> distiller.method.loss_names
+    ('student_supervised', 'pseudo_labels')
 
     Reference: Lee, ICML 2013 workshop, Eq. 15, where the network itself is
     the teacher and the weight grows; Gupta et al., CVPR 2016 (supervision
@@ -61,17 +69,25 @@ class PseudoLabels(DistillationMethod):
     loss_names = ("student_supervised", "pseudo_labels")
     diagnostic_names = ("pseudo_label_fraction",)
 
-    def __init__(self, confidence=0.0, pseudo_label_weight=1.0, **kwargs):
+    def __init__(
+        self,
+        confidence: float = 0.0,
+        pseudo_label_weight: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_number(minimum=0, maximum=1, confidence=confidence)
         check_weights(pseudo_label_weight=pseudo_label_weight)
         self.confidence = confidence
         self.pseudo_label_weight = pseudo_label_weight
 
-    def compute_losses(self, outputs, targets):
+    def compute_losses(
+        self, outputs: Outputs, targets: Targets
+    ) -> tuple[NamedTensors, NamedTensors]:
         """Return the supervised term and that of the pseudo-labels."""
         student = full_precision(outputs["student"]["logits"])
         losses = {
+            # H(f_S, y)
             "student_supervised": targets.supervised_loss(student),
             "pseudo_labels": ops.zeros((), dtype=student.dtype),
         }
@@ -85,9 +101,10 @@ class PseudoLabels(DistillationMethod):
             chosen = ops.logical_and(unlabeled, sure >= self.confidence)
             if targets.has_class is not None:
                 chosen = ops.logical_and(chosen, targets.has_class)
+            # Eq. 15: w_p H(f_S, argmax_c f_T), labels holding the argmax
             losses["pseudo_labels"] = (
                 self.pseudo_label_weight
-                * self.reduce_rows(
+                * self.reduce_samples(
                     _cross_entropy(targets.labels, student),
                     targets.weights_where(chosen),
                 )
@@ -95,7 +112,7 @@ class PseudoLabels(DistillationMethod):
             fraction = targets.mean(ops.cast(chosen, student.dtype))
         return losses, {"pseudo_label_fraction": fraction}
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
@@ -104,8 +121,8 @@ class PseudoLabels(DistillationMethod):
         }
 
 
-def _cross_entropy(labels, logits):
-    """Return `-log softmax(logits)[label]` of each row, `(...)`."""
+def _cross_entropy(labels: Tensor, logits: Tensor) -> Tensor:
+    """Return `-log softmax(logits)[label]` of each sample, `(...)`."""
     log_p = ops.log_softmax(logits, axis=-1)
     chosen = ops.take_along_axis(log_p, ops.expand_dims(labels, -1), axis=-1)
     return -ops.squeeze(chosen, -1)

@@ -1,11 +1,17 @@
 """Relational knowledge distillation."""
 
+from typing import Any
+
 import keras
 
 from keras_c2kd.losses import RelationalAngle
 from keras_c2kd.losses import RelationalDistance
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import global_average_pool
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import NamedTensors
+from keras_c2kd.typing import Outputs
 from keras_c2kd.utils.argument_checks import check_weights
 
 
@@ -19,7 +25,7 @@ class RKD(DistillationMethod):
     fixed.
 
     Reads one feature of each network, `features`, and averages it over all
-    places.
+    positions.
 
     Args:
         distance_weight: Float, `w_d`. Defaults to `25.0`.
@@ -29,9 +35,15 @@ class RKD(DistillationMethod):
             `DistillationMethod`.
 
     Raises:
-        ValueError: If both weights are 0. Training on batches with fewer than
-            three samples (two without angles) is refused; a last batch that
-            is smaller adds 0.
+        ValueError: If both weights are 0. Training refuses batches with fewer
+            than three samples (two without angles); a last batch that is
+            smaller adds 0.
+
+    Example:
+    >>> RKD(angle_weight=0.0).loss_names
+    ('student_supervised', 'relational_distance')
+    >>> RKD().min_batch_size
+    3
 
     Reference: Park et al., CVPR 2019, Eq. 4 to 9. Default weights: the common
     re-implementation for classification; the authors' metric-learning scripts
@@ -44,7 +56,12 @@ class RKD(DistillationMethod):
     teacher_features = ("features",)
     needs_global_batch = True
 
-    def __init__(self, distance_weight=25.0, angle_weight=50.0, **kwargs):
+    def __init__(
+        self,
+        distance_weight: float = 25.0,
+        angle_weight: float = 50.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_weights(
             distance_weight=distance_weight, angle_weight=angle_weight
@@ -58,7 +75,7 @@ class RKD(DistillationMethod):
         self.distance_weight = distance_weight
         self.angle_weight = angle_weight
         self.min_batch_size = 3 if angle_weight else 2
-        self._relations = {}
+        self._relations: dict[str, tuple[float, keras.losses.Loss]] = {}
         if distance_weight:
             loss = RelationalDistance()
             self._relations["relational_distance"] = (distance_weight, loss)
@@ -67,21 +84,25 @@ class RKD(DistillationMethod):
             self._relations["relational_angle"] = (angle_weight, loss)
         self.loss_names = ("student_supervised", *self._relations)
 
-    def compute_losses(self, outputs, targets):
+    def compute_losses(
+        self, outputs: Outputs, targets: Targets
+    ) -> tuple[NamedTensors, NamedTensors]:
         """Return the supervised term and the relations' terms."""
         student, teacher = (
             global_average_pool(outputs[role]["features"])
             for role in ("student", "teacher")
         )
         logits = outputs["student"]["logits"]
+        # H(f_S, y)
         losses = {"student_supervised": targets.supervised_loss(logits)}
+        # w_d L_distance and w_a L_angle
         for name, (weight, loss) in self._relations.items():
             losses[name] = weight * loss(
                 teacher, student, sample_weight=targets.feature_weights
             )
         return losses, {}
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

@@ -1,13 +1,21 @@
 """Knowledge review: each level of the student learns from several."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_c2kd.layers import ConvolutionBlock
 from keras_c2kd.losses import HierarchicalContextLoss
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import as_map
 from keras_c2kd.ops import resize_nearest
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import NamedTensors
+from keras_c2kd.typing import Outputs
+from keras_c2kd.typing import OutputShapes
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.argument_checks import check_integer
 from keras_c2kd.utils.argument_checks import check_weights
 
@@ -48,6 +56,11 @@ class ReviewKD(DistillationMethod):
     Raises:
         ValueError: If a level but the last is no map, or sizes are not known.
 
+    Example:
+    >>> method = ReviewKD(levels=3, width=64)
+    >>> method.student_features
+    ('level_1', 'level_2', 'level_3')
+
     Reference: Chen et al., CVPR 2021, section 3 and Fig. 4.
     """
 
@@ -55,15 +68,16 @@ class ReviewKD(DistillationMethod):
     needs_logits = False
     loss_names = ("student_supervised", "review")
     warms_up = True
+    student_features: tuple[str, ...]
 
     def __init__(
         self,
-        levels=5,
-        review_weight=1.0,
-        warmup_steps=0,
-        width=None,
-        **kwargs,
-    ):
+        levels: int = 5,
+        review_weight: float = 1.0,
+        warmup_steps: int = 0,
+        width: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(warmup_steps=warmup_steps, **kwargs)
         check_integer(
             minimum=1, why="ReviewKD needs at least one level.", levels=levels
@@ -78,7 +92,7 @@ class ReviewKD(DistillationMethod):
         self.student_features = self.teacher_features = names
         self.review_loss = HierarchicalContextLoss()
 
-    def build(self, outputs_shape):
+    def build(self, outputs_shape: OutputShapes) -> None:
         """Create one fusion a level."""
         names = self.student_features
         for role in ("student", "teacher"):
@@ -88,7 +102,7 @@ class ReviewKD(DistillationMethod):
                     raise ValueError(
                         "ReviewKD compares feature maps; only its last level "
                         f"may be a vector. Received: {role}_features[{name!r}]"
-                        f" of shape {tuple(shape)}. Tap layers with places, "
+                        f" of shape {tuple(shape)}. Tap layers that give maps, "
                         "or use a method on logits or embeddings."
                     )
         students, teachers = (
@@ -120,7 +134,9 @@ class ReviewKD(DistillationMethod):
             self.exits.append(last)
         self.built = True
 
-    def _convolution(self, filters, kernel_size, name):
+    def _convolution(
+        self, filters: int, kernel_size: int, name: str
+    ) -> ConvolutionBlock:
         return ConvolutionBlock(
             filters,
             kernel_size,
@@ -131,14 +147,15 @@ class ReviewKD(DistillationMethod):
             name=name,
         )
 
-    def call(self, outputs, training=False):
+    def call(self, outputs: Outputs, training: bool = False) -> NamedTensors:
         """Return the reviewed maps, `{"level_1": ..., ...}`."""
-        reviewed, residual = {}, None
+        reviewed: NamedTensors = {}
+        residual: Tensor | None = None
         for number in reversed(range(self.levels)):
             name = self.student_features[number]
             maps = as_map(outputs["student"][name])
             maps = self.entries[number](maps, training=training)
-            if residual is not None:
+            if residual is not None:  # Attention-based fusion.
                 deeper = resize_nearest(residual, self.student_sizes[number])
                 gates = self.gates[number](
                     ops.concatenate([maps, deeper], axis=-1)
@@ -148,8 +165,11 @@ class ReviewKD(DistillationMethod):
             reviewed[name] = self.exits[number](residual, training=training)
         return reviewed
 
-    def compute_losses(self, outputs, targets):
+    def compute_losses(
+        self, outputs: Outputs, targets: Targets
+    ) -> tuple[NamedTensors, NamedTensors]:
         """Return the supervised and the review term."""
+        # sum_levels HCL
         review = sum(
             self.review_loss(
                 as_map(outputs["teacher"][name]),
@@ -160,12 +180,13 @@ class ReviewKD(DistillationMethod):
         )
         logits = outputs["student"]["logits"]
         losses = {
+            # H(f_S, y) + w min(1, step / warmup_steps) review
             "student_supervised": targets.supervised_loss(logits),
             "review": self.review_weight * self.warm_up() * review,
         }
         return losses, {}
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

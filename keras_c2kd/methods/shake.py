@@ -1,15 +1,25 @@
 """Shadow knowledge distillation (SHAKE)."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_c2kd.layers import ConvolutionBlock
 from keras_c2kd.losses import KLDivergence
+from keras_c2kd.methods.building_blocks import MapShape
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.methods.linear_classifier import LinearClassifier
+from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import as_map
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import global_average_pool
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import NamedTensors
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Outputs
+from keras_c2kd.typing import OutputShapes
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.argument_checks import check_integer
 from keras_c2kd.utils.argument_checks import check_number
 from keras_c2kd.utils.argument_checks import check_weights
@@ -41,6 +51,12 @@ class SHAKE(DistillationMethod):
     Reads `stage_1`, `stage_2`, `stage_3` of the teacher; say where they are:
     `teacher_features=["stage1", "stage2", "stage3"]`.
 
+    The shadow head of C2KD's code: ReLU behind the 3x3 convolutions, a slope
+    of 0.1 behind the 1x1 ones (AVE and CREMA-D; VGGSound has ReLU alone), 256
+    channels, a classifier of its own, on the stem and the first two stages:
+    `SHAKE(own_classifier=True, pointwise_negative_slope=0.1,
+    shadow_channels=256)`.
+
     Args:
         supervised_weight: Float, `gamma`. Defaults to `1.0`.
         distillation_weight: Float, `alpha`. Defaults to `1.0`.
@@ -67,11 +83,10 @@ class SHAKE(DistillationMethod):
             reads; if a slope is negative or not finite, or
             `shadow_channels` no integer of at least 1.
 
-    The shadow head of C2KD's code: ReLU behind the 3x3 convolutions, a slope
-    of 0.1 behind the 1x1 ones (AVE and CREMA-D; VGGSound has ReLU alone), 256
-    channels, a classifier of its own, on the stem and the first two stages:
-    `SHAKE(own_classifier=True, pointwise_negative_slope=0.1,
-    shadow_channels=256)`.
+    Example:
+    >>> method = SHAKE(own_classifier=True, shadow_channels=64)
+    >>> method.teacher_features
+    ('stage_1', 'stage_2', 'stage_3')
 
     Reference: Li and Jin, NeurIPS 2022, Eq. 3 to 6. The authors publish no
     default for `alpha` and `beta`: 1 is our choice.
@@ -89,16 +104,16 @@ class SHAKE(DistillationMethod):
 
     def __init__(
         self,
-        supervised_weight=1.0,
-        distillation_weight=1.0,
-        shadow_weight=1.0,
-        temperature=4.0,
-        own_classifier=False,
-        negative_slope=0.0,
-        pointwise_negative_slope=None,
-        shadow_channels=None,
-        **kwargs,
-    ):
+        supervised_weight: float = 1.0,
+        distillation_weight: float = 1.0,
+        shadow_weight: float = 1.0,
+        temperature: float = 4.0,
+        own_classifier: bool = False,
+        negative_slope: float = 0.0,
+        pointwise_negative_slope: float | None = None,
+        shadow_channels: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_weights(
             supervised_weight=supervised_weight,
@@ -122,12 +137,12 @@ class SHAKE(DistillationMethod):
         self.shadow_channels = shadow_channels
         self.divergence = KLDivergence(temperature)
 
-    def attach(self, student, teacher):
+    def attach(self, student: Network, teacher: Network | None) -> None:
         """Find the teacher's classifier."""
         if not self.own_classifier:
             self._classifier = LinearClassifier(teacher, "teacher")
 
-    def build(self, outputs_shape):
+    def build(self, outputs_shape: OutputShapes) -> None:
         """Create the shadow head."""
         first, second, third = (
             self.static_map_shape(outputs_shape, "teacher", name)
@@ -159,7 +174,14 @@ class SHAKE(DistillationMethod):
             )
         self.built = True
 
-    def _block(self, filters, kernel_size, maps, wanted, name):
+    def _block(
+        self,
+        filters: int,
+        kernel_size: int,
+        maps: MapShape,
+        wanted: MapShape,
+        name: str,
+    ) -> ConvolutionBlock:
         slope = self.negative_slope
         if kernel_size == 1 and self.pointwise_negative_slope is not None:
             slope = self.pointwise_negative_slope
@@ -181,11 +203,12 @@ class SHAKE(DistillationMethod):
             f"{wanted}. Tap other layers with `teacher_features=`."
         )
 
-    def call(self, outputs, training=False):
+    def call(self, outputs: Outputs, training: bool = False) -> NamedTensors:
         """Return the shadow's logits."""
         first, second, third = (
             as_map(outputs["teacher"][name]) for name in self.teacher_features
         )
+        # C3(C3(C3(t_1) + C1(t_2)) + C1(t_3))
         maps = self.fuse_1(first, training=training)
         maps = maps + self.skip_2(second, training=training)
         maps = self.fuse_2(maps, training=training)
@@ -201,39 +224,47 @@ class SHAKE(DistillationMethod):
             )
         return {"shadow": logits}
 
-    def supervised_logits(self, logits):
+    def supervised_logits(self, logits: Tensor) -> Tensor:
         """Return the normalised logits, whose classes keep their order."""
         return _normalized(logits)
 
-    def compute_losses(self, outputs, targets):
+    def compute_losses(
+        self, outputs: Outputs, targets: Targets
+    ) -> tuple[NamedTensors, NamedTensors]:
         """Return the five terms."""
         student = self.supervised_logits(outputs["student"]["logits"])
         teacher = _normalized(outputs["teacher"]["logits"])
         shadow = _normalized(outputs["heads"]["shadow"])
         labels, weights = targets.labels, targets.weights
 
-        def divergence(learner, target):
+        def divergence(learner: Tensor, target: Tensor) -> Tensor:
+            # D(a, b) = T^2 KL(softmax(b / T) || softmax(a / T))
             return self.diverge(
                 self.divergence, target, learner, labels, weights
             )
 
         losses = {
+            # gamma H(s, y)
             "student_supervised": self.supervised_weight
             * targets.supervised_loss(student),
+            # alpha D(s, t)
             "distillation": self.distillation_weight
             * divergence(student, teacher),
+            # beta H(h, y)
             "shadow_supervised": self.shadow_weight
             * targets.supervised_loss(shadow),
+            # beta (D(h, s) + D(s, h))
             "shadow_mutual": self.shadow_weight
             * (divergence(shadow, student) + divergence(student, shadow)),
+            # beta mean((h - t)^2)
             "shadow_hint": self.shadow_weight
-            * self.reduce_rows(
+            * self.reduce_samples(
                 ops.mean(ops.square(shadow - teacher), axis=-1), weights
             ),
         }
         return losses, {}
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
@@ -248,8 +279,8 @@ class SHAKE(DistillationMethod):
         }
 
 
-def _normalized(logits):
-    """Logits with mean 0 and variance 1 over the classes, times 3.1415."""
+def _normalized(logits: Tensor) -> Tensor:
+    """Return logits of mean 0 and variance 1 over classes, times 3.1415."""
     logits = full_precision(logits)
     logits = logits - ops.mean(logits, axis=-1, keepdims=True)
     variance = ops.mean(ops.square(logits), axis=-1, keepdims=True)

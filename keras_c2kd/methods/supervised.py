@@ -1,12 +1,20 @@
 """Plain supervised training: the paper's "w/o KD" row."""
 
+from typing import Any
+
 import keras
 
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.methods.gradient_modulation import OGM
+from keras_c2kd.methods.gradient_modulation import ModulatesGradients
+from keras_c2kd.methods.targets import Targets
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import NamedTensors
+from keras_c2kd.typing import Outputs
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
-class Supervised(DistillationMethod):
+class Supervised(ModulatesGradients, DistillationMethod):
     """The student alone, with the loss given to `compile()`.
 
     `L = H(f_S, y)`. Needs no teacher. It is the baseline of every table
@@ -18,43 +26,33 @@ class Supervised(DistillationMethod):
             built, the student here, or None (default).
         **kwargs: `name` and `dtype`, see `DistillationMethod`.
 
+    Example:
+    >>> method = Supervised()
+    >>> method.loss_names, method.needs_teacher
+    (('student_supervised',), False)
+
     Reference: Huo et al., CVPR 2024, Tables 1 to 6, "w/o KD".
     """
 
     needs_teacher = False
     needs_logits = False
 
-    def __init__(self, modulation=None, **kwargs):
+    def __init__(self, modulation: OGM | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.modulation = modulation
         if modulation is not None:
             self.needs_logits = True
             self.student_features = modulation.taps
 
-    def attach(self, student, teacher):
-        """Show the network to the modulation."""
-        if self.modulation is not None:
-            self.modulation.attach(student)
-
-    def compute_losses(self, outputs, targets):
+    def compute_losses(
+        self, outputs: Outputs, targets: Targets
+    ) -> tuple[NamedTensors, NamedTensors]:
         """Return the supervised loss of the student."""
         logits = outputs["student"]["logits"]
+        # H(f_S, y)
         return {"student_supervised": targets.supervised_loss(logits)}, {}
 
-    @property
-    def modifies_gradients(self):
-        """Whether there is a modulation."""
-        return self.modulation is not None
-
-    def modify_gradients(self, gradients, variables, outputs, labels):
-        """Modulate the gradients of the encoders, if asked to."""
-        if self.modulation is None:
-            return gradients
-        return self.modulation.modulate(
-            gradients, variables, outputs["student"], labels
-        )
-
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

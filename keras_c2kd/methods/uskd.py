@@ -1,15 +1,23 @@
 """Universal self-knowledge distillation."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import descending_ranks
 from keras_c2kd.ops import exclude_target
 from keras_c2kd.ops import full_precision
 from keras_c2kd.ops import global_average_pool
 from keras_c2kd.ops import safe_divide
 from keras_c2kd.ops import target_log_probabilities
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import NamedTensors
+from keras_c2kd.typing import Outputs
+from keras_c2kd.typing import OutputShapes
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.argument_checks import check_number
 from keras_c2kd.utils.argument_checks import check_weights
 
@@ -25,13 +33,13 @@ class USKD(DistillationMethod):
 
     - `target` = `-alpha mean(P log p_t)`, `P = p_t^2 + 1 - mean(p_t^2)`
     - `non_target` = `-beta mean(sum_{i != t} q_i log p^_i)`, with ^ the
-      softmax without the label's class. `q` is proportional to `1 / k` at
-      place `k` of all classes ordered by `w / (1 - w_t) + p / (1 - p_t)`.
+      softmax without the label's class. `q` is proportional to `1 / k` of the
+      class that is the k-th of all by `w / (1 - w_t) + p / (1 - p_t)`.
     - `weak` = `mu H(w, smoothed label)`; it trains the weak classifier and
       reaches the student.
 
-    `P` and `q` are constant. Without the weights, `student_supervised` is
-    H(f_S, y).
+    `P` and `q` are constant. `student_supervised` is H(f_S, y), without a
+    weight.
 
     Reads one feature map of the student, `features`; the authors tap the
     third of four stages.
@@ -51,6 +59,11 @@ class USKD(DistillationMethod):
         ValueError: If the logits are dense: the method is for one label a
             sample.
 
+    Example:
+    >>> method = USKD(target_weight=0.1, weak_weight=0.1)
+    >>> method.loss_names
+    ('student_supervised', 'target', 'non_target', 'weak')
+
     Reference: Yang et al., ICCV 2023, section 3.3 and Eq. 9 to 12.
     """
 
@@ -61,13 +74,13 @@ class USKD(DistillationMethod):
 
     def __init__(
         self,
-        target_weight=1.0,
-        non_target_weight=0.1,
-        weak_weight=0.005,
-        label_smoothing=0.1,
-        log_score=False,
-        **kwargs,
-    ):
+        target_weight: float = 1.0,
+        non_target_weight: float = 0.1,
+        weak_weight: float = 0.005,
+        label_smoothing: float = 0.1,
+        log_score: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_weights(
             target_weight=target_weight,
@@ -81,10 +94,10 @@ class USKD(DistillationMethod):
         self.label_smoothing = label_smoothing
         self.log_score = log_score
 
-    def build(self, outputs_shape):
+    def build(self, outputs_shape: OutputShapes) -> None:
         """Create the weak classifier."""
         shapes = outputs_shape["student"]
-        self.require_rows(outputs_shape)
+        self.require_one_label_a_sample(outputs_shape)
         self.weak_classifier = keras.layers.Dense(
             shapes["logits"][-1],
             dtype=self.dtype_policy,
@@ -93,53 +106,64 @@ class USKD(DistillationMethod):
         self.weak_classifier.build((None, shapes["features"][-1]))
         self.built = True
 
-    def call(self, outputs, training=False):
+    def call(self, outputs: Outputs, training: bool = False) -> NamedTensors:
         """Return the weak classifier's logits."""
         features = global_average_pool(outputs["student"]["features"])
         return {"weak": self.weak_classifier(features)}
 
-    def compute_losses(self, outputs, targets):
+    def compute_losses(
+        self, outputs: Outputs, targets: Targets
+    ) -> tuple[NamedTensors, NamedTensors]:
         """Return the four terms."""
         student = full_precision(outputs["student"]["logits"])
         weak = full_precision(outputs["heads"]["weak"])
         labels, weights = targets.labels, targets.weights
         log_p = target_log_probabilities(student, labels)[..., 0]
+        # P = p_t^2 + 1 - mean(p_t^2)
         squares = ops.stop_gradient(ops.exp(2.0 * log_p))
         soft_target = squares + 1.0 - _mean(squares, weights)
         one_hot = ops.one_hot(labels, student.shape[-1], dtype=student.dtype)
-        share = self.label_smoothing
-        smoothed = (1.0 - share) * one_hot + share / student.shape[-1]
+        smoothing = self.label_smoothing
+        smoothed = (1.0 - smoothing) * one_hot + smoothing / student.shape[-1]
+        # H(w, smoothed label)
         weak_loss = -ops.sum(smoothed * ops.log_softmax(weak, axis=-1), axis=-1)
         losses = {
+            # H(f_S, y)
             "student_supervised": targets.supervised_loss(student),
+            # -alpha mean(P log p_t)
             "target": self.target_weight
-            * self.reduce_rows(-soft_target * log_p, weights),
-            "weak": self.weak_weight * self.reduce_rows(weak_loss, weights),
+            * self.reduce_samples(-soft_target * log_p, weights),
+            # mu H(w, smoothed label)
+            "weak": self.weak_weight * self.reduce_samples(weak_loss, weights),
         }
         # Of two classes nothing is left that has an order.
         losses["non_target"] = ops.zeros((), dtype=student.dtype)
         if student.shape[-1] > 2:
             soft = self._soft_labels(student, weak, labels, one_hot)
             rest = ops.log_softmax(exclude_target(student, labels), axis=-1)
-            losses["non_target"] = self.non_target_weight * self.reduce_rows(
+            # -beta mean(sum_{i != t} q_i log p^_i)
+            losses["non_target"] = self.non_target_weight * self.reduce_samples(
                 -ops.sum(soft * rest, axis=-1), weights
             )
         return losses, {}
 
-    def _soft_labels(self, student, weak, labels, one_hot):
-        """Return `1 / place` of the non-target classes, normalised."""
-        score = 0.0
+    def _soft_labels(
+        self, student: Tensor, weak: Tensor, labels: Tensor, one_hot: Tensor
+    ) -> Tensor:
+        """Return `q`, `1 / k` of the non-target classes, normalised."""
+        terms: list[Tensor] = []
         for logits, as_log in ((weak, False), (student, self.log_score)):
             values = ops.softmax(ops.stop_gradient(logits), axis=-1)
             if as_log:
                 values = ops.log_softmax(ops.stop_gradient(logits), axis=-1)
+            # w / (1 - w_t) + p / (1 - p_t)
             target = ops.sum(one_hot * values, axis=-1, keepdims=True)
-            score = score + values / (1.0 - target + _LEAST_REST)
-        places = descending_ranks(score, break_ties=True)
-        soft = exclude_target(1.0 / ops.cast(places, student.dtype), labels)
+            terms.append(values / (1.0 - target + _LEAST_REST))
+        positions = descending_ranks(terms[0] + terms[1], break_ties=True)
+        soft = exclude_target(1.0 / ops.cast(positions, student.dtype), labels)
         return soft / ops.sum(soft, axis=-1, keepdims=True)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
@@ -151,8 +175,8 @@ class USKD(DistillationMethod):
         }
 
 
-def _mean(values, weights):
-    """Mean over the rows that count."""
+def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the mean over the samples that count."""
     if weights is None:
         return ops.mean(values)
     return safe_divide(ops.sum(values * weights), ops.sum(weights))

@@ -1,18 +1,32 @@
 """Self-distillation towards Zipf's law."""
 
+from collections.abc import Sequence
+from typing import Any
+from typing import Literal
+from typing import TypeAlias
+from typing import get_args
+
 import keras
 from keras import ops
 
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.methods.linear_classifier import LinearClassifier
+from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import descending_ranks
 from keras_c2kd.ops import exclude_target
 from keras_c2kd.ops import full_precision
+from keras_c2kd.typing import Config
+from keras_c2kd.typing import NamedTensors
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Outputs
+from keras_c2kd.typing import OutputShapes
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.argument_checks import check_positive
 from keras_c2kd.utils.argument_checks import check_weights
 
-_RANKINGS = ("votes", "logits")
+Ranking: TypeAlias = Literal["votes", "logits"]
+_RANKINGS = get_args(Ranking)
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
@@ -23,14 +37,13 @@ class ZipfKD(DistillationMethod):
     class out and `q_c` is proportional to `rank_c^(-power)` among the other
     classes. `q` is constant.
 
-    - `rank_by="votes"`: the student's classifier is applied to each place of
-      its last feature map, each place votes for its highest class, and
+    - `rank_by="votes"`: the student's classifier reads each position of its
+      last feature map, each position votes for its highest class, and
       `rank_c` is 1 plus the number of classes with more votes. Ties share a
-      rank, so all classes without a vote do. A sequence votes by its
-      positions; a vector casts one vote.
+      rank, so all classes without a vote do. A vector casts one vote.
     - `rank_by="logits"`: ranks of the student's logits. Needs no map.
 
-    Ranks count the label's class; then it is left out.
+    Ranks count the label's class, which `q` then leaves out.
 
     The power law of a rank is the value at one point. The authors'
     "unbiased" law, `unbiased_bounds=(a, b)`, is the integral of `x^(-power)`
@@ -64,25 +77,30 @@ class ZipfKD(DistillationMethod):
             its feature map; if `mean_over="selected"` without
             `only_correct`.
 
+    Example:
+    >>> method = ZipfKD(rank_by="logits", unbiased_bounds=(0.001, 1.0))
+    >>> method.loss_names, method.student_features
+    (('student_supervised', 'zipf'), ())
+
     Reference: Liang et al., ECCV 2022, section 3; the authors' options
     `unbiased_zipf` and `--mask`. Votes of intermediate layers through extra
     classifiers, an option of theirs, are not here.
     """
 
     needs_teacher = False
-    student_features = ("features",)
+    student_features: tuple[str, ...] = ("features",)
     loss_names = ("student_supervised", "zipf")
 
     def __init__(
         self,
-        power=1.0,
-        distillation_weight=0.1,
-        rank_by="votes",
-        only_correct=False,
-        mean_over="batch",
-        unbiased_bounds=None,
-        **kwargs,
-    ):
+        power: float = 1.0,
+        distillation_weight: float = 0.1,
+        rank_by: Ranking = "votes",
+        only_correct: bool = False,
+        mean_over: Literal["batch", "selected"] = "batch",
+        unbiased_bounds: Sequence[float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if rank_by not in _RANKINGS:
             raise ValueError(
@@ -93,8 +111,8 @@ class ZipfKD(DistillationMethod):
         check_weights(distillation_weight=distillation_weight)
         if mean_over not in ("batch", "selected"):
             raise ValueError(
-                "`mean_over` says what the term is a mean over: "
-                f'"batch" or "selected". Received: mean_over={mean_over!r}'
+                '`mean_over` must be "batch" or "selected". Received: '
+                f"mean_over={mean_over!r}"
             )
         if mean_over == "selected" and not only_correct:
             raise ValueError(
@@ -114,34 +132,37 @@ class ZipfKD(DistillationMethod):
         if rank_by == "logits":
             self.student_features = ()
 
-    def attach(self, student, teacher):
+    def attach(self, student: Network, teacher: Network | None) -> None:
         """Find the student's classifier."""
         if self.rank_by == "votes":
             self._classifier = LinearClassifier(student, "student")
 
-    def build(self, outputs_shape):
-        """Check that the classifier can vote at each place."""
+    def build(self, outputs_shape: OutputShapes) -> None:
+        """Check that the classifier can vote at each position."""
         shapes = outputs_shape["student"]
         if self.rank_by == "votes":
             if len(shapes["logits"]) != 2:
                 raise ValueError(
-                    "Votes of places are for one label a sample. Received: "
+                    "Votes of positions are for one label a sample. Received: "
                     f"logits of shape {shapes['logits']}. Use "
                     'ZipfKD(rank_by="logits") for dense logits.'
                 )
             if shapes["features"][-1] != self._classifier.width:
                 raise ValueError(
-                    "The student's classifier votes at each place of its own "
-                    f"input, which has {self._classifier.width} channels. "
+                    "The student's classifier votes at each position of its "
+                    f"own input, which has {self._classifier.width} channels. "
                     "Received: student_features of shape "
                     f"{shapes['features']}. Leave `student_features` out, or "
                     'use ZipfKD(rank_by="logits").'
                 )
         self.built = True
 
-    def compute_losses(self, outputs, targets):
+    def compute_losses(
+        self, outputs: Outputs, targets: Targets
+    ) -> tuple[NamedTensors, NamedTensors]:
         """Return the supervised and the Zipf term."""
         logits = full_precision(outputs["student"]["logits"])
+        # H(f_S, y)
         supervised = targets.supervised_loss(logits)
         # Of two classes nothing is left that has a rank.
         zipf = ops.zeros((), dtype=logits.dtype)
@@ -158,6 +179,7 @@ class ZipfKD(DistillationMethod):
                 else:
                     correct = ops.cast(correct, logits.dtype)
                     weights = correct if weights is None else weights * correct
+            # w KL(q || softmax(f_S^))
             zipf = self.distillation_weight * self.diverge(
                 self.divergence,
                 exclude_target(law, targets.labels),
@@ -167,10 +189,11 @@ class ZipfKD(DistillationMethod):
             )
         return {"student_supervised": supervised, "zipf": zipf}, {}
 
-    def _law(self, scores, dtype):
+    def _law(self, scores: Tensor, dtype: str) -> Tensor:
         """Return the logarithm of the law at each class, up to a constant."""
         rank = ops.cast(descending_ranks(scores), dtype)
         if self.unbiased_bounds is None:
+            # log q_c = -power log(rank_c)
             return -self.power * ops.log(rank)
         begin, end = self.unbiased_bounds
         width = (end - begin) / scores.shape[-1]
@@ -192,8 +215,8 @@ class ZipfKD(DistillationMethod):
             )
         return integral - ops.log(tied)
 
-    def _scores(self, outputs):
-        """Return what ranks the classes, as `rank_by` says."""
+    def _scores(self, outputs: NamedTensors) -> Tensor:
+        """Return the votes or the logits that rank the classes."""
         if self.rank_by == "logits":
             return ops.stop_gradient(outputs["logits"])
         votes = self._classifier(ops.stop_gradient(outputs["features"]))
@@ -202,10 +225,10 @@ class ZipfKD(DistillationMethod):
             votes.shape[-1],
             dtype="int32",
         )
-        places = tuple(range(1, len(chosen.shape) - 1))
-        return ops.sum(chosen, axis=places) if places else chosen
+        axes = tuple(range(1, len(chosen.shape) - 1))
+        return ops.sum(chosen, axis=axes) if axes else chosen
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
@@ -218,7 +241,7 @@ class ZipfKD(DistillationMethod):
         }
 
 
-def _checked_bounds(bounds):
+def _checked_bounds(bounds: Sequence[float]) -> tuple[float, ...]:
     """Return two growing positive numbers as a tuple, or raise."""
     is_pair = isinstance(bounds, (tuple, list)) and len(bounds) == 2
     for bound in bounds if is_pair else ():

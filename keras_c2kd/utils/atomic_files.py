@@ -12,7 +12,9 @@ _PIECE = 1 << 20  # Bytes that are written at a time.
 
 
 def write_atomically(
-    path: str | os.PathLike[str], content: str | bytes, keep_name: bool = True
+    path: str | os.PathLike[str],
+    content: str | bytes | memoryview,
+    keep_name: bool = True,
 ) -> None:
     """Write a file that is either the old one or the whole new one.
 

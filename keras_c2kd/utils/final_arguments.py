@@ -99,10 +99,10 @@ def _then_final(constructor: Callable[..., None]) -> Callable[..., None]:
     def construct(self: Any, *args: Any, **kwargs: Any) -> None:
         constructor(self, *args, **kwargs)
         # Constructors of bases end before those of their subclasses.
-        if getattr(type(self), "__init__") is construct:
-            kind: Any = type(self)
-            names = argument_names(kind)
-            vars(self)["_final"] = names.union(self.final_names)
+        kind: type = type(self)
+        if getattr(kind, "__init__") is construct:
+            names = argument_names(kind).union(self.final_names)
+            vars(self)["_final"] = names
 
     # Keras reads the signature of what is called itself.
     setattr(construct, "__signature__", inspect.signature(constructor))

@@ -10,17 +10,22 @@ import pytest
 import keras_c2kd
 from keras_c2kd import layers
 from keras_c2kd import losses
+from keras_c2kd import methods
 from keras_c2kd import models
 from keras_c2kd import ops
 from keras_c2kd import selection
 
-ROOMS = (ops, losses, selection, layers, models)
+ROOMS = (ops, losses, selection, layers, methods, models)
 NAMES = {name: getattr(room, name) for room in ROOMS for name in room.__all__}
-NAMES |= {"keras": keras, "ops": keras.ops, "np": np, "models": models}
 NAMES |= {
-    name: getattr(keras_c2kd, name)
-    for name in ("C2KD", "CrossModalDistiller", "ProfileSteps", "Supervised")
-} | {"keras_c2kd": keras_c2kd}
+    "CrossModalDistiller": keras_c2kd.CrossModalDistiller,
+    "ProfileSteps": keras_c2kd.ProfileSteps,
+    "keras": keras,
+    "keras_c2kd": keras_c2kd,
+    "models": models,
+    "np": np,
+    "ops": keras.ops,
+}
 
 # The networks' examples show shapes; initialising them takes JAX a minute.
 PARAMETERS = [

@@ -18,26 +18,33 @@ AT_THE_ROOT = (
     "ProfileSteps",
     "distribute",
 )
-ROOMS = ("ops", "losses", "selection", "layers", "models")
+ROOMS = ("ops", "losses", "selection", "layers", "methods", "models")
 # What is Keras', which has no annotations: options of its layers, policies of
-# dtypes, initializers, meshes, symbolic tensors as taps, variables.
+# dtypes, initializers, meshes, symbolic tensors as taps, variables, losses,
+# models and layers to fuse.
 OF_KERAS = (
     "**kwargs: Any",
+    "**options: Any",
     "dtype: str | Any | None",
     "device_mesh: Any",
     "kernel_initializer: Any",
     "str | Any | (def (Any) -> Any) | None",
     "variables: list[Any]",
     "outputs: dict[str, Any]",
+    "divergence: Any | None",
+    "first: Any",
+    "second: Any",
+    "fusion: Any | None",
 )
 BEGIN = """
 import numpy as np
 import keras
 from keras_c2kd import CrossModalDistiller, ProfileSteps, Supervised, distribute
-from keras_c2kd import layers, losses, models, ops, selection
+from keras_c2kd import layers, losses, methods, models, ops, selection
 
 logits = np.zeros((2, 3))
 labels = np.zeros((2,), "int32")
+targets = methods.Targets(labels, None, None, lambda logits: logits)
 network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
 distiller = CrossModalDistiller(
     network, student_modality="a", method=Supervised()
@@ -57,6 +64,11 @@ SHOWN = {
         f"tuple[{TENSOR}, {TENSOR}]"
     ),
     "layers.ProxyHead(3).call(logits)": TENSOR,
+    "methods.C2KD().loss_names": "tuple[str, ...]",
+    "methods.NKD(selection=selection.SelectAll()).distillation_weight": "float",
+    "methods.DML().compute_losses({}, targets)": (
+        f"tuple[dict[str, {TENSOR}], dict[str, {TENSOR}]]"
+    ),
     "models.word_vocabulary(['a text'])": "list[str]",
     "distiller": "keras_c2kd.distiller.cross_modal_distiller."
     "CrossModalDistiller",
@@ -82,6 +94,10 @@ REFUSED = (
     "selection.RandomSelection(like='kendall')",
     "layers.ProxyHead('3')",
     "layers.FiLMFusion(3, condition_on='third')",
+    "methods.C2KD(cross_modal_weight='1')",
+    "methods.DKD(temperature=None)",
+    "methods.FitNet(regressor='dense')",
+    "methods.NKD(selection='kendall')",
     "models.ResNet18((32, 32, 3), '5')",
     "models.DeepLabV3Plus('vgg', (32, 32, 3), 5)",
     "models.word_vocabulary(3)",
@@ -152,7 +168,7 @@ def test_public_names_have_types(messages):
         shown = re.fullmatch(r'note: Revealed type is "(.*)"', note)[1]
         for words in OF_KERAS:
             shown = shown.replace(words, "")
-        if name.startswith("models."):
+        if name.startswith(("models.", "methods.fuse")):
             shown = shown.removesuffix("-> Any")  # A Keras model.
         assert shown and "Any" not in shown, f"{name}: {note}"
 
