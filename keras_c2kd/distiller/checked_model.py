@@ -47,10 +47,9 @@ class CheckedModel(_Trainer, TrainedModel):
     """Checks what goes into `fit` and `evaluate`, and what comes of it.
 
     A `BatchSpec` checks every batch, on the host, before it is trained on;
-    with several processes each trains on its shard of it; a loss
-    or a weight that is no longer finite stops training; an epoch without a
-    batch does; and a `fit` that fails before its first step leaves the model
-    as it was.
+    with several processes each trains on its shard of it; a loss or a weight
+    that is no longer finite stops training; an epoch without a batch does;
+    and a `fit` that fails before its first step leaves the model as it was.
 
     Attributes:
         batch_of_pass: Index of the batch that was begun last.
