@@ -4,6 +4,7 @@ Keras has no annotations: a type checker sees its classes as `Any`, and so are
 the names below that stand for one of them. They tell a reader what is meant.
 """
 
+from collections.abc import Callable
 from typing import Any
 from typing import Protocol
 from typing import TypeAlias
@@ -63,8 +64,35 @@ OutputShapes: TypeAlias = dict[str, dict[str, tuple[Any, ...]]]
 Network: TypeAlias = keras.Model
 """A teacher, a student, or a part of one."""
 
+
+class Model(Protocol):
+    """What a student and a teacher are: built `keras.Model`.
+
+    It has what a checker can ask for although Keras has no annotations.
+    """
+
+    name: Any
+
+    @property
+    def inputs(self) -> Any:
+        """Symbolic inputs, of a model that has a graph."""
+
+    @property
+    def trainable_variables(self) -> Any:
+        """The variables that are trained."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the outputs for inputs."""
+
+
 Modality: TypeAlias = str | tuple[str, ...]
 """The key of a modality in a batch, or the keys that one network reads."""
+
+Tap: TypeAlias = str | keras.KerasTensor | Callable[[Any], Any] | None
+"""Where a feature map is: see `student_features` of `CrossModalDistiller`."""
+
+Taps: TypeAlias = Tap | dict[str, Tap] | list[Tap]
+"""One tap, or several: by the method's names, or in their order."""
 
 Config: TypeAlias = dict[str, Any]
 """What `get_config` returns: the constructor's arguments by name."""

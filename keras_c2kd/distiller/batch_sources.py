@@ -1,15 +1,29 @@
 """Each kind of data source: its batches checked, and changed, on their way."""
 
 import copy
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+from typing import TypeAlias
 
 import keras
 
 from keras_c2kd.distiller.batch_spec import EMPTY
+from keras_c2kd.distiller.batch_spec import BatchSpec
+from keras_c2kd.typing import Tensors
 from keras_c2kd.utils.array_batches import ArrayBatches
 from keras_c2kd.utils.array_batches import WrappedPyDataset
 
+DataSource: TypeAlias = Any
+"""Whatever `fit(x=...)` takes."""
 
-def checked(data, spec):
+BatchFunction: TypeAlias = Callable[
+    [Tensors, Tensors, Tensors], tuple[Tensors, Tensors, Tensors]
+]
+"""Function of `(x, y, sample_weight)`, absent ones None, to the same three."""
+
+
+def checked(data: DataSource, spec: BatchSpec) -> DataSource:
     """Return the same data source, with every batch checked on its way.
 
     A bad first batch raises before anything is trained, a bad later one
@@ -41,31 +55,31 @@ def checked(data, spec):
     return data
 
 
-def _is_tf_dataset(data):
+def _is_tf_dataset(data: DataSource) -> bool:
     kind = type(data).__module__.partition(".")[0]
     return kind == "tensorflow" and hasattr(data, "element_spec")
 
 
-def _is_data_loader(data):
+def _is_data_loader(data: DataSource) -> bool:
     return hasattr(data, "collate_fn") and hasattr(data, "dataset")
 
 
 def mapped(
-    data,
-    function,
-    y=None,
-    sample_weight=None,
-    batch_size=None,
-    shuffle=False,
-):
+    data: DataSource,
+    function: BatchFunction,
+    y: Tensors = None,
+    sample_weight: Tensors = None,
+    *,
+    batch_size: int | None = None,
+    shuffle: bool = False,
+) -> DataSource:
     """Return a data source whose batches went through a function.
 
     Args:
         data: Whatever `fit(x=...)` takes. Arrays become batches, so that the
             function sees one of them at a time.
-        function: Function of `(x, y, sample_weight)`, absent ones None, to the
-            same three. It receives what the source gives: within `tf.data`
-            tensors of its graph.
+        function: `BatchFunction`. It receives what the source gives: within
+            `tf.data` tensors of its graph.
         y: Labels of arrays.
         sample_weight: Weights of arrays.
         batch_size: Integer, of arrays. Defaults to `32`.
@@ -78,7 +92,7 @@ def mapped(
         ValueError: If it is no kind of source that Keras takes.
     """
 
-    def of_batch(batch):
+    def of_batch(batch: Tensors) -> Tensors:
         batch = tuple(batch) if isinstance(batch, list) else batch
         batch = keras.utils.unpack_x_y_sample_weight(batch)
         return keras.utils.pack_x_y_sample_weight(*function(*batch))
@@ -112,27 +126,33 @@ def mapped(
 class _MappedPyDataset(WrappedPyDataset):
     """A PyDataset that applies a function to each batch of another one."""
 
-    def __init__(self, dataset, function):
+    def __init__(
+        self,
+        dataset: keras.utils.PyDataset,
+        function: Callable[[Tensors], Tensors],
+    ) -> None:
         # Threads in place of processes: those are forks, in which what runs on
         # a backend could wait for ever.
         super().__init__(dataset, use_multiprocessing=False)
         self._function = function
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Tensors:
         return self._function(self._dataset[index])
 
 
-def _mapped_data_loader(loader, function):
+def _mapped_data_loader(
+    loader: Any, function: Callable[[Tensors], Tensors]
+) -> Any:
     """Apply a function to what a DataLoader gives, not in its workers."""
     from torch.utils.data import DataLoader
     from torch.utils.data import IterableDataset
 
     class Batches(IterableDataset):
-        def __iter__(self):
+        def __iter__(self) -> Iterator[Tensors]:
             return map(function, loader)
 
     class SizedBatches(Batches):
-        def __len__(self):
+        def __len__(self) -> int:
             return len(loader)
 
     sized = hasattr(loader.dataset, "__len__")
@@ -142,29 +162,33 @@ def _mapped_data_loader(loader, function):
 class _CheckedPyDataset(WrappedPyDataset):
     """A PyDataset that checks each batch of another one."""
 
-    def __init__(self, dataset, spec):
+    def __init__(self, dataset: keras.utils.PyDataset, spec: BatchSpec) -> None:
         super().__init__(dataset)
         self._spec = spec
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Tensors:
         return self._spec.take(self._dataset[index], f"batch {index}")
 
 
 class _CheckedCollate:
     """A collate function that checks what it returns (in the worker)."""
 
-    def __init__(self, collate, spec):
+    def __init__(
+        self, collate: Callable[[Any], Tensors], spec: BatchSpec
+    ) -> None:
         self._collate = collate
         self._spec = spec
 
-    def __call__(self, samples):
+    def __call__(self, samples: Any) -> Tensors:
         batch = self._collate(samples)
         return self._spec.take(
             tuple(batch) if isinstance(batch, list) else batch
         )
 
 
-def _checked_generator(batches, spec):
+def _checked_generator(
+    batches: Iterator[Tensors], spec: BatchSpec
+) -> Iterator[Tensors]:
     index = -1
     for index, batch in enumerate(batches):
         yield spec.take(batch, f"batch {index}")
@@ -172,7 +196,7 @@ def _checked_generator(batches, spec):
         raise ValueError(EMPTY)
 
 
-def _checked_tf_dataset(dataset, spec):
+def _checked_tf_dataset(dataset: Any, spec: BatchSpec) -> Any:
     """Check each element inside the tf.data pipeline."""
     import tensorflow as tf
 
@@ -190,10 +214,10 @@ def _checked_tf_dataset(dataset, spec):
             f"Received: single samples, with labels like {labels}. Batch "
             "them: dataset.batch(32)."
         )
-    seen = []
+    seen: list[bool] = []
     leaves = tf.nest.flatten(elements)
 
-    def check(*arrays):
+    def check(*arrays: Any) -> bool:
         batch = tf.nest.pack_sequence_as(elements, arrays)
         spec.check_batch(
             tf.nest.map_structure(lambda tensor: tensor.numpy(), batch),
@@ -202,8 +226,8 @@ def _checked_tf_dataset(dataset, spec):
         seen.append(True)
         return True
 
-    def checked(*batch):
-        batch = batch[0] if len(batch) == 1 else batch
+    def checked(*given: Tensors) -> Tensors:
+        batch = given[0] if len(given) == 1 else given
         passed = tf.py_function(check, tf.nest.flatten(batch), tf.bool)
         with tf.control_dependencies([passed]):
             return tf.nest.map_structure(tf.identity, batch)
@@ -213,8 +237,8 @@ def _checked_tf_dataset(dataset, spec):
     return dataset.map(checked)
 
 
-def _check_not_empty(data):
-    """Ask a data source for its number of batches, where it knows it."""
+def _check_not_empty(data: DataSource) -> None:
+    """Refuse a data source that knows that it has no batches."""
     number = getattr(data, "num_batches", None)
     if hasattr(data, "__len__"):
         try:

@@ -1,14 +1,22 @@
 """Checks of paired batches: bad data raises before it trains."""
 
 import os
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
 from numbers import Integral
 from numbers import Real
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_c2kd.distiller.loss_checks import methods_of_any_loss
+from keras_c2kd.distiller.used_modalities import UsedModalities
 from keras_c2kd.ops import full_precision_dtype
+from keras_c2kd.typing import Array
+from keras_c2kd.typing import Shape
+from keras_c2kd.typing import Tensors
 from keras_c2kd.utils.array_batches import as_arrays
 
 # Kinds of numpy's data types; networks that read texts check them themselves.
@@ -32,13 +40,13 @@ class BatchSpec:
         num_classes: Integer, or None if the logits' shape is not known.
         logits_rank: Rank of the logits, batch axis included, or None.
         logits_size: Height and width of dense logits, None where they are not
-            known; empty for one row a sample.
+            known; empty for one label a sample.
         sparse: Whether the loss takes integer labels. None if not known.
-        distributions: Whether one-hot rows are probabilities of one class,
+        distributions: Whether one-hot labels are probabilities of one class,
             which are not negative and add up to 1.
         ignore_class: Label that the loss ignores, or None.
-        unlabeled_class: Label of rows without one, or None. Of one-hot
-            labels, rows of zeros are without one.
+        unlabeled_class: Label of samples without one, or None. One-hot labels
+            of zeros alone stand for none.
         bare: Whether input that is no dict stands for the one required
             modality.
         min_batch_size: Integer, smaller batches are refused, if they do
@@ -56,22 +64,22 @@ class BatchSpec:
 
     def __init__(
         self,
-        required,
-        num_classes,
-        logits_rank=2,
-        logits_size=(),
-        sparse=None,
-        distributions=False,
-        ignore_class=None,
-        unlabeled_class=None,
-        bare=False,
-        min_batch_size=1,
-        raw=(),
-        interval=None,
-        learn=None,
-        used=None,
-        is_checked=True,
-    ):
+        required: Iterable[str],
+        num_classes: int | None,
+        logits_rank: int | None = 2,
+        logits_size: Iterable[int | None] = (),
+        sparse: bool | None = None,
+        distributions: bool = False,
+        ignore_class: int | None = None,
+        unlabeled_class: int | None = None,
+        bare: bool = False,
+        min_batch_size: int = 1,
+        raw: Iterable[Any] = (),
+        interval: tuple[float, float] | None = None,
+        learn: Callable[[Tensors], Shape | None] | None = None,
+        used: UsedModalities | None = None,
+        is_checked: bool = True,
+    ) -> None:
         self.required = tuple(required)
         self.num_classes = num_classes
         self.logits_rank = logits_rank
@@ -89,11 +97,17 @@ class BatchSpec:
         self.is_checked = is_checked
         self._process = os.getpid()
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # The networks do not go to the processes that load data.
         return {**self.__dict__, "learn": None}
 
-    def check(self, x, y=None, sample_weight=None, where="the data"):
+    def check(
+        self,
+        x: Tensors,
+        y: Tensors = None,
+        sample_weight: Tensors = None,
+        where: str = "the data",
+    ) -> int:
         """Raise a ValueError that states rule, value received and fix.
 
         Returns:
@@ -101,16 +115,16 @@ class BatchSpec:
         """
         size = self._check_inputs(x, where)
         self._learn_logits(x)
-        rows = (size, *self.logits_size)
+        shape: Shape = (size, *self.logits_size)
         if y is not None:
             labels = _array(y, "labels", where)
             self._check_labels(labels, size, where)
-            rows = labels.shape[: len(rows)]
+            shape = labels.shape[: len(shape)]
         if sample_weight is not None:
-            self._check_weights(sample_weight, rows, where)
+            self._check_weights(sample_weight, shape, where)
         return size
 
-    def _learn_logits(self, x):
+    def _learn_logits(self, x: Tensors) -> None:
         """Learn from inputs what logits the networks give, if need be."""
         if self.num_classes is not None or self.learn is None:
             return
@@ -121,7 +135,7 @@ class BatchSpec:
             self.num_classes, self.logits_rank = shape[-1], len(shape)
             self.logits_size = tuple(shape[1:-1])
 
-    def class_weight(self, class_weight):
+    def class_weight(self, class_weight: Any) -> dict[int, float] | None:
         """Return the weights of classes as Keras takes them, as a dict.
 
         Args:
@@ -147,7 +161,9 @@ class BatchSpec:
             )
         return dict(enumerate(weights.tolist()))
 
-    def check_class_weight(self, class_weight):
+    def check_class_weight(
+        self, class_weight: Mapping[Any, Any] | None
+    ) -> None:
         """Raise a ValueError if classes cannot be weighted like this.
 
         Args:
@@ -157,8 +173,8 @@ class BatchSpec:
             return
         if self.unlabeled_class is not None and not self.sparse:
             raise ValueError(
-                "`class_weight` goes by the class, which one-hot rows of zeros "
-                "do not tell: Keras would give them the weight of class 0. "
+                "`class_weight` goes by the class, and one-hot labels of zeros "
+                "have none: Keras would give them the weight of class 0. "
                 f"Received: class_weight={class_weight!r} with "
                 f"unlabeled_class={self.unlabeled_class} and a loss of one-hot "
                 "labels. Use integers and SparseCategoricalCrossentropy, or "
@@ -180,7 +196,7 @@ class BatchSpec:
                 )
             number = 2  # One logit tells two classes apart.
         # How many classes a subclassed network has may not be known.
-        integers = [key for key in class_weight if isinstance(key, Integral)]
+        integers = [int(k) for k in class_weight if isinstance(k, Integral)]
         classes = range(number or max(integers, default=0) + 1)
         if any(
             key not in classes or not 0 <= value < float("inf")
@@ -192,7 +208,7 @@ class BatchSpec:
                 f"class_weight={class_weight!r}"
             )
 
-    def check_batch_size(self, size):
+    def check_batch_size(self, size: int) -> None:
         """Raise a ValueError if batches of a size are too small."""
         if size < self.min_batch_size:
             raise ValueError(
@@ -201,7 +217,7 @@ class BatchSpec:
                 f"{size}. Use a larger batch size."
             )
 
-    def _check_inputs(self, x, where):
+    def _check_inputs(self, x: Tensors, where: str) -> int:
         if not isinstance(x, dict):
             if not self.bare:
                 raise ValueError(
@@ -240,30 +256,32 @@ class BatchSpec:
             raise ValueError(EMPTY)
         return size
 
-    def _check_weights(self, weights, rows, where):
-        """Check sample weights for rows of logits of a shape."""
+    def _check_weights(
+        self, weights: Tensors, whole: Shape, where: str
+    ) -> None:
+        """Check sample weights for labels of a whole shape."""
         weights = _array(weights, "sample_weight", where)
         _check_finite(weights, "sample_weight", where)
         shape = weights.shape
-        if len(shape) == len(rows) + 1 and shape[-1] == 1:
+        if len(shape) == len(whole) + 1 and shape[-1] == 1:
             shape = shape[:-1]
-        single = (*rows[:1], *(1 for _ in shape[1:]))
-        if shape not in (single, rows) or len(shape) > len(rows):
+        single = (*whole[:1], *(1 for _ in shape[1:]))
+        if shape not in (single, whole) or len(shape) > len(whole):
             raise ValueError(
                 "There is one sample weight a sample"
-                + (f" or a row of logits, {rows}" if rows[1:] else "")
+                + (f" or a pixel, {whole}" if whole[1:] else "")
                 + f". Received in {where}: weights of shape {weights.shape} "
-                f"for {rows[0]} samples."
+                f"for {whole[0]} samples."
             )
         if (weights < 0).any():
-            place = int(np.argwhere(weights < 0)[0][0])
+            sample = int(np.argwhere(weights < 0)[0][0])
             raise ValueError(
                 "A sample weight says how much a sample counts and is not "
-                f"negative. Received in {where}: {weights[place].min()} for "
-                f"sample {place}."
+                f"negative. Received in {where}: {weights[sample].min()} for "
+                f"sample {sample}."
             )
 
-    def _check_labels(self, labels, size, where):
+    def _check_labels(self, labels: Array, size: int, where: str) -> None:
         if labels.ndim and labels.shape[0] != size:
             raise ValueError(
                 "There must be one label a sample. Received in "
@@ -281,8 +299,8 @@ class BatchSpec:
         if not (one_hot or integer) or self.sparse == one_hot:
             wanted = {
                 True: "integers, one a sample",
-                False: f"one-hot rows of {classes} numbers",
-                None: f"integers, or one-hot rows of {classes} numbers",
+                False: f"one-hot vectors of {classes} numbers",
+                None: f"integers, or one-hot vectors of {classes} numbers",
             }[self.sparse]
             raise ValueError(
                 f"The loss takes labels as {wanted} (logits of rank {rank}). "
@@ -290,7 +308,7 @@ class BatchSpec:
                 "between SparseCategoricalCrossentropy (integers) and "
                 "CategoricalCrossentropy (one-hot)."
             )
-        self._check_label_size(labels, where)
+        self._check_label_size(labels, rank, where)
         if one_hot:
             _check_finite(labels, "labels", where)
             self._check_distributions(labels, where)
@@ -301,18 +319,16 @@ class BatchSpec:
             if allowed is not None:
                 wrong &= labels != allowed
         if wrong.any():
-            place = tuple(int(i) for i in np.argwhere(wrong)[0])
             raise ValueError(
                 f"Labels must be integers from 0 to {classes - 1}. Received "
-                f"in {where}: {labels[place]} at sample {place[0]} "
-                f"({int(wrong.sum())} such labels). Labels that are to be "
+                f"in {where}: {_example(labels, wrong)}. Labels that are to be "
                 "ignored need SparseCategoricalCrossentropy(ignore_class=...); "
-                "rows without a label, from which the student learns the "
+                "samples without a label, from which the student learns the "
                 "teacher's view, CrossModalDistiller(unlabeled_class=...)."
             )
 
-    def _check_label_size(self, labels, where):
-        size = labels.shape[1 : self.logits_rank - 1]
+    def _check_label_size(self, labels: Array, rank: int, where: str) -> None:
+        size = labels.shape[1 : rank - 1]
         if any(
             own not in (None, given)
             for own, given in zip(self.logits_size, size)
@@ -324,7 +340,7 @@ class BatchSpec:
                 "size, or take every n-th label, labels[:, ::n, ::n]."
             )
 
-    def _check_numbers(self, labels, where):
+    def _check_numbers(self, labels: Array, where: str) -> None:
         """Check labels that are numbers, one for each output."""
         _check_finite(labels, "labels", where)
         rank, outputs = self.logits_rank, self.num_classes
@@ -337,20 +353,18 @@ class BatchSpec:
                     f"rank {rank}). Received in {where}: labels of shape "
                     f"{labels.shape}."
                 )
-            self._check_label_size(labels, where)
+            self._check_label_size(labels, rank, where)
         if self.interval is None:
             return
         lowest, highest = self.interval
         wrong = (labels < lowest) | (labels > highest)
         if wrong.any():
-            place = tuple(int(i) for i in np.argwhere(wrong)[0])
             raise ValueError(
                 f"Labels of this loss must be from {lowest} to {highest}. "
-                f"Received in {where}: {labels[place]} at sample {place[0]} "
-                f"({int(wrong.sum())} such labels)."
+                f"Received in {where}: {_example(labels, wrong)}."
             )
 
-    def _check_distributions(self, labels, where):
+    def _check_distributions(self, labels: Array, where: str) -> None:
         if not self.distributions:
             return
         labels = labels.astype(full_precision_dtype())
@@ -359,19 +373,18 @@ class BatchSpec:
         if self.unlabeled_class is not None:
             wrong &= (labels != 0).any(axis=-1)
         if wrong.any():
-            place = tuple(int(i) for i in np.argwhere(wrong)[0])
             raise ValueError(
-                "One-hot labels are rows of probabilities, not negative and "
-                f"with the sum 1. Received in {where}: {labels[place]} at "
-                f"sample {place[0]} ({int(wrong.sum())} such rows). Labels "
+                "One-hot labels are probabilities of the classes, not negative "
+                f"and with the sum 1. Received in {where}: "
+                f"{_example(labels, wrong)}. Labels "
                 "that are to be ignored need "
-                "SparseCategoricalCrossentropy(ignore_class=...); rows of "
-                "zeros, without a label, CrossModalDistiller(unlabeled_class="
-                "-1); several classes a sample can be trained by "
+                "SparseCategoricalCrossentropy(ignore_class=...); zeros alone, "
+                "for no label, CrossModalDistiller(unlabeled_class=-1); "
+                "several classes a sample can be trained by "
                 f"{methods_of_any_loss()}."
             )
 
-    def take(self, batch, where="a batch"):
+    def take(self, batch: Tensors, where: str = "a batch") -> Tensors:
         """Return a batch without what is not used, checked if that is asked.
 
         Args:
@@ -384,7 +397,7 @@ class BatchSpec:
             self.check_batch(batch, where)
         return batch
 
-    def check_batch(self, batch, where="a batch"):
+    def check_batch(self, batch: Tensors, where: str = "a batch") -> None:
         """Check `x`, `(x, y)` or `(x, y, sample_weight)`."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         if isinstance(y, Real) or getattr(y, "shape", None) == ():
@@ -405,7 +418,7 @@ class BatchSpec:
             self.check_batch_size(size)
 
 
-def _numpy(tensor):
+def _numpy(tensor: Any) -> Array:
     """Return a numpy view of an array-like."""
     if isinstance(tensor, np.ndarray):
         return tensor
@@ -414,7 +427,7 @@ def _numpy(tensor):
     return np.asarray(tensor)
 
 
-def _array(tensor, what, where, texts=False):
+def _array(tensor: Any, what: str, where: str, texts: bool = False) -> Array:
     """Return a numpy view of an array of real numbers, or of texts too."""
     if not getattr(tensor, "shape", ()):
         raise ValueError(
@@ -431,7 +444,16 @@ def _array(tensor, what, where, texts=False):
     return array
 
 
-def _check_finite(array, what, where):
+def _example(labels: Array, wrong: Array) -> str:
+    """Return, in words, the first of the wrong labels and their number."""
+    position = tuple(np.argwhere(wrong)[0])
+    return (
+        f"{labels[position]} at sample {position[0]} "
+        f"({int(wrong.sum())} such labels)"
+    )
+
+
+def _check_finite(array: Array, what: str, where: str) -> None:
     if array.dtype.kind in _WITHOUT_NAN + _TEXTS:
         return
     # Half precision could not hold the sum, and training not what exceeds

@@ -1,9 +1,13 @@
-"""A trace of some training steps, in the form of the backend's own tools."""
+"""Callbacks: a trace of steps, a stop at losses that are not finite."""
 
 import contextlib
 import math
+import os
 import pathlib
 import warnings
+from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 
@@ -38,15 +42,20 @@ class ProfileSteps(keras.callbacks.Callback):
         ValueError: If `first` or `steps` is less than 1.
 
     Example:
-    ```python
-    distiller.fit(dataset, callbacks=[ProfileSteps("trace", first=10)])
-    ```
+    >>> profile = ProfileSteps("trace", first=10)
+    >>> profile.first, profile.steps
+    (10, 3)
+
+    It is one of the callbacks of `fit`:
+    `distiller.fit(batches, callbacks=[profile])`.
     """
 
     # Not `async_safe`: Keras would call it in another thread, while the step
     # that it traces goes on.
 
-    def __init__(self, folder, first=4, steps=3):
+    def __init__(
+        self, folder: str | os.PathLike[str], first: int = 4, steps: int = 3
+    ) -> None:
         super().__init__()
         for name, number in (("first", first), ("steps", steps)):
             if number < 1:
@@ -61,11 +70,11 @@ class ProfileSteps(keras.callbacks.Callback):
         self._trace = contextlib.ExitStack()
         self._step = contextlib.ExitStack()
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         """Count from 1 again."""
         self._begun = 0
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Begin the trace if it is time, and a step of it."""
         self._begun += 1
         if self._begun == self.first:
@@ -74,7 +83,7 @@ class ProfileSteps(keras.callbacks.Callback):
         if self.first <= self._begun < self.first + self.steps:
             self._step.enter_context(traced_step(self._begun))
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """End the step, and the trace after the last one."""
         if self._begun < self.first:
             return
@@ -83,12 +92,12 @@ class ProfileSteps(keras.callbacks.Callback):
         if self._begun == self.first + self.steps - 1:
             self._trace.close()
 
-    def on_train_failure(self):
+    def on_train_failure(self) -> None:
         """Write what there is; the distiller calls it if `fit` raises."""
         self._step.close()
         self._trace.close()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Any = None) -> None:
         """Write what there is if training was shorter."""
         self._trace.close()
         if self._begun < self.first:
@@ -129,7 +138,12 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
     # Reads nothing but Keras' logs, so it need not hold up the device.
     async_safe = True
 
-    def __init__(self, terms, parts, each_step=False):
+    def __init__(
+        self,
+        terms: Iterable[str],
+        parts: Mapping[str, keras.layers.Layer],
+        each_step: bool = False,
+    ) -> None:
         super().__init__()
         self._terms = terms
         self._weights = [
@@ -140,7 +154,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
         ]
         self._each_step = each_step
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         """Leave out constants that are infinite, such as masks."""
         broken = self._broken()
         trained = {id(v) for v in self.model.trainable_variables}
@@ -150,7 +164,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
             if id(weight) in trained or name not in broken
         ]
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Check the running means; a NaN stays in them."""
         broken = [
             f"{name}={logs[name]}"
@@ -165,18 +179,18 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
         if self._each_step:
             self._check_weights(f"training batch {batch}")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Check the weights, before a callback of the user saves them."""
         self._check_weights(f"epoch {epoch + 1}")
 
-    def _broken(self):
+    def _broken(self) -> list[str]:
         """Return the names of the weights that are not finite."""
         finite = are_finite([weight for _, weight in self._weights])
         return [
             name for (name, _), fine in zip(self._weights, finite) if not fine
         ]
 
-    def _check_weights(self, when):
+    def _check_weights(self, when: str) -> None:
         # On JAX, `self.model` brings the weights back within an epoch.
         optimizer = self.model.optimizer
         broken = self._broken()
@@ -200,33 +214,34 @@ class KeepVariables(keras.callbacks.Callback):
     # It reads nothing and waits for nothing.
     async_safe = True
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self._values = []
+        self._values: list[tuple[keras.Variable, Any]] = []
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         """Remember the values."""
         if keras.backend.backend() == "jax":
             variables = [*self.model.variables, *self.model.optimizer.variables]
             self._values = [(v, v.value) for v in variables]
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Any = None) -> None:
         """Remember the values."""
         self.on_train_begin()
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """After a first step, Keras has the values of the last one."""
         if batch:
             self._values = []
 
-    def on_test_batch_begin(self, batch, logs=None):
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
         """As in training."""
         self.on_train_batch_begin(batch)
 
-    def put_back(self):
+    def put_back(self) -> None:
         """Give the variables values where they have none."""
-        if keras.backend.backend() == "jax" and model_of(self) is not None:
-            model_of(self).jax_state_sync()
+        model = model_of(self)
+        if keras.backend.backend() == "jax" and model is not None:
+            model.jax_state_sync()
         for variable, value in self._values:
             if not has_value(variable):
                 put_value(variable, value)

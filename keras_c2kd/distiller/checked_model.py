@@ -1,53 +1,87 @@
 """A Keras model that looks at its data before it trains on them."""
 
+import types
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
 import keras
 
 from keras_c2kd.backend import distribution
 from keras_c2kd.backend import trainer
 from keras_c2kd.backend.distribution.sharding import shard
+from keras_c2kd.backend.distribution.sync_batch_norm import SyncBatchNorm
 from keras_c2kd.backend.keras_internals import TrainedModel
 from keras_c2kd.backend.keras_internals import is_within_fit
+from keras_c2kd.distiller.batch_sources import BatchFunction
+from keras_c2kd.distiller.batch_sources import DataSource
 from keras_c2kd.distiller.batch_sources import checked
 from keras_c2kd.distiller.batch_sources import mapped
 from keras_c2kd.distiller.batch_spec import BatchSpec
 from keras_c2kd.distiller.callbacks import KeepVariables
 from keras_c2kd.distiller.callbacks import StopOnNonFiniteLoss
+from keras_c2kd.distiller.label_spec import LabelSpec
+from keras_c2kd.distiller.network_pair import NetworkPair
 from keras_c2kd.distiller.passes import NoEmptyPass
 from keras_c2kd.distiller.passes import first_batch
 from keras_c2kd.distiller.passes import in_front
 from keras_c2kd.distiller.passes import never_empty
+from keras_c2kd.distiller.preprocessing import Preprocessing
 from keras_c2kd.distiller.two_optimizers import check_learning_rates
 from keras_c2kd.distiller.used_modalities import UsedModalities
 from keras_c2kd.losses.kinds import label_interval
+from keras_c2kd.methods import DistillationMethod
 from keras_c2kd.networks.modalities import modality_keys
+from keras_c2kd.typing import Array
+from keras_c2kd.typing import Modality
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Shape
+from keras_c2kd.typing import Tensors
 from keras_c2kd.utils.argument_checks import check_counts
 from keras_c2kd.utils.array_batches import split
 
+_Trainer: Any = trainer()
 
-class CheckedModel(trainer(), TrainedModel):
+
+class CheckedModel(_Trainer, TrainedModel):
     """Checks what goes into `fit` and `evaluate`, and what comes of it.
 
-    Every batch is held against a `BatchSpec`, on the host, before it is
-    trained on; with several processes each trains on its shard of it; a loss
-    or a weight that is no longer finite stops training; an epoch without a
-    batch does; and a `fit` that fails before its first step leaves the model
-    as it was.
+    A `BatchSpec` checks every batch, on the host, before it is trained on;
+    with several processes each trains on its shard of it; a loss or a weight
+    that is no longer finite stops training; an epoch without a batch does;
+    and a `fit` that fails before its first step leaves the model as it was.
 
     Attributes:
         batch_of_pass: Index of the batch that was begun last.
     """
 
-    batch_of_pass = None
+    batch_of_pass: int | None = None
 
-    def batch_spec(self, training):
+    student: Network
+    teacher: Network | None
+    method: DistillationMethod
+    student_modality: Modality
+    teacher_modality: Modality | None
+    unlabeled_class: int | None
+    check_data: bool
+    stop_on_non_finite: bool
+    _compile_arguments: types.SimpleNamespace
+    _label_spec: LabelSpec
+    _pair: NetworkPair
+    _preprocessing: Preprocessing
+    _sync_batch_norm: SyncBatchNorm
+    _warned: types.SimpleNamespace
+
+    def batch_spec(self, training: bool) -> BatchSpec:
         """Return the `BatchSpec` of training or of evaluation."""
         needed = dict.fromkeys(modality_keys(self.student_modality))
         if training and self.teacher is not None:
-            needed |= dict.fromkeys(modality_keys(self.teacher_modality))
+            modality = self.teacher_modality or ()
+            needed |= dict.fromkeys(modality_keys(modality))
         shape = self._pair.logits_shape
         labels = self._label_spec
         raw = self._preprocessing.modalities
-        sizes = () if shape is None else shape[1:-1]
+        sizes: Shape = () if shape is None else shape[1:-1]
         if self.student_modality in raw:
             sizes = (None,) * len(sizes)  # Labels may be resized with inputs.
         needs_logits = self.method.needs_logits
@@ -60,48 +94,47 @@ class CheckedModel(trainer(), TrainedModel):
             raw=raw,
             min_batch_size=self.method.min_batch_size if training else 1,
             sparse=labels.sparse,
-            # What joins logits by a softmax knows one class a sample.
+            # A softmax over the logits gives each sample one class.
             distributions=labels.distributions or needs_logits,
             ignore_class=labels.ignore_class,
             unlabeled_class=labels.unlabeled_class,
             interval=label_interval(
                 self._compile_arguments.config["loss"], needs_logits
             ),
-            # What is preprocessed tells nothing before.
+            # Networks do not take what is not preprocessed yet.
             learn=None if raw else self._learn_logits,
             used=self.used_modalities(),
             is_checked=self.check_data,
         )
 
-    def _learn_logits(self, inputs):
+    def _learn_logits(self, inputs: Tensors) -> Shape | None:
         """Learn the logits' shape from a batch and return it."""
         self._pair.learn(inputs)
         self.check_unlabeled_class()
         return self._pair.logits_shape
 
-    def check_unlabeled_class(self):
+    def check_unlabeled_class(self) -> None:
         """Raise a ValueError if the label of no class is that of a class."""
         shape, label = self._pair.logits_shape, self.unlabeled_class
-        if label is not None and shape and label in range(shape[-1]):
+        if label is not None and shape and label in range(shape[-1] or 0):
             raise ValueError(
                 "`unlabeled_class` stands for no class. Received: "
                 f"unlabeled_class={label}, which is one of the "
                 f"{shape[-1]} classes. Choose another number, such as -1."
             )
 
-    def preparation(self, stage):
+    def preparation(self, stage: str) -> BatchFunction | None:
         """Return what runs the preprocessors of a stage's batches, or None.
 
         Args:
             stage: `"fit"`, `"evaluate"` or `"predict"`.
 
         Returns:
-            Function of `(x, y, sample_weight)` to the same three, see
-            `mapped`; or None.
+            `BatchFunction`, see `mapped`; or None.
         """
         return self._preprocessing.of_batches(stage == "predict")
 
-    def used_modalities(self):
+    def used_modalities(self) -> UsedModalities:
         """Return the `UsedModalities` of networks and method."""
         return UsedModalities(
             self.student_modality,
@@ -111,32 +144,35 @@ class CheckedModel(trainer(), TrainedModel):
         )
 
     @property
-    def loss_term_names(self):
+    def loss_term_names(self) -> tuple[str, ...]:
         """Names of the method's loss terms."""
         return self.method.loss_names
 
     @property
-    def parts(self):
+    def parts(self) -> dict[str, keras.layers.Layer]:
         """Student, teacher and heads, by name."""
-        parts = {"student": self.student, "teacher": self.teacher}
-        parts["heads"] = self.method
+        parts = {
+            "student": self.student,
+            "teacher": self.teacher,
+            "heads": self.method,
+        }
         return {name: part for name, part in parts.items() if part is not None}
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> Any:
         """Make what `fit` calls; refuse devices that cannot be as asked."""
         self._sync_batch_norm.check()
         return super().make_train_function(force)
 
     def fit(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        **kwargs,
-    ):
+        x: DataSource = None,
+        y: Tensors = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """Train; as `keras.Model.fit`, on batches keyed by modality.
 
         Raises:
@@ -162,8 +198,14 @@ class CheckedModel(trainer(), TrainedModel):
         kwargs["class_weight"] = class_weight
         size = batch_size or 32
         if y is not None:
-            x = spec.used(x)
-            self._checked(x, y, weights, size, class_weight, training=True)
+            x = self._checked(
+                x,
+                y,
+                weights,
+                size,
+                class_weight=class_weight,
+                training=True,
+            )
         if distribution.processes()[1] > 1:
             shuffle = kwargs.get("shuffle", True)
             x = shard(x, y, weights, size, shuffle)
@@ -197,16 +239,18 @@ class CheckedModel(trainer(), TrainedModel):
                 )
             except BaseException as failure:
                 keep.put_back()
-                # Keras tells callbacks when training ends, not when it fails.
+                # Keras calls its callbacks when training ends, not when it
+                # fails.
                 for callback in getattr(callbacks, "callbacks", callbacks):
                     try:
-                        getattr(callback, "on_train_failure", _nothing)()
+                        if hasattr(callback, "on_train_failure"):
+                            callback.on_train_failure()
                     except Exception as error:
                         name = type(callback).__name__
                         failure.add_note(f"{name}.on_train_failure: {error!r}")
                 raise
 
-    def _stop_on_non_finite(self, callbacks):
+    def _stop_on_non_finite(self, callbacks: Any) -> StopOnNonFiniteLoss:
         """Return the callback that stops training, for a user's callbacks."""
         given = getattr(callbacks, "callbacks", keras.tree.flatten(callbacks))
         return StopOnNonFiniteLoss(
@@ -221,13 +265,13 @@ class CheckedModel(trainer(), TrainedModel):
 
     def evaluate(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        *args,
-        sample_weight=None,
-        **kwargs,
-    ):
+        x: DataSource = None,
+        y: Tensors = None,
+        batch_size: int | None = None,
+        *args: Any,
+        sample_weight: Tensors = None,
+        **kwargs: Any,
+    ) -> Any:
         """Evaluate; as `keras.Model.evaluate`, with `fit`'s checks.
 
         Raises:
@@ -243,7 +287,7 @@ class CheckedModel(trainer(), TrainedModel):
         x = self._checked(x, y, sample_weight)
         function = self.preparation("evaluate")
         if function is not None:
-            x = mapped(x, function, y, sample_weight, batch_size)
+            x = mapped(x, function, y, sample_weight, batch_size=batch_size)
             y = sample_weight = batch_size = None
         keep = KeepVariables()
         own = [keep, NoEmptyPass()]
@@ -262,7 +306,13 @@ class CheckedModel(trainer(), TrainedModel):
                 keep.put_back()
                 raise
 
-    def predict(self, x, batch_size=None, *args, **kwargs):
+    def predict(
+        self,
+        x: DataSource,
+        batch_size: int | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Array:
         """Return the student's logits; as `keras.Model.predict`."""
         used = self.used_modalities()
         spec = BatchSpec((), None, used=used, is_checked=False)
@@ -274,12 +324,12 @@ class CheckedModel(trainer(), TrainedModel):
 
     def train_on_batch(
         self,
-        x,
-        y=None,
-        sample_weight=None,
-        class_weight=None,
-        return_dict=False,
-    ):
+        x: Tensors,
+        y: Tensors = None,
+        sample_weight: Tensors = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
         """Train on one batch; as `keras.Model.train_on_batch`, with checks.
 
         Raises:
@@ -296,7 +346,13 @@ class CheckedModel(trainer(), TrainedModel):
             x, y, sample_weight, class_weight, return_dict
         )
 
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+    def test_on_batch(
+        self,
+        x: Tensors,
+        y: Tensors = None,
+        sample_weight: Tensors = None,
+        return_dict: bool = False,
+    ) -> Any:
         """Evaluate one batch; as `keras.Model.test_on_batch`, with checks.
 
         Raises:
@@ -308,19 +364,31 @@ class CheckedModel(trainer(), TrainedModel):
         x, y, sample_weight = self._prepared("evaluate", x, y, sample_weight)
         return super().test_on_batch(x, y, sample_weight, return_dict)
 
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x: Tensors) -> Array:
         """Return the logits of one batch; as `predict`."""
         x = self.used_modalities()(x)
         return super().predict_on_batch(self._prepared("predict", x)[0])
 
-    def _prepared(self, stage, x, y=None, sample_weight=None):
+    def _prepared(
+        self,
+        stage: str,
+        x: Tensors,
+        y: Tensors = None,
+        sample_weight: Tensors = None,
+    ) -> tuple[Tensors, Tensors, Tensors]:
         """Prepare one batch."""
         function = self.preparation(stage)
         if function is None:
             return x, y, sample_weight
         return function(x, y, sample_weight)
 
-    def _prepared_to_fit(self, x, y, batch_size, kwargs):
+    def _prepared_to_fit(
+        self,
+        x: DataSource,
+        y: Tensors,
+        batch_size: int | None,
+        kwargs: dict[str, Any],
+    ) -> tuple[DataSource, Tensors, int | None]:
         """Prepare each batch of what `fit` received, `kwargs` included.
 
         Returns:
@@ -332,44 +400,53 @@ class CheckedModel(trainer(), TrainedModel):
         weights = validation = None
         if y is not None:
             weights = kwargs.pop("sample_weight", None)
-            share = kwargs.pop("validation_split", None)
-            if share and kwargs.get("validation_data") is None:
-                (x, y, weights), validation = split((x, y, weights), share)
+            fraction = kwargs.pop("validation_split", None)
+            if fraction and kwargs.get("validation_data") is None:
+                (x, y, weights), validation = split((x, y, weights), fraction)
                 kwargs["validation_data"] = validation
         shuffle = kwargs.get("shuffle", True)
         if y is not None:
             # Samples are shuffled here, and whole batches by Keras.
             kwargs["shuffle"] = shuffle == "batch"
-        x = mapped(x, function, y, weights, batch_size, shuffle is True)
+        x = mapped(
+            x,
+            function,
+            y,
+            weights,
+            batch_size=batch_size,
+            shuffle=shuffle is True,
+        )
         validation = kwargs.get("validation_data")
         if validation is not None:
             if not isinstance(validation, (tuple, list)):
                 validation = (validation,)
             size = kwargs.get("validation_batch_size") or batch_size
             inputs, *labels = keras.utils.unpack_x_y_sample_weight(validation)
-            function = self.preparation("evaluate")
             kwargs["validation_data"] = mapped(
                 inputs, function, *labels, batch_size=size
             )
         return x, None, None
 
-    def batches_to_build_by(self, iterator):
+    def batches_to_build_by(self, iterator: Any) -> Iterator[Any]:
         """Return the first batch; raise if there is none to build by."""
         return first_batch(iterator)
 
-    def function_to_call(self, function):
+    def function_to_call(
+        self, function: Callable[..., Any]
+    ) -> Callable[..., Any]:
         """Return a function that raises if a pass has no first batch."""
         return never_empty(function, self)
 
     def _checked(
         self,
-        x,
-        y=None,
-        sample_weight=None,
-        batch_size=None,
-        class_weight=None,
-        training=False,
-    ):
+        x: DataSource,
+        y: Tensors = None,
+        sample_weight: Tensors = None,
+        batch_size: int | None = None,
+        *,
+        class_weight: Any = None,
+        training: bool = False,
+    ) -> DataSource:
         """Check arrays now, and wrap streams so that each batch is checked.
 
         Returns:
@@ -379,16 +456,12 @@ class CheckedModel(trainer(), TrainedModel):
         if self.check_data:
             spec.check_class_weight(class_weight)
         if y is None and distribution.processes()[1] > 1:
-            spec.min_batch_size = 1  # Of a share of the batch.
+            spec.min_batch_size = 1  # Of a shard of the batch.
         if y is None:
             return checked(x, spec)
-        x = spec.used(x)
+        x = self.used_modalities()(x)
         if self.check_data:
             size = spec.check(x, y, sample_weight)
             if training:
-                spec.check_batch_size(min(size, batch_size))
+                spec.check_batch_size(min(size, batch_size or size))
         return x
-
-
-def _nothing():
-    """What a callback does that has no say when training fails."""

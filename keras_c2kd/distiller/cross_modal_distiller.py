@@ -1,6 +1,8 @@
 """A Keras model that trains a student and its teacher in the same step."""
 
 import types
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -10,37 +12,45 @@ from keras_c2kd.backend.distribution.sync_batch_norm import SyncBatchNorm
 from keras_c2kd.backend.keras_internals import StepSeeds
 from keras_c2kd.backend.keras_internals import layers_within
 from keras_c2kd.distiller.checked_model import CheckedModel
+from keras_c2kd.distiller.compiled_model import CompiledModel
+from keras_c2kd.distiller.label_spec import LabelSpec
+from keras_c2kd.distiller.label_spec import check_unlabeled
 from keras_c2kd.distiller.logged_model import LoggedModel
-from keras_c2kd.distiller.loss_checks import check_loss
-from keras_c2kd.distiller.loss_checks import check_loss_weights
-from keras_c2kd.distiller.network_metrics import metrics_of_pair
+from keras_c2kd.distiller.network_metrics import NetworkMetrics
 from keras_c2kd.distiller.network_pair import NetworkPair
+from keras_c2kd.distiller.network_pair import dtype_policy_of
 from keras_c2kd.distiller.network_pair import logits_of
 from keras_c2kd.distiller.preprocessing import Preprocessing
 from keras_c2kd.distiller.saved_model import SavedModel
-from keras_c2kd.distiller.targets import LabelSpec
 from keras_c2kd.distiller.targets import aligned_labels
-from keras_c2kd.distiller.targets import check_unlabeled
+from keras_c2kd.distiller.targets import broadcast_weights
 from keras_c2kd.distiller.targets import copied
-from keras_c2kd.distiller.targets import row_weights
-from keras_c2kd.distiller.targets import single_loss
+from keras_c2kd.distiller.targets import targets_of_batch
 from keras_c2kd.distiller.teacher_freezing import PartlyFrozen
 from keras_c2kd.distiller.teacher_freezing import TeacherFreezing
-from keras_c2kd.distiller.two_optimizers import check_learning_rates
-from keras_c2kd.distiller.two_optimizers import check_unused
-from keras_c2kd.distiller.two_optimizers import two_optimizers
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import DistillationMethod
+from keras_c2kd.methods import Targets
 from keras_c2kd.methods.building_blocks import check_returned
-from keras_c2kd.networks.network_checks import check_activation
 from keras_c2kd.ops import full_precision
+from keras_c2kd.typing import Modality
+from keras_c2kd.typing import Model
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Taps
+from keras_c2kd.typing import Tensor
+from keras_c2kd.typing import Tensors
 from keras_c2kd.utils.argument_checks import check_instance
 from keras_c2kd.utils.final_arguments import FinalArguments
 
 
 @keras.saving.register_keras_serializable("keras_c2kd")
 class CrossModalDistiller(
-    SavedModel, FinalArguments, LoggedModel, PartlyFrozen, CheckedModel
+    SavedModel,
+    FinalArguments,
+    LoggedModel,
+    PartlyFrozen,
+    CompiledModel,
+    CheckedModel,
 ):
     """Trains a network of one modality with the help of another modality.
 
@@ -80,20 +90,21 @@ class CrossModalDistiller(
             shell-style patterns (`["stack3_*", "predictions"]`). Defaults to
             the last two layers with a kernel and the normalisation between.
         synchronize_batch_norm: Whether on several devices batch normalisation
-            takes its statistics from the rows of all of them, as one device
-            would. Defaults to `True`. `False` saves the exchange: each device
-            normalises its own rows, and the moving statistics are the mean
-            over devices; not on JAX, where a program sees all rows.
-        unlabeled_class: Label of the rows (samples or pixels) that have none,
-            such as `-1`; of one-hot labels, rows of zeros have none. They
-            have no supervised term, and the teacher teaches them: terms on
-            logits and features count them as they are, C2KD's non-target
-            terms take the whole divergence there, other terms that need a
-            class take the teacher's most probable one. Metrics and `val_loss`
-            leave them out. Defaults to `None`: every row has a label.
+            takes its statistics from the samples of all of them, as one
+            device would. Defaults to `True`. `False` saves the exchange: each
+            device normalises its own samples, and the moving statistics are
+            the mean over devices; not on JAX, where a program sees all
+            samples.
+        unlabeled_class: Label of the samples or pixels that have none, such
+            as `-1`; one-hot labels of zeros alone are none. They have no
+            supervised term, and the teacher teaches them: terms on logits and
+            features count them as they are, C2KD's non-target terms take the
+            whole divergence there, other terms that need a class take the
+            teacher's most probable one. Metrics and `val_loss` leave them
+            out. Defaults to `None`: every sample has a label.
         unlabeled_confidence: Float from 0 to 1. Terms that need a class leave
-            out unlabelled rows to whose most probable class the teacher gives
-            a smaller probability. Defaults to `0.0`.
+            out unlabelled samples to whose most probable class the teacher
+            gives a smaller probability. Defaults to `0.0`.
         check_data: Whether every batch is checked on the host for missing
             modalities, NaN and infinity, and labels out of range, before it
             is trained on. Defaults to `True`.
@@ -116,7 +127,8 @@ class CrossModalDistiller(
             variables, or have unequal class counts; if a tap is not found; if
             a feature map has a wrong rank for the method; if the method is no
             `DistillationMethod` or was used by another distiller; if nothing
-            could be trained; if there are rows without labels and no teacher.
+            could be trained; if there are samples without labels and no
+            teacher.
 
     Logged by `fit`: `loss`, the student's metrics under their own names, the
     teacher's as `teacher_<name>`, the method's loss terms and diagnostics by
@@ -127,55 +139,73 @@ class CrossModalDistiller(
     student's layers add to it, without the method's weights.
 
     Example:
-    ```python
-    distiller = CrossModalDistiller(
-        student=visual_classifier,
-        teacher=audio_classifier,
-        student_modality="visual",
-        teacher_modality="audio",
-        method=C2KD(),
-    )
-    distiller.compile(
-        optimizer=keras.optimizers.SGD(1e-2, momentum=0.9),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    distiller.fit(paired_dataset, validation_data=paired_validation)
-    distiller.student.save("visual.keras")
-    ```
+    >>> def classifier(size, name):
+    ...     inputs = keras.Input((size,))
+    ...     hidden = keras.layers.Dense(8, activation="relu")(inputs)
+    ...     logits = keras.layers.Dense(5)(hidden)
+    ...     return keras.Model(inputs, logits, name=name)
+    >>> distiller = CrossModalDistiller(
+    ...     student=classifier(6, "visual"),
+    ...     teacher=classifier(4, "audio"),
+    ...     student_modality="visual",
+    ...     teacher_modality="audio",
+    ...     method=C2KD(),
+    ... )
+    >>> distiller.compile(
+    ...     optimizer=keras.optimizers.SGD(1e-2, momentum=0.9),
+    ...     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    ...     metrics=["accuracy"],
+    ... )
+    >>> batch = {"visual": np.ones((16, 6)), "audio": np.ones((16, 4))}
+    >>> labels = np.arange(16) % 5
+    >>> history = distiller.fit(batch, labels, batch_size=8, verbose=0)
+    >>> "accuracy" in history.history, "teacher_accuracy" in history.history
+    (True, True)
+    >>> distiller.predict({"visual": np.ones((3, 6))}, verbose=0).shape
+    (3, 5)
+
+    The student stays a plain model: `distiller.student.save(...)`. Without a
+    teacher, `Supervised` trains a network alone, with the same checks:
+
+    >>> baseline = CrossModalDistiller(
+    ...     classifier(6, "alone"),
+    ...     student_modality="visual",
+    ...     method=Supervised(),
+    ... )
 
     Reference: Huo et al., CVPR 2024, section 3.2 and Fig. 2.
     """
 
     def __init__(
         self,
-        student,
-        teacher=None,
+        student: Model,
+        teacher: Model | None = None,
         *,
-        student_modality,
-        teacher_modality=None,
-        method=None,
-        student_features=None,
-        teacher_features=None,
-        teacher_top_layers=None,
-        synchronize_batch_norm=True,
-        unlabeled_class=None,
-        unlabeled_confidence=0.0,
-        check_data=True,
-        preprocess=True,
-        stop_on_non_finite=True,
-        name="cross_modal_distiller",
-        **kwargs,
-    ):
+        student_modality: Modality,
+        teacher_modality: Modality | None = None,
+        method: DistillationMethod | None = None,
+        student_features: Taps = None,
+        teacher_features: Taps = None,
+        teacher_top_layers: Sequence[str] | None = None,
+        synchronize_batch_norm: bool = True,
+        unlabeled_class: int | None = None,
+        unlabeled_confidence: float = 0.0,
+        check_data: bool = True,
+        preprocess: bool | Sequence[str] = True,
+        stop_on_non_finite: bool = True,
+        name: str = "cross_modal_distiller",
+        **kwargs: Any,
+    ) -> None:
         method = C2KD() if method is None else method
         check_instance(method, DistillationMethod, "method", "C2KD()")
-        kwargs.setdefault("dtype", _dtype_policy(student, teacher, method))
+        kwargs.setdefault("dtype", dtype_policy_of(student, teacher, method))
         super().__init__(name=name, autocast=False, **kwargs)
         # A saved tuple comes back as a list.
-        self.student_modality, self.teacher_modality = (
+        modalities: Any = (
             tuple(modality) if isinstance(modality, list) else modality
             for modality in (student_modality, teacher_modality)
         )
+        self.student_modality, self.teacher_modality = modalities
         self._pair = NetworkPair(
             student,
             teacher,
@@ -187,8 +217,8 @@ class CrossModalDistiller(
             method,
         )
         check_unlabeled(unlabeled_class, unlabeled_confidence, teacher, method)
-        self.student = student
-        self.teacher = teacher
+        self.student: Network = student
+        self.teacher: Network | None = teacher
         self.method = method
         self.teacher_top_layers = teacher_top_layers
         self.synchronize_batch_norm = synchronize_batch_norm
@@ -221,19 +251,19 @@ class CrossModalDistiller(
             keras.metrics.Mean(name=name)
             for name in (*method.loss_names, *method.diagnostic_names)
         ]
-        self._teacher_metrics = None
+        self._teacher_metrics: NetworkMetrics | None = None
         self._label_spec = LabelSpec()
         # Keras would wrap a set. Entries of batches that a warning has named.
         self._warned = types.SimpleNamespace(keys=set())
         self.built = True
 
-    def may_change(self, name):
+    def may_change(self, name: str) -> bool:
         """Return whether a constructor's argument can still be set."""
         return name in ("check_data", "stop_on_non_finite")
 
     # One step, see `Trainer` of the backend in use.
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensors, training: bool = False) -> Tensor:
         """Return the student's logits.
 
         Args:
@@ -248,7 +278,9 @@ class CrossModalDistiller(
         student_input = self._pair.input_of(inputs, "student")
         return self.student(student_input, training=training)
 
-    def compute_outputs(self, inputs, training=True):
+    def compute_outputs(
+        self, inputs: Tensors, training: bool = True
+    ) -> dict[str, Any]:
         """Run each network once, and in training the method's heads.
 
         Args:
@@ -270,8 +302,8 @@ class CrossModalDistiller(
                 return self._joint_outputs(inputs)
         return self._joint_outputs(inputs)
 
-    def _joint_outputs(self, inputs):
-        pair, outputs = self._pair, {}
+    def _joint_outputs(self, inputs: Tensors) -> dict[str, Any]:
+        pair, outputs = self._pair, dict[str, Any]()
         inputs = keras.tree.map_structure(ops.convert_to_tensor, inputs)
         with self.named_scope("student"):
             outputs["student"] = self.method.run_student(
@@ -295,7 +327,7 @@ class CrossModalDistiller(
             outputs["heads"] = self.method(outputs, training=True)
         return outputs
 
-    def _evaluation_outputs(self, inputs):
+    def _evaluation_outputs(self, inputs: Tensors) -> dict[str, Any]:
         outputs = {"student": {"logits": self(inputs, training=False)}}
         if self.teacher is not None and self._pair.has_input(inputs, "teacher"):
             teacher_input = self._pair.input_of(inputs, "teacher")
@@ -304,8 +336,13 @@ class CrossModalDistiller(
         return outputs
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+        self,
+        x: Tensors = None,
+        y: Any = None,
+        y_pred: Tensors = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
         """Return the sum of the method's terms and of the regularisation.
 
         Args:
@@ -339,9 +376,12 @@ class CrossModalDistiller(
             )
         terms = [full_precision(term) * weight for term in losses.values()]
         terms += [full_precision(term) * scale for term in self.losses]
-        return sum(ops.sum(term) for term in terms)
+        total: Tensor = sum(ops.sum(term) for term in terms)
+        return total
 
-    def _evaluation_loss(self, y, logits, sample_weight):
+    def _evaluation_loss(
+        self, y: Tensor, logits: Tensor, sample_weight: Tensor | None
+    ) -> Tensor:
         logits = self.method.supervised_logits(logits)
         if self._label_spec.has_unlabeled or self.num_replicas > 1:
             targets = self._targets(
@@ -349,15 +389,21 @@ class CrossModalDistiller(
             )
             loss = targets.supervised_loss(logits)
         else:
-            weights = copied(row_weights(sample_weight, logits))
+            weights = copied(broadcast_weights(sample_weight, logits))
             loss = self.supervised_loss(
                 aligned_labels(y, logits), logits, weights
             )
         return sum(map(self.scaled_additional_loss, self.student.losses), loss)
 
-    def _targets(self, y, outputs, sample_weight):
+    def _targets(
+        self,
+        y: Tensor,
+        outputs: dict[str, Any],
+        sample_weight: Tensor | None,
+    ) -> Targets:
         several = self.num_replicas > 1
-        return self._label_spec.targets(
+        return targets_of_batch(
+            self._label_spec,
             y,
             logits_of(outputs),
             sample_weight,
@@ -367,7 +413,13 @@ class CrossModalDistiller(
             self.named_scope,
         )
 
-    def modify_gradients(self, gradients, variables, outputs, labels):
+    def modify_gradients(
+        self,
+        gradients: list[Tensor | None],
+        variables: list[keras.Variable],
+        outputs: dict[str, Any],
+        labels: Tensor,
+    ) -> list[Tensor | None]:
         """Return the gradients that the optimizer applies.
 
         Args:
@@ -381,129 +433,3 @@ class CrossModalDistiller(
         return self.method.modify_gradients(
             gradients, variables, outputs, labels
         )
-
-    # Compiling.
-
-    def compile(
-        self,
-        optimizer="rmsprop",
-        loss=None,
-        *,
-        teacher_optimizer=None,
-        **kwargs,
-    ):
-        """Choose optimizer, supervised loss and metrics.
-
-        Under `mixed_float16` the optimizer is wrapped in Keras'
-        `LossScaleOptimizer`. A step in which any scaled gradient overflows is
-        skipped as a whole: no weight of student, teacher or heads and no
-        momentum changes, the scale is halved. What only looks at the batch
-        stays: running statistics, the method's memories and its warm-up step,
-        the logged losses. Those come from a forward pass that was finite, and
-        at the default scale of 2 ** 15 a few steps of a run are skipped. A
-        loss that is itself not finite stops training.
-
-        Args:
-            optimizer: As in Keras. Updates everything that is trained, or
-                everything but what belongs to the teacher with
-                `teacher_optimizer`.
-            loss: Supervised loss of the student, and of the teacher where the
-                method trains it. Needed. Integer or one-hot labels;
-                `ignore_class` is respected by all terms. The weights of the
-                terms are the method's arguments (`supervised_weight`, ...):
-                `loss_weights` is refused.
-            teacher_optimizer: Optional second optimizer for the teacher and
-                the method's heads whose name begins with `teacher_`, such as
-                C2KD's proxy. Both share one loss scale.
-            **kwargs: As in Keras (`metrics`, `weighted_metrics`,
-                `run_eagerly`, `jit_compile`, `steps_per_execution`, ...). The
-                metrics read the logits of the student and, copied and named
-                `teacher_<name>`, those of the teacher.
-
-        Raises:
-            ValueError: If there is no loss, if the method or the network has
-                no use for it, if an optimizer has been used for another
-                model, if `loss_weights` are not 1, if a metric has the name of
-                another figure in the log (`loss`, a term or diagnostic of the
-                method, ...), if one network ends in a softmax while the loss
-                (or the method) takes logits, or the reverse, if one of two
-                optimizers scales the loss on its own, if nothing on the
-                teacher's part is trained by its optimizer, or if a learning
-                rate is negative, NaN or infinite.
-        """
-        loss = single_loss(loss)
-        spec = LabelSpec.of(
-            loss, self.unlabeled_class, self.unlabeled_confidence
-        )
-        arguments = {**kwargs, "loss": loss}
-        arguments["optimizer"] = keras.optimizers.get(optimizer)
-        if teacher_optimizer is not None:
-            teacher_optimizer = keras.optimizers.get(teacher_optimizer)
-        arguments["teacher_optimizer"] = teacher_optimizer
-        check_learning_rates(arguments["optimizer"], teacher_optimizer)
-        for one in (arguments["optimizer"], teacher_optimizer):
-            if one is not None:
-                check_unused(
-                    one, self.trainable_variables, teacher_optimizer is None
-                )
-        check_loss(loss, self.method, self._pair.logits_shape)
-        for role in ("student", "teacher"):
-            check_activation(
-                getattr(self, role),
-                role,
-                spec.from_logits,
-                self.method.needs_logits,
-            )
-        check_loss_weights(kwargs.get("loss_weights"), self.method)
-        student_metrics, teacher_metrics = metrics_of_pair(
-            kwargs.get("metrics"),
-            kwargs.get("weighted_metrics"),
-            self.teacher is not None,
-            ["loss", *(m.name for m in self._method_metrics)]
-            + [metric.name for metric in self.method.metrics],
-        )
-        super().compile(
-            optimizer=two_optimizers(
-                arguments["optimizer"],
-                teacher_optimizer,
-                self.teacher,
-                self.method,
-                self.trainable_variables,
-                scales_loss=self.dtype_policy.name == "mixed_float16"
-                and kwargs.get("auto_scale_loss", True),
-            ),
-            loss=loss,
-            **kwargs,
-        )
-        self.set_network_metrics(student_metrics)
-        # Keras lists the student's by itself, and would list the teacher's
-        # earlier ones for ever, never updated.
-        for metrics in (student_metrics, self._teacher_metrics):
-            if metrics is not None:
-                self.untrack(metrics)
-        self._teacher_metrics = teacher_metrics
-        self._label_spec = spec
-        # Keras would track the metrics of a dict as the model's own.
-        self._compile_arguments = types.SimpleNamespace(config=arguments)
-
-    def get_compile_config(self):
-        """Return the arguments of `compile()`, serialised."""
-        if not self.compiled:
-            return {}
-        return keras.saving.serialize_keras_object(
-            self._compile_arguments.config
-        )
-
-    def compile_from_config(self, config):
-        """Compile as `get_compile_config()` says, optimizer state included."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
-
-def _dtype_policy(student, teacher, method):
-    """Return the policy that decides whether the loss is scaled."""
-    policy = getattr(student, "dtype_policy", None)
-    if method.teacher_update != "none":
-        other = getattr(teacher, "dtype_policy", policy)
-        return other if other.compute_dtype == "float16" else policy
-    return policy

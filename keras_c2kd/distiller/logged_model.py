@@ -1,20 +1,37 @@
 """What a batch adds to the metrics, and what is logged of it."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_c2kd.backend import distribution
+from keras_c2kd.distiller.label_spec import LabelSpec
+from keras_c2kd.distiller.network_metrics import NetworkMetrics
 from keras_c2kd.distiller.network_pair import logits_of
 from keras_c2kd.distiller.targets import aligned_labels
+from keras_c2kd.distiller.targets import count_labeled
+from keras_c2kd.distiller.targets import read_labels
 from keras_c2kd.ops import full_precision_dtype
+from keras_c2kd.typing import Tensor
+from keras_c2kd.typing import Tensors
 
 
 class LoggedModel(keras.Model):
     """A distiller's losses and metrics, of student and teacher by name."""
 
+    _label_spec: LabelSpec
+    _method_metrics: list[keras.metrics.Mean]
+    _teacher_metrics: NetworkMetrics | None
+
     def update_metrics(
-        self, loss, y, outputs, sample_weight=None, training=True
-    ):
+        self,
+        loss: Tensor,
+        y: Tensor,
+        outputs: dict[str, Any],
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> dict[str, Tensor]:
         """Add a batch to all metrics; return those that it could feed.
 
         Args:
@@ -30,7 +47,7 @@ class LoggedModel(keras.Model):
         size, scale = ops.shape(logits_of(outputs))[0], 1.0
         if not training and self._label_spec.has_unlabeled:
             # The mean is over the labelled samples of all batches.
-            size = self._label_spec.count_labeled(y, logits_of(outputs))
+            size = count_labeled(self._label_spec, y, logits_of(outputs))
         if self.num_replicas > 1:
             _, size = distribution.replica_weight(size)
             scale = distribution.replica_loss_scale()
@@ -41,7 +58,14 @@ class LoggedModel(keras.Model):
             None, y, outputs, sample_weight, training=training
         )
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None, training=False):
+    def compute_metrics(
+        self,
+        x: Tensors,
+        y: Tensor,
+        y_pred: Tensors,
+        sample_weight: Tensor | None = None,
+        training: bool = False,
+    ) -> dict[str, Tensor]:
         """Update the user's metrics; return all that this batch could feed.
 
         Args:
@@ -56,9 +80,9 @@ class LoggedModel(keras.Model):
         """
         student, teacher = logits_of(y_pred), logits_of(y_pred, "teacher")
         y = aligned_labels(y, student)
-        counted, absent = None, set()
+        counted, absent = None, set[str]()
         if self._label_spec.has_unlabeled:
-            labels = self._label_spec.read(y, student)
+            labels = read_labels(self._label_spec, y, student)
             y = labels.given
             counted = ops.cast(labels.labeled, full_precision_dtype())
         if self.network_metrics is not None:

@@ -1,15 +1,18 @@
 """Which supervised losses a method can be trained with."""
 
 import inspect
+from typing import Any
 
 import keras
 
 from keras_c2kd.losses.kinds import compares_numbers
 from keras_c2kd.losses.kinds import compares_probabilities
 from keras_c2kd.losses.kinds import name_of_loss
+from keras_c2kd.methods import DistillationMethod
+from keras_c2kd.typing import Shape
 
 
-def methods_of_any_loss():
+def methods_of_any_loss() -> str:
     """Return the names of the methods that compare no classes, in words."""
     from keras_c2kd import methods
 
@@ -25,17 +28,25 @@ def methods_of_any_loss():
     )
 
 
-def check_loss(loss, method, logits_shape):
+def check_loss(
+    loss: Any,
+    loss_weights: Any,
+    method: DistillationMethod,
+    logits_shape: Shape | None,
+) -> None:
     """Refuse a supervised loss that a method or a network cannot use.
 
     Args:
         loss: What `compile` received, one loss.
+        loss_weights: What `compile` received: weights of outputs. The terms
+            of the loss have weights of their own.
         method: `DistillationMethod`.
         logits_shape: Shape of the student's outputs, None if not known.
 
     Raises:
-        ValueError: If the loss compares no classes and the method does, or
-            the loss compares classes and there is one.
+        ValueError: If the loss compares no classes and the method does, if
+            the loss compares classes and there is one, or if a weight is
+            not 1.
     """
     if method.needs_logits and compares_numbers(loss):
         raise ValueError(
@@ -51,25 +62,13 @@ def check_loss(loss, method, logits_shape):
         raise ValueError(
             "There must be at least 2 classes, one logit each, for a "
             f"categorical loss. Received: loss={name_of_loss(loss)} with "
-            f"outputs of shape {tuple(logits_shape)}. Use "
+            f"outputs of shape {logits_shape}. Use "
             "keras.losses.BinaryCrossentropy(from_logits=True) for one logit, "
             "or give the network two."
         )
-
-
-def check_loss_weights(loss_weights, method):
-    """Refuse weights of outputs: the terms have weights of their own.
-
-    Args:
-        loss_weights: What `compile` received.
-        method: `DistillationMethod`.
-
-    Raises:
-        ValueError: If one of them is not 1.
-    """
-    if loss_weights is None:
-        return
-    if all(weight == 1 for weight in keras.tree.flatten(loss_weights)):
+    if loss_weights is None or all(
+        weight == 1 for weight in keras.tree.flatten(loss_weights)
+    ):
         return
     names = [n for n in method.get_config() if n.endswith("_weight")]
     raise ValueError(

@@ -3,14 +3,17 @@
 import collections
 import inspect
 import warnings
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 
 from keras_c2kd.backend.keras_internals import UserMetrics
 from keras_c2kd.backend.keras_internals import function_arguments
 from keras_c2kd.backend.keras_internals import name_of
+from keras_c2kd.distiller.targets import broadcast_weights
 from keras_c2kd.distiller.targets import copied
-from keras_c2kd.distiller.targets import row_weights
+from keras_c2kd.typing import Tensor
 
 
 class NetworkMetrics(UserMetrics):
@@ -27,17 +30,20 @@ class NetworkMetrics(UserMetrics):
         names: Tuple of the names that `result()` returns.
     """
 
-    def __init__(self, metrics=None, weighted_metrics=None):
+    def __init__(
+        self, metrics: Any = None, weighted_metrics: Any = None
+    ) -> None:
         super().__init__(metrics, weighted_metrics)
         self.names = _names(_flat(metrics), _flat(weighted_metrics))
 
-    def of_teacher(self):
+    def of_teacher(self) -> "NetworkMetrics":
         """Return copies for the teacher, named `teacher_<name>`.
 
-        A metric whose configuration does not tell how to make another is left
-        out, with a warning.
+        A metric that cannot be made again from its configuration is left out,
+        with a warning.
         """
-        names, groups = iter(self.names), []
+        names = iter(self.names)
+        groups: list[list[tuple[Any, str]]] = []
         for metrics in self.given():
             groups.append([])
             for metric in _flat(metrics):
@@ -49,35 +55,41 @@ class NetworkMetrics(UserMetrics):
         teacher.names = tuple(f"teacher_{n}" for _, n in sum(groups, []))
         return teacher
 
-    def build(self, y_true, y_pred):
+    def build(self, y_true: Tensor, y_pred: Tensor) -> None:
         """Create Keras' metric objects; labels and logits look like these."""
         super().build(y_true, y_pred)
         if self.name == "teacher":  # The student's may be the user's objects.
             for metric, name in zip(self.metrics, self.names, strict=True):
                 metric.name = name
 
-    def create_variables(self, y_true, y_pred):
+    def create_variables(self, y_true: Tensor, y_pred: Tensor) -> None:
         """Create all variables, which some metrics do as they are updated."""
         if not self.built:
             self.update_state(y_true, y_pred)
             self.reset_state()
 
-    def update_state(self, y_true, y_pred, sample_weight=None, counted=None):
+    def update_state(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        sample_weight: Tensor | None = None,
+        counted: Tensor | None = None,
+    ) -> None:
         """Add one batch.
 
         Args:
             y_true: Labels.
             y_pred: Logits `(batch, ..., num_classes)`.
             sample_weight: Weights of the weighted metrics, one a sample or
-                one a row, or None.
-            counted: Float tensor, 1 for the rows that count and 0 for those
-                that no metric is to see, one a sample or one a row. None
-                (default) if all count.
+                one a pixel, or None.
+            counted: Float tensor, 1 for the samples or pixels that count and
+                0 for those that no metric is to see. None (default) if all
+                count.
         """
         if not self.built:
             self.build(y_true, y_pred)
-        counted = row_weights(counted, y_pred)
-        weights = row_weights(sample_weight, y_pred)
+        counted = broadcast_weights(counted, y_pred)
+        weights = broadcast_weights(sample_weight, y_pred)
         if weights is None:
             weights = counted
         elif counted is not None:
@@ -88,13 +100,18 @@ class NetworkMetrics(UserMetrics):
                     y_true, y_pred, sample_weight=copied(weight)
                 )
 
-    def result(self):
+    def result(self) -> dict[str, Any]:
         """Return `{name: value}`."""
         values = [metric.result() for metric in self.metrics]
         return dict(zip(self.names, values, strict=self.built))
 
 
-def metrics_of_pair(metrics, weighted_metrics, has_teacher, own_names):
+def metrics_of_pair(
+    metrics: Any,
+    weighted_metrics: Any,
+    has_teacher: bool,
+    own_names: Iterable[str],
+) -> tuple[NetworkMetrics | None, NetworkMetrics | None]:
     """Return the metrics of student and teacher, each `NetworkMetrics` or None.
 
     Args:
@@ -115,7 +132,7 @@ def metrics_of_pair(metrics, weighted_metrics, has_teacher, own_names):
     return student, teacher
 
 
-def check_names(user_names, own_names):
+def check_names(user_names: Iterable[str], own_names: Iterable[str]) -> None:
     """Check that each name in the log stands for one figure.
 
     Args:
@@ -140,14 +157,14 @@ def check_names(user_names, own_names):
         )
 
 
-def _flat(metrics):
+def _flat(metrics: Any) -> list[Any]:
     """Return the metrics of one output in Keras' order."""
     return keras.tree.flatten(metrics) if metrics else []
 
 
-def _names(metrics, weighted_metrics):
+def _names(metrics: list[Any], weighted_metrics: list[Any]) -> tuple[str, ...]:
     """Return the names by which Keras logs the metrics of one output."""
-    names, seen = [], collections.Counter()
+    names, seen = list[str](), collections.Counter[str]()
     for group in (metrics, weighted_metrics):
         for metric in group:
             name = metric
@@ -160,8 +177,8 @@ def _names(metrics, weighted_metrics):
     return tuple(names)
 
 
-def _copy(metric):
-    """Copy a metric by its configuration; None if that does not tell it.
+def _copy(metric: Any) -> Any:
+    """Copy a metric by its configuration; None if that cannot be done.
 
     Names, functions and classes need no copy.
     """

@@ -1,11 +1,26 @@
 """Student and teacher as functions of one batch keyed by modality."""
 
+from typing import Any
+from typing import Literal
+from typing import TypeAlias
+
+import keras
+
 from keras_c2kd.distiller.loss_checks import methods_of_any_loss
+from keras_c2kd.methods import DistillationMethod
+from keras_c2kd.networks.feature_extractor import FeatureExtractor
 from keras_c2kd.networks.feature_extractor import extractor_for_method
 from keras_c2kd.networks.modalities import has_modality
 from keras_c2kd.networks.modalities import modality_input
+from keras_c2kd.networks.network_checks import check_activation
 from keras_c2kd.networks.network_checks import check_logits
 from keras_c2kd.networks.network_checks import check_pair
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Shape
+from keras_c2kd.typing import Taps
+from keras_c2kd.typing import Tensors
+
+Role: TypeAlias = Literal["student", "teacher"]
 
 
 class NetworkPair:
@@ -24,25 +39,32 @@ class NetworkPair:
     Attributes:
         extractors: Dict from the roles to `FeatureExtractor`.
         is_known: Whether the outputs of all networks are known, and fit
-            together. Some networks tell theirs only when they see data.
+            together. Those of some networks are known once they see data.
 
     Raises:
         ValueError: If the networks cannot be trained together, or a feature
             map is not found.
     """
 
-    def __init__(self, student, teacher, modalities, features, method):
+    def __init__(
+        self,
+        student: Network,
+        teacher: Network | None,
+        modalities: dict[Role, Any],
+        features: dict[Role, Taps],
+        method: DistillationMethod,
+    ) -> None:
         check_pair(student, teacher, modalities["teacher"], method)
-        self._networks = {"student": student}
+        self._networks: dict[Role, Network] = {"student": student}
         if teacher is not None:
             self._networks["teacher"] = teacher
         self._modalities = modalities
         self._needs_logits = method.needs_logits
-        names = {
+        names: dict[Role, Any] = {
             "student": method.student_features,
             "teacher": method.teacher_features,
         }
-        self.extractors = {
+        self.extractors: dict[Role, FeatureExtractor] = {
             role: extractor_for_method(
                 network, features[role], names[role], role
             )
@@ -51,23 +73,33 @@ class NetworkPair:
         self.check()
 
     @property
-    def shapes(self):
+    def shapes(self) -> dict[str, dict[str, Any]]:
         """Dict from the roles to the shapes of logits and features."""
         return {role: e.shapes for role, e in self.extractors.items()}
 
     @property
-    def logits_shape(self):
+    def logits_shape(self) -> Shape | None:
         """Shape of the student's logits, None if it is not known yet."""
         return self.extractors["student"].shapes["logits"]
 
-    def check(self):
+    def check(self) -> None:
         """Raise a ValueError if the logits cannot be compared."""
         self._check_logits(self.shapes)
         self.is_known = all(
             shapes["logits"] is not None for shapes in self.shapes.values()
         )
 
-    def learn(self, inputs):
+    def check_activations(self, from_logits: bool | None) -> None:
+        """Raise a ValueError if a network ends in what the loss cannot use.
+
+        Args:
+            from_logits: Whether the supervised loss takes logits; None if it
+                does not say.
+        """
+        for role, network in self._networks.items():
+            check_activation(network, role, from_logits, self._needs_logits)
+
+    def learn(self, inputs: Tensors) -> None:
         """Learn from a batch what the networks give, and check it.
 
         Args:
@@ -80,7 +112,7 @@ class NetworkPair:
                 extractor.learn_logits(self.input_of(inputs, role))
         self.check()
 
-    def check_outputs(self, outputs):
+    def check_outputs(self, outputs: dict[str, dict[str, Any]]) -> None:
         """Raise a ValueError if logits just computed cannot be compared."""
         shapes = {
             role: {"logits": tuple(tensors["logits"].shape)}
@@ -88,14 +120,14 @@ class NetworkPair:
         }
         self._check_logits(shapes)
 
-    def _check_logits(self, shapes):
+    def _check_logits(self, shapes: dict[str, dict[str, Any]]) -> None:
         check_logits(shapes, self._needs_logits, methods_of_any_loss())
 
-    def has_input(self, inputs, role):
+    def has_input(self, inputs: Tensors, role: Role) -> bool:
         """Return whether a batch has the modality of a network."""
         return has_modality(inputs, self._modalities[role])
 
-    def input_of(self, inputs, role):
+    def input_of(self, inputs: Tensors, role: Role) -> Tensors:
         """Return what a network reads of a batch.
 
         Args:
@@ -131,7 +163,18 @@ class NetworkPair:
         )
 
 
-def logits_of(outputs, role="student"):
+def dtype_policy_of(
+    student: Network, teacher: Network | None, method: DistillationMethod
+) -> keras.DTypePolicy | None:
+    """Return the policy that decides whether the loss is scaled."""
+    policy = getattr(student, "dtype_policy", None)
+    if method.teacher_update != "none":
+        other: Any = getattr(teacher, "dtype_policy", policy)
+        return other if other.compute_dtype == "float16" else policy
+    return policy
+
+
+def logits_of(outputs: Tensors, role: Role = "student") -> Any:
     """Return the logits of a network, None if it has not run."""
     if not isinstance(outputs, dict):
         return outputs if role == "student" else None

@@ -1,7 +1,10 @@
-"""Passes over data: none may read nothing, or be asked for no step."""
+"""Passes over data: an epoch or an evaluation without a batch is an error."""
 
 import contextlib
 import itertools
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -21,42 +24,42 @@ class NoEmptyPass(keras.callbacks.Callback):
     Keras would log zeros, or what the epoch before has left.
     """
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """No batch was begun."""
         self._begun = False
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """One was; with TensorFlow and JAX before it is read."""
         self._begun = True
-        model_of(self).batch_of_pass = batch
+        setattr(model_of(self), "batch_of_pass", batch)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """There must have been a batch."""
         if not self._begun:
             raise ValueError(_EMPTY)
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Any = None) -> None:
         """No batch was begun."""
         self._test_begun = False
 
-    def on_test_batch_begin(self, batch, logs=None):
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
         """As in training."""
         self._test_begun = True
-        model_of(self).batch_of_pass = batch
+        setattr(model_of(self), "batch_of_pass", batch)
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: Any = None) -> None:
         """There must have been a batch."""
         if not self._test_begun:
             raise ValueError(_EMPTY)
 
 
-def never_empty(step, model):
+def never_empty(step: Callable[..., Any], model: Any) -> Callable[..., Any]:
     """Return a step of Keras that raises if a pass has no first batch.
 
     TensorFlow has an error of its own for the end of the data.
     """
 
-    def checked(*arguments):
+    def checked(*arguments: Any) -> Any:
         try:
             return step(*arguments)
         except Exception as end:
@@ -68,7 +71,7 @@ def never_empty(step, model):
     return checked
 
 
-def first_batch(iterator):
+def first_batch(iterator: Any) -> Iterator[tuple[int, int, Any]]:
     """Yield the first batch of Keras' iterator; raise if there is none."""
     for begin, end, batches in iterator:
         if not isinstance(batches, (list, tuple)):
@@ -80,7 +83,9 @@ def first_batch(iterator):
 
 
 @contextlib.contextmanager
-def in_front(own, callbacks, model):
+def in_front(
+    own: list[keras.callbacks.Callback], callbacks: Any, model: keras.Model
+) -> Iterator[Any]:
     """Return a context with callbacks and, before them, our own.
 
     Args:

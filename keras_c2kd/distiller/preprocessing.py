@@ -3,11 +3,18 @@
 import functools
 import importlib.util
 import sys
+from collections.abc import Collection
+from typing import Any
 
 import keras
 
+from keras_c2kd.distiller.batch_sources import BatchFunction
 from keras_c2kd.networks.modalities import has_modality
 from keras_c2kd.networks.modalities import modality_keys
+from keras_c2kd.typing import Array
+from keras_c2kd.typing import Modality
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Tensors
 from keras_c2kd.utils.array_batches import as_array
 from keras_c2kd.utils.array_batches import as_arrays
 from keras_c2kd.utils.array_batches import map_arrays
@@ -38,7 +45,12 @@ class Preprocessing:
             modalities.
     """
 
-    def __init__(self, student, teacher, preprocess):
+    def __init__(
+        self,
+        student: tuple[Modality, Network],
+        teacher: tuple[Modality | None, Network | None],
+        preprocess: bool | Collection[Any],
+    ) -> None:
         self._student, self._teacher = student, teacher
         self._given = preprocess
         if isinstance(preprocess, (list, tuple, set, frozenset)):
@@ -56,9 +68,10 @@ class Preprocessing:
             )
         self._tasks()
 
-    def _tasks(self):
+    def _tasks(self) -> dict[Any, Network]:
         """Return a dict from each raw modality to the task that reads it."""
-        tasks, pairs = {}, (self._student, self._teacher)
+        tasks: dict[Any, Network] = {}
+        pairs: Any = (self._student, self._teacher)
         for (modality, network), (other, second) in zip(pairs, pairs[::-1]):
             if not _is_raw(network) or self._given is False:
                 continue
@@ -82,33 +95,39 @@ class Preprocessing:
         return tasks
 
     @property
-    def modalities(self):
+    def modalities(self) -> tuple[Any, ...]:
         """Tuple of the keys whose entries are raw."""
         return tuple(self._tasks())
 
     @property
-    def config(self):
+    def config(self) -> bool | list[Any]:
         """The argument, without modalities that have no preprocessor now."""
         if isinstance(self._given, bool):
             return self._given
         return [name for name in self._given if name in self._tasks()]
 
-    def of_batches(self, student_alone=False):
+    def of_batches(self, student_alone: bool = False) -> BatchFunction | None:
         """Return what prepares batches, for `batch_sources.mapped`.
 
         Args:
             student_alone: Whether all but the student's modality is dropped.
 
         Returns:
-            Function of `(x, y, sample_weight)` to the same three; or None if
-            there is nothing to prepare.
+            `BatchFunction`, or None if there is nothing to prepare.
         """
         tasks = self._tasks()
         if not tasks:
             return None
         return functools.partial(self._prepared, tasks, student_alone)
 
-    def _prepared(self, tasks, student_alone, x, y, sample_weight):
+    def _prepared(
+        self,
+        tasks: dict[Any, Network],
+        student_alone: bool,
+        x: Tensors,
+        y: Tensors,
+        sample_weight: Tensors,
+    ) -> tuple[Tensors, Tensors, Tensors]:
         own = self._student[0]
         task = tasks.get(own)
         if task is not None and not isinstance(x, dict):
@@ -139,7 +158,7 @@ class Preprocessing:
         return x, y, sample_weight
 
 
-def _is_raw(network):
+def _is_raw(network: Network | None) -> bool:
     """Whether a network has a preprocessor that Keras does not run in it."""
     return (
         hasattr(network, "preprocess_samples")
@@ -147,7 +166,7 @@ def _is_raw(network):
     )
 
 
-def _check_is_raw(task, modality, value):
+def _check_is_raw(task: Network, modality: Any, value: Tensors) -> None:
     names = getattr(task, "input", None)
     if isinstance(names, dict) and isinstance(value, dict):
         if set(names) <= set(value):
@@ -158,7 +177,7 @@ def _check_is_raw(task, modality, value):
             )
 
 
-def _run(task, *batch):
+def _run(task: Network, *batch: Tensors) -> Tensors:
     """Return `task.preprocess_samples` of a batch, in numpy if it came so."""
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None and not tensorflow.executing_eagerly():
@@ -169,7 +188,7 @@ def _run(task, *batch):
         return keras.tree.map_structure(_on_host, batch)
 
 
-def _readable(array):
+def _readable(array: Array) -> Tensors:
     """Return an array as a task's own `predict` gives it to preprocessors."""
     if array.dtype.kind in "OSU":
         return _decoded(array.tolist())
@@ -181,7 +200,7 @@ def _readable(array):
 
 
 @functools.cache
-def _resizes_to_floats():
+def _resizes_to_floats() -> bool:
     """Whether KerasHub's own pipeline resizes integers to floats.
 
     That of TensorFlow does; it takes grain where that is installed, and
@@ -190,13 +209,13 @@ def _resizes_to_floats():
     return importlib.util.find_spec("grain") is None
 
 
-def _decoded(texts):
+def _decoded(texts: Any) -> Any:
     if isinstance(texts, list):
         return [_decoded(text) for text in texts]
     return texts.decode("utf-8") if isinstance(texts, bytes) else texts
 
 
-def _on_host(tensor):
+def _on_host(tensor: Any) -> Array:
     array = as_array(tensor)
     # Not every reader of batches knows the type.
     return array.astype("float32") if array.dtype.name == "bfloat16" else array

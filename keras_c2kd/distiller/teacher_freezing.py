@@ -2,10 +2,16 @@
 
 import contextlib
 import fnmatch
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any
 
 import keras
 
 from keras_c2kd.backend.keras_internals import inner_layers
+from keras_c2kd.methods import DistillationMethod
+from keras_c2kd.typing import Network
+from keras_c2kd.typing import Tensor
 from keras_c2kd.utils.shared_context import SharedContext
 
 
@@ -35,9 +41,16 @@ class TeacherFreezing:
         ValueError: If a pattern matches no layer with weights.
     """
 
-    def __init__(self, teacher, teacher_update, top_layers, update_statistics):
+    def __init__(
+        self,
+        teacher: Network | None,
+        teacher_update: str,
+        top_layers: Iterable[str] | None,
+        update_statistics: bool,
+    ) -> None:
         self._teacher, self._update = teacher, teacher_update
-        self._variables, normalizations = [], []
+        self._variables: list[keras.Variable] = []
+        normalizations: list[keras.layers.Layer] = []
         if teacher is not None and teacher_update != "all":
             trained = []
             if teacher_update == "top":
@@ -56,14 +69,14 @@ class TeacherFreezing:
             ]
         # A layer's flag sets those of its variables: theirs come after it.
         layers = [] if update_statistics else normalizations
-        self._flagged = [*layers, *self._variables]
+        self._flagged: list[Any] = [*layers, *self._variables]
         self._applied = SharedContext(self._freeze, self._thaw)
         self.variable_ids = {id(variable) for variable in self._variables}
         self.runs_in_training_mode = update_statistics or (
             teacher_update != "none"
         )
 
-    def check_something_trains(self, student):
+    def check_something_trains(self, student: Network) -> None:
         """Raise a ValueError if the student, or the teacher, never changes.
 
         Args:
@@ -88,18 +101,18 @@ class TeacherFreezing:
                 'teacher_update="none".'
             )
 
-    def applied(self):
+    def applied(self) -> AbstractContextManager[Any]:
         """Return a context in which the frozen part is flagged as frozen."""
         return self._applied if self._flagged else contextlib.nullcontext()
 
-    def _freeze(self):
+    def _freeze(self) -> list[bool]:
         """Flag all that is frozen; return the flags as they were."""
         flags = [thing.trainable for thing in self._flagged]
         for thing in self._flagged:
             thing.trainable = False
         return flags
 
-    def _thaw(self, flags):
+    def _thaw(self, flags: list[bool]) -> None:
         for thing, flag in zip(self._flagged, flags):
             thing.trainable = flag
 
@@ -110,33 +123,37 @@ class PartlyFrozen(keras.Model):
     The flags of the user's teacher stay as they are.
     """
 
+    teacher: Network | None
+    method: DistillationMethod
+    _freezing: TeacherFreezing
+
     @property
-    def trainable_variables(self):
+    def trainable_variables(self) -> list[keras.Variable]:
         """Variables that the optimizer updates, without the frozen teacher."""
         frozen = self._freezing.variable_ids
         variables = super().trainable_variables
         return [v for v in variables if id(v) not in frozen]
 
     @property
-    def non_trainable_variables(self):
+    def non_trainable_variables(self) -> list[keras.Variable]:
         """All other variables, the frozen teacher's included."""
         trained = {id(variable) for variable in self.trainable_variables}
         return [v for v in self.variables if id(v) not in trained]
 
     @property
-    def trainable_weights(self):
+    def trainable_weights(self) -> list[keras.Variable]:
         """As `trainable_variables`."""
         frozen = self._freezing.variable_ids
         return [v for v in super().trainable_weights if id(v) not in frozen]
 
     @property
-    def non_trainable_weights(self):
+    def non_trainable_weights(self) -> list[keras.Variable]:
         """As `non_trainable_variables`, without random state."""
         trained = {id(variable) for variable in self.trainable_variables}
         return [v for v in self.weights if id(v) not in trained]
 
     @property
-    def losses(self):
+    def losses(self) -> list[Tensor]:
         """Regularisation of what is trained."""
         with self._freezing.applied():
             losses = super().losses
@@ -146,12 +163,12 @@ class PartlyFrozen(keras.Model):
         return [loss for loss in losses if id(loss) not in fixed]
 
 
-def _layers_in_order(layer):
-    """Return all layers within one, those of nested models at their place.
+def _layers_in_order(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Return all layers within one, those of nested models in their position.
 
     Keras' own `_flatten_layers` turns the order of nested models round.
     """
-    found = {}
+    found: dict[int, keras.layers.Layer] = {}
     for inner in inner_layers(layer):
         found.setdefault(id(inner), inner)
         for deeper in _layers_in_order(inner):
@@ -159,14 +176,16 @@ def _layers_in_order(layer):
     return list(found.values())
 
 
-def _leaves(model):
+def _leaves(model: Network) -> list[keras.layers.Layer]:
     """Return the layers of a model that contain no other layers, in order."""
     return [
         layer for layer in _layers_in_order(model) if not inner_layers(layer)
     ]
 
 
-def _top_layers(teacher, patterns):
+def _top_layers(
+    teacher: Network, patterns: Iterable[str] | None
+) -> list[keras.layers.Layer]:
     """Return the layers that `teacher_update="top"` trains."""
     if patterns is None:
         weighted = [layer for layer in _leaves(teacher) if layer.weights]

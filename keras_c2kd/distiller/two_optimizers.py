@@ -1,17 +1,26 @@
 """One optimizer for the student and one for the teacher."""
 
 import math
+from collections.abc import Iterable
+from collections.abc import Sequence
 
 import keras
 
 from keras_c2kd.backend.keras_internals import layers_within
 from keras_c2kd.backend.keras_internals import rate_of
 from keras_c2kd.backend.keras_internals import variables_updated_by
+from keras_c2kd.methods import DistillationMethod
+from keras_c2kd.typing import Network
 
 
 def two_optimizers(
-    optimizer, teacher_optimizer, teacher, method, trained, scales_loss=False
-):
+    optimizer: keras.optimizers.Optimizer,
+    teacher_optimizer: keras.optimizers.Optimizer | None,
+    teacher: Network | None,
+    method: DistillationMethod,
+    trained: Iterable[keras.Variable],
+    scales_loss: bool = False,
+) -> keras.optimizers.Optimizer:
     """Return the one optimizer of a step, or one for each role.
 
     Args:
@@ -44,7 +53,7 @@ def two_optimizers(
         if isinstance(one, keras.optimizers.LossScaleOptimizer):
             raise ValueError(
                 "Two optimizers share one loss scale: there is one loss, "
-                "and an overflow on either side skips the step of both. "
+                "and an overflow in either role skips the step of both. "
                 f"Received: {one.name!r}, a LossScaleOptimizer. Pass its "
                 "inner optimizer; under mixed_float16 the loss is scaled."
             )
@@ -67,15 +76,12 @@ def two_optimizers(
     return both
 
 
-def learning_rates(optimizer):
+def learning_rates(optimizer: keras.optimizers.Optimizer) -> list[float]:
     """Return the learning rate of an optimizer, or of each of several.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`. The rate of a schedule is that
-            of its next step. A function is not asked: it may count its calls.
-
-    Returns:
-        List of floats.
+            of its next step. A function is not called: it may count its calls.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -86,14 +92,18 @@ def learning_rates(optimizer):
     ]
 
 
-def check_learning_rates(*optimizers):
+def check_learning_rates(
+    *optimizers: keras.optimizers.Optimizer | None,
+) -> None:
     """Raise a ValueError if an optimizer cannot train at its rate.
 
     Args:
         *optimizers: `keras.optimizers.Optimizer`, or None.
     """
     for optimizer in optimizers:
-        rates = [] if optimizer is None else learning_rates(optimizer)
+        if optimizer is None:
+            continue
+        rates = learning_rates(optimizer)
         if not all(math.isfinite(rate) and rate >= 0 for rate in rates):
             raise ValueError(
                 "A learning rate is a finite number that is not negative. "
@@ -109,7 +119,7 @@ class _SharedLossScale(keras.optimizers.LossScaleOptimizer):
     """
 
     @property
-    def optimizers(self):
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
         """The optimizers of the two roles."""
         return self.inner_optimizer.optimizers
 
@@ -121,25 +131,53 @@ class _OptimizerOfRole(keras.optimizers.OptimizerMap):
     networks with equal layer names would collide without a word.
     """
 
-    def __init__(self, optimizer, teacher_optimizer, teacher_variables):
+    def __init__(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        teacher_optimizer: keras.optimizers.Optimizer,
+        teacher_variables: Iterable[keras.Variable],
+    ) -> None:
         super().__init__(optimizer, {"teacher": teacher_optimizer})
         self._teacher_ids = {id(variable) for variable in teacher_variables}
 
-    def __call__(self, variable):
+    def __call__(self, variable: keras.Variable) -> keras.optimizers.Optimizer:
         is_own = id(variable) in self._teacher_ids
         return self["teacher"] if is_own else self.default_optimizer
 
 
-def check_unused(optimizer, variables, all_of_them=True):
+def check_optimizers(
+    optimizer: keras.optimizers.Optimizer,
+    teacher_optimizer: keras.optimizers.Optimizer | None,
+    variables: Sequence[keras.Variable],
+) -> None:
+    """Refuse optimizers that cannot train these variables.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer`.
+        teacher_optimizer: A second one for some of the variables, or None.
+        variables: Variables that are trained.
+
+    Raises:
+        ValueError: If a learning rate is negative or not finite, or if an
+            optimizer was built for other variables.
+    """
+    check_learning_rates(optimizer, teacher_optimizer)
+    for one in (optimizer, teacher_optimizer):
+        if one is not None:
+            _check_unused(one, variables, teacher_optimizer is None)
+
+
+def _check_unused(
+    optimizer: keras.optimizers.Optimizer,
+    variables: Sequence[keras.Variable],
+    all_of_them: bool,
+) -> None:
     """Refuse an optimizer that has been built for another model.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`.
         variables: Variables that are trained.
         all_of_them: Whether it is to update them all, or only some.
-
-    Raises:
-        ValueError: If it was built and does not know them.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if not inner.built:

@@ -1,9 +1,13 @@
 """Which entries of a batch anything reads; the others stay on the host."""
 
 import warnings
+from collections.abc import Iterable
+from typing import Any
 
 from keras_c2kd.networks.modalities import has_modality
 from keras_c2kd.networks.modalities import modality_keys
+from keras_c2kd.typing import Modality
+from keras_c2kd.typing import Tensors
 
 
 class UsedModalities:
@@ -15,16 +19,22 @@ class UsedModalities:
             without a teacher.
         others: Other keys that the method reads; None if that is not known,
             then nothing is left out.
-        told: Set of the keys that a warning has named, shared by all that
+        warned: Set of the keys that a warning has named, shared by all that
             come from one model.
     """
 
-    def __init__(self, required, optional=None, others=(), told=None):
+    def __init__(
+        self,
+        required: Modality,
+        optional: Modality | None = None,
+        others: Iterable[str] | None = (),
+        warned: set[Any] | None = None,
+    ) -> None:
         self._required, self._optional = required, optional
         self._others = others
-        self._told = set() if told is None else told
+        self._warned = set() if warned is None else warned
 
-    def __call__(self, inputs):
+    def __call__(self, inputs: Tensors) -> Tensors:
         """Return inputs without what is not used; warn of it once.
 
         Args:
@@ -35,8 +45,8 @@ class UsedModalities:
         unused = self._unused(inputs)
         if not unused:
             return inputs
-        if not self._told.issuperset(unused):
-            self._told.update(unused)
+        if not self._warned.issuperset(unused):
+            self._warned.update(unused)
             warnings.warn(
                 "The batches have entries that neither a network nor the "
                 f"method reads: {unused}. They are left out, not checked and "
@@ -47,7 +57,7 @@ class UsedModalities:
             )
         return {key: inputs[key] for key in inputs if key not in unused}
 
-    def _unused(self, inputs):
+    def _unused(self, inputs: Tensors) -> list[Any]:
         if self._others is None or not has_modality(inputs, self._required):
             return []
         used = {*modality_keys(self._required), *self._others}
@@ -55,14 +65,14 @@ class UsedModalities:
             used |= set(modality_keys(self._optional))
         return [key for key in inputs if key not in used]
 
-    def of_batch(self, batch):
-        """Do so for `x`, or the first of `(x, y)` and `(x, y, weights)`."""
+    def of_batch(self, batch: Tensors) -> Tensors:
+        """Return `x`, `(x, y)` or `(x, y, weights)` without unused entries."""
         if isinstance(batch, tuple) and batch:
             return (self(batch[0]), *batch[1:])
         return self(batch)
 
-    def of_tf_dataset(self, dataset):
-        """Do so inside a tf.data pipeline, if there is anything to do."""
+    def of_tf_dataset(self, dataset: Any) -> Any:
+        """Return a `tf.data.Dataset` whose batches have no unused entries."""
         spec = dataset.element_spec
         inputs = spec[0] if isinstance(spec, tuple) and spec else spec
         if not self._unused(inputs):

@@ -60,7 +60,7 @@ def test_labels_out_of_range_or_of_a_wrong_shape():
     fit_fails("one a sample", inputs, np.stack([labels, labels], -1))
     fit_fails("7 labels for 8 samples", inputs, labels[:7])
     fit_fails(
-        "one-hot rows of 4",
+        "one-hot vectors of 4",
         inputs,
         labels,
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),

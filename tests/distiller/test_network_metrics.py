@@ -218,7 +218,7 @@ def test_metrics_that_create_their_variables_late_in_a_compiled_step(tmp_path):
 @pytest.mark.slow
 @FORMS
 def test_rows_that_do_not_count(form):
-    """Each metric is what it is of the rows that count alone."""
+    """Each metric is what it is of the samples that count alone."""
     _, labels, weights = labels_of(form)
     logits = random_logits(SAMPLES, NUM_CLASSES).astype("float32")
     counted = (np.arange(SAMPLES) % 3 > 0).astype("float32")

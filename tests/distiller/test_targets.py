@@ -1,4 +1,4 @@
-"""Labelled, ignored and unlabelled rows; what the loss says about labels."""
+"""Labelled, ignored and unlabelled samples; what the loss says about labels."""
 
 import functools
 
@@ -9,8 +9,9 @@ import pytest
 from keras_c2kd import CrossModalDistiller
 from keras_c2kd import Supervised
 from keras_c2kd.distiller.batch_spec import BatchSpec
-from keras_c2kd.distiller.targets import LabelSpec
-from keras_c2kd.distiller.targets import single_loss
+from keras_c2kd.distiller.label_spec import LabelSpec
+from keras_c2kd.distiller.label_spec import single_loss
+from keras_c2kd.distiller.targets import targets_of_batch
 from keras_c2kd.methods import C2KD
 from keras_c2kd.methods import DKD
 from keras_c2kd.methods import DLB
@@ -75,8 +76,8 @@ forms_of_one_loss = {
 @pytest.mark.backend_free
 @pytest.mark.parametrize("form", forms_of_one_loss)
 def test_every_form_of_a_loss_says_the_same(form):
-    rules = LabelSpec.of(single_loss(forms_of_one_loss[form]()))
-    assert rules == LabelSpec(sparse=True, from_logits=True, ignore_class=3)
+    spec = LabelSpec.of(single_loss(forms_of_one_loss[form]()))
+    assert spec == LabelSpec(sparse=True, from_logits=True, ignore_class=3)
 
 
 class OnlyConfig(keras.losses.Loss):
@@ -110,8 +111,8 @@ class OnlyConfig(keras.losses.Loss):
     ],
 )
 def test_what_losses_say(loss, expected):
-    rules = LabelSpec.of(loss)
-    assert (rules.sparse, rules.from_logits, rules.ignore_class) == expected
+    spec = LabelSpec.of(loss)
+    assert (spec.sparse, spec.from_logits, spec.ignore_class) == expected
 
 
 def network(end, size=6):
@@ -231,9 +232,9 @@ def batch(seed=0, shape=(ROWS,)):
 
 
 def terms(method, heads, labels, weights=None, confidence=0.0, loss=None):
-    """The method's terms, as a distiller with unlabelled rows has them."""
+    """The method's terms, as a distiller with unlabelled samples has them."""
     loss = loss or Sparse(from_logits=True, ignore_class=IGNORED)
-    rules = LabelSpec.of(loss, UNLABELED, confidence)
+    spec = LabelSpec.of(loss, UNLABELED, confidence)
     names = list(heads)
 
     def compute(labels, weights, *logits):
@@ -243,7 +244,8 @@ def terms(method, heads, labels, weights=None, confidence=0.0, loss=None):
             "teacher": {"logits": logits["teacher"]},
             "heads": logits,
         }
-        targets = rules.targets(
+        targets = targets_of_batch(
+            spec,
             labels,
             logits["student"],
             weights,
@@ -262,7 +264,7 @@ def terms(method, heads, labels, weights=None, confidence=0.0, loss=None):
 
 
 def mean(values, rows, weights):
-    """Weighted sum over the rows that count, over their number."""
+    """Weighted sum over the samples that count, over their number."""
     weights = np.ones(rows.shape) if weights is None else weights
     return (values * weights)[rows].sum() / max(rows.sum(), 1)
 
@@ -459,10 +461,11 @@ def test_other_reductions(reduction):
 def test_the_teachers_class_carries_no_gradient():
     heads, labels, _ = batch(seed=6)
     loss = Sparse(from_logits=True, ignore_class=IGNORED)
-    rules = LabelSpec.of(loss, UNLABELED)
+    spec = LabelSpec.of(loss, UNLABELED)
 
     def total(student, teacher):
-        targets = rules.targets(
+        targets = targets_of_batch(
+            spec,
             keras.ops.convert_to_tensor(labels),
             student,
             None,
@@ -505,7 +508,7 @@ def partly_labelled(samples=32, seed=0):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", taught)
 def test_every_method_trains_on_unlabelled_rows(name):
-    """Supervised terms are of the labelled rows; the others count all."""
+    """Supervised terms are of the labelled samples; the others count all."""
     inputs, labels = partly_labelled()
     distiller = toy_distiller(taught[name](), unlabeled_class=UNLABELED)
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
@@ -663,19 +666,19 @@ def test_refusals():
     )
     refused("integer that stands for no label", unlabeled_class=0.5)
     refused("integer that stands for no label", unlabeled_class=True)
-    refused("about rows without labels", unlabeled_confidence=0.5)
+    refused("about samples without labels", unlabeled_confidence=0.5)
     refused("at most 1", unlabeled_class=-1, unlabeled_confidence=1.5)
     refused(
-        "loss of one class a row",
+        "loss of one class each",
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         method=FitNet(),
         unlabeled_class=-1,
     )
-    rules = BatchSpec(
+    spec = BatchSpec(
         ["a"], 4, sparse=False, distributions=True, unlabeled_class=-1
     )
-    with pytest.raises(ValueError, match="one-hot rows of zeros"):
-        rules.check_class_weight({0: 1.0})
+    with pytest.raises(ValueError, match="one-hot labels of zeros"):
+        spec.check_class_weight({0: 1.0})
     zeros = np.zeros((8, NUM_CLASSES), "float32")
     categorical = keras.losses.CategoricalCrossentropy(from_logits=True)
     refused("unlabeled_class=", loss=categorical, labels=zeros)

@@ -11,15 +11,26 @@ import keras_c2kd
 
 pytestmark = pytest.mark.backend_free
 
+AT_THE_ROOT = (
+    "CrossModalDistiller",
+    "CrossModalDistiller.modify_gradients",
+    "CrossModalDistiller.summary",
+    "ProfileSteps",
+    "distribute",
+)
 ROOMS = ("ops", "losses", "selection", "layers", "methods", "models")
 # What is Keras', which has no annotations: options of its layers, policies of
-# dtypes, initializers, meshes, losses, models and layers to fuse.
+# dtypes, initializers, meshes, symbolic tensors as taps, variables, losses,
+# models and layers to fuse.
 OF_KERAS = (
     "**kwargs: Any",
     "**options: Any",
     "dtype: str | Any | None",
     "device_mesh: Any",
     "kernel_initializer: Any",
+    "str | Any | (def (Any) -> Any) | None",
+    "variables: list[Any]",
+    "outputs: dict[str, Any]",
     "divergence: Any | None",
     "first: Any",
     "second: Any",
@@ -27,13 +38,20 @@ OF_KERAS = (
 )
 BEGIN = """
 import numpy as np
+import keras
+from keras_c2kd import CrossModalDistiller, ProfileSteps, Supervised, distribute
 from keras_c2kd import layers, losses, methods, models, ops, selection
 
 logits = np.zeros((2, 3))
 labels = np.zeros((2,), "int32")
 targets = methods.Targets(labels, None, None, lambda logits: logits)
+network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+distiller = CrossModalDistiller(
+    network, student_modality="a", method=Supervised()
+)
 """
 TENSOR = "keras_c2kd.typing.Tensor"
+ARRAY = "numpy.ndarray[tuple[Any, ...], numpy.dtype[Any]]"
 SHOWN = {
     "ops.kendall_rank_correlation(logits, logits)": TENSOR,
     "2.0 * ops.kl_divergence(logits, logits)[0]": TENSOR,
@@ -52,6 +70,18 @@ SHOWN = {
         f"tuple[dict[str, {TENSOR}], dict[str, {TENSOR}]]"
     ),
     "models.word_vocabulary(['a text'])": "list[str]",
+    "distiller": "keras_c2kd.distiller.cross_modal_distiller."
+    "CrossModalDistiller",
+    "distiller.teacher_modality": "str | tuple[str, ...] | None",
+    "distiller.unlabeled_confidence": "float",
+    "distiller.call(logits)": TENSOR,
+    "distiller.compute_outputs({'a': logits})": "dict[str, Any]",
+    "distiller.compute_loss(None, labels, {})": TENSOR,
+    "distiller.compute_metrics(None, labels, logits)": f"dict[str, {TENSOR}]",
+    "distiller.predict({'a': logits})": ARRAY,
+    "distiller.get_config()": "dict[str, Any]",
+    "ProfileSteps('trace').steps": "int",
+    "distribute(2)": "contextlib.AbstractContextManager[None, bool | None]",
 }
 REFUSED = (
     "ops.kendall_rank_correlation(logits)",
@@ -71,6 +101,16 @@ REFUSED = (
     "models.ResNet18((32, 32, 3), '5')",
     "models.DeepLabV3Plus('vgg', (32, 32, 3), 5)",
     "models.word_vocabulary(3)",
+    "CrossModalDistiller('network', student_modality='a')",
+    "CrossModalDistiller(network, None, 'a')",
+    "CrossModalDistiller(network, student_modality=3)",
+    "CrossModalDistiller(network, student_modality='a', method='c2kd')",
+    "CrossModalDistiller("
+    "network, student_modality='a', unlabeled_confidence='high'"
+    ")",
+    "distiller.fit(epochs='3')",
+    "ProfileSteps('trace', first='4')",
+    "distribute('2')",
 )
 
 
@@ -93,7 +133,8 @@ def check(tmp_path_factory):
 @pytest.fixture(scope="module")
 def messages(check, tmp_path_factory):
     """Return what mypy says to each line of a user's file, and the others."""
-    names = [
+    names = [*AT_THE_ROOT]
+    names += [
         f"{room}.{name}"
         for room in ROOMS
         for name in getattr(keras_c2kd, room).__all__
