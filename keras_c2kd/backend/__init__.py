@@ -12,27 +12,31 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_c2kd.backend.joint_trainer import TRAINING_BACKENDS
+from keras_c2kd.backend.joint_trainer import JointTrainer
+from keras_c2kd.backend.joint_trainer import check_trains
 from keras_c2kd.typing import Tensor
 
 
 def _module() -> types.ModuleType:
-    """Return the module of the backend that is in use."""
+    """Return the module of the backend that is in use.
+
+    Raises:
+        ValueError: If Keras runs on another backend than TensorFlow, PyTorch
+            or JAX.
+    """
+    check_trains()
     backend = keras.backend.backend()
-    if backend not in ("tensorflow", "torch", "jax"):
-        raise ValueError(
-            "Training needs the tensorflow, torch or jax backend. Received: "
-            f"KERAS_BACKEND={backend}"
-        )
     return importlib.import_module(f"keras_c2kd.backend.{backend}")
 
 
 def trainer() -> Any:
     """Return the class that trains, evaluates and logs on this backend.
 
-    Raises:
-        ValueError: If Keras runs on another backend than TensorFlow, PyTorch
-            or JAX.
+    On a backend that does not train it is one that predicts only.
     """
+    if keras.backend.backend() not in TRAINING_BACKENDS:
+        return JointTrainer
     return _module().Trainer
 
 

@@ -1,6 +1,7 @@
 """What the training steps of the three backends share."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 from typing import TypeAlias
 
@@ -13,6 +14,19 @@ from keras_c2kd.typing import Tensors
 
 Logs: TypeAlias = dict[str, Tensor]
 """What a step logs, by name."""
+
+
+TRAINING_BACKENDS = ("tensorflow", "torch", "jax")
+
+
+def check_trains() -> None:
+    """Raise a ValueError if this backend of Keras does not train."""
+    backend = keras.backend.backend()
+    if backend not in TRAINING_BACKENDS:
+        raise ValueError(
+            "Training needs the tensorflow, torch or jax backend. Received: "
+            f"KERAS_BACKEND={backend}"
+        )
 
 
 class JointTrainer(TrainedModel):
@@ -30,6 +44,23 @@ class JointTrainer(TrainedModel):
     compute_outputs: Callable[..., Tensors]
     modify_gradients: Callable[..., list[Any]]
     update_metrics: Callable[..., Logs]
+
+    @staticmethod
+    def named_scope(name: str) -> AbstractContextManager[Any]:
+        """Return a context that names what is computed in it in a trace."""
+        return keras.name_scope(name)
+
+    @property
+    def num_replicas(self) -> int:
+        """Number of devices that share the samples of a step."""
+        return 1
+
+    def train_step(self, *arguments: Any) -> Any:
+        """Refuse to train; each backend's `Trainer` has a step."""
+        check_trains()
+        raise NotImplementedError(
+            f"{type(self).__name__} has no training step on this backend."
+        )
 
     def evaluate_batch(self, data: Tensors) -> Logs:
         """Evaluate student and teacher on one batch; return the logs."""

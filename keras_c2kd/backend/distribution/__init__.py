@@ -17,6 +17,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_c2kd.backend.joint_trainer import check_trains
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.typing import Tensor
 from keras_c2kd.typing import Tensors
@@ -30,6 +31,7 @@ _ENVIRONMENT = (
 
 def _engine() -> types.ModuleType:
     """Return the module of the backend in use."""
+    check_trains()
     backend = keras.backend.backend()
     return importlib.import_module(f"keras_c2kd.backend.distribution.{backend}")
 
