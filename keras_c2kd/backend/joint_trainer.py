@@ -55,6 +55,14 @@ class JointTrainer(TrainedModel):
         """Number of devices that share the samples of a step."""
         return 1
 
+    @property
+    def shares_evaluation(self) -> bool:
+        """Whether several devices share the samples of an evaluation too.
+
+        TensorFlow's replicas do; on PyTorch each process has all of them.
+        """
+        return False
+
     def train_step(self, *arguments: Any) -> Any:
         """Refuse to train; each backend's `Trainer` has a step."""
         check_trains()

@@ -27,6 +27,11 @@ class Trainer(JointTrainer):
         """Number of replicas that share the samples of a step."""
         return replicas.num_replicas()
 
+    @property
+    def shares_evaluation(self) -> bool:
+        """Whether several replicas share the samples of an evaluation."""
+        return self.num_replicas > 1
+
     def train_step(self, data: Tensors) -> Logs:
         """Update teacher, student and heads on one batch; return the logs."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

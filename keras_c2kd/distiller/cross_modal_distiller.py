@@ -359,7 +359,7 @@ class CrossModalDistiller(
         """
         if not training:
             return self._evaluation_loss(y, logits_of(y_pred), sample_weight)
-        targets = self._targets(y, y_pred, sample_weight)
+        targets = self._targets(y, y_pred, sample_weight, self.num_replicas > 1)
         with self.named_scope("losses"):
             losses, diagnostics = check_returned(
                 self.method, self.method.compute_losses(y_pred, targets)
@@ -383,9 +383,12 @@ class CrossModalDistiller(
         self, y: Tensor, logits: Tensor, sample_weight: Tensor | None
     ) -> Tensor:
         logits = self.method.supervised_logits(logits)
-        if self._label_spec.has_unlabeled or self.num_replicas > 1:
+        if self._label_spec.has_unlabeled or self.shares_evaluation:
             targets = self._targets(
-                y, {"student": {"logits": logits}}, sample_weight
+                y,
+                {"student": {"logits": logits}},
+                sample_weight,
+                self.shares_evaluation,
             )
             loss = targets.supervised_loss(logits)
         else:
@@ -400,8 +403,8 @@ class CrossModalDistiller(
         y: Tensor,
         outputs: dict[str, Any],
         sample_weight: Tensor | None,
+        several: bool,
     ) -> Targets:
-        several = self.num_replicas > 1
         return targets_of_batch(
             self._label_spec,
             y,

@@ -44,19 +44,37 @@ class LoggedModel(keras.Model):
         Returns:
             Dict from names to values.
         """
-        size, scale = ops.shape(logits_of(outputs))[0], 1.0
-        if not training and self._label_spec.has_unlabeled:
-            # The mean is over the labelled samples of all batches.
-            size = count_labeled(self._label_spec, y, logits_of(outputs))
-        if self.num_replicas > 1:
-            _, size = distribution.replica_weight(size)
-            scale = distribution.replica_loss_scale()
+        weight, scale = self._weight_of_batch(y, logits_of(outputs), training)
         self.mean_loss.update_state(
-            ops.stop_gradient(loss) / scale, sample_weight=size
+            ops.stop_gradient(loss) / scale, sample_weight=weight
         )
         return self.compute_metrics(
             None, y, outputs, sample_weight, training=training
         )
+
+    def _weight_of_batch(
+        self, y: Tensor, logits: Tensor, training: bool
+    ) -> tuple[Any, Any]:
+        """Return the weight of a loss in its mean, and its scale."""
+        size = ops.shape(logits)[0]
+        if training:
+            if self.num_replicas == 1:
+                return size, 1.0
+            # The loss has the weight of this device's samples already.
+            _, size = distribution.replica_weight(size)
+            return size, distribution.replica_loss_scale()
+        scale = 1.0
+        if self.shares_evaluation:
+            scale = distribution.replica_loss_scale()
+        if not self._label_spec.has_unlabeled:
+            return size, scale
+        # The mean is over the labelled samples of all batches.
+        labeled = count_labeled(self._label_spec, y, logits)
+        if self.shares_evaluation:
+            weight, _ = distribution.replica_weight(size)
+            _, labeled = distribution.replica_weight(labeled)
+            labeled = labeled * weight
+        return labeled, scale
 
     def compute_metrics(
         self,
