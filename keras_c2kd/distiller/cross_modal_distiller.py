@@ -21,7 +21,7 @@ from keras_c2kd.distiller.network_pair import NetworkPair
 from keras_c2kd.distiller.network_pair import dtype_policy_of
 from keras_c2kd.distiller.network_pair import logits_of
 from keras_c2kd.distiller.preprocessing import Preprocessing
-from keras_c2kd.distiller.saved_model import SavedModel
+from keras_c2kd.distiller.saving import SavableModel
 from keras_c2kd.distiller.targets import aligned_labels
 from keras_c2kd.distiller.targets import broadcast_weights
 from keras_c2kd.distiller.targets import copied
@@ -45,7 +45,7 @@ from keras_c2kd.utils.final_arguments import FinalArguments
 
 @keras.saving.register_keras_serializable("keras_c2kd")
 class CrossModalDistiller(
-    SavedModel,
+    SavableModel,
     FinalArguments,
     LoggedModel,
     PartlyFrozen,

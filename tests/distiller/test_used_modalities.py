@@ -146,6 +146,23 @@ def test_what_a_method_reads_is_kept():
         assert fed[-1] == keys
 
 
+def test_a_method_receives_tensors():
+    """Where the device is another one, arrays would be on the wrong one."""
+    received = []
+
+    class Reads(Supervised):
+        def run_student(self, network, student_input, inputs):
+            received.extend([student_input, *inputs.values()])
+            return network(student_input, training=True)
+
+    inputs, labels = batch_of_everything()
+    del inputs["broken"], inputs["caption"]
+    distiller, _ = small_distiller(Reads)
+    distiller.train_on_batch(inputs, labels)
+    assert len(received) >= 2
+    assert all(map(keras.ops.is_tensor, received))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [list, tuple, np.asarray])
 def test_class_weights_in_the_order_of_the_classes(kind):

@@ -20,7 +20,7 @@ from keras_c2kd.typing import Modality
 from keras_c2kd.typing import Network
 
 
-class SavedModel(keras.Model):
+class SavableModel(keras.Model):
     """A distiller's configuration, random state, summary and export."""
 
     student: Network
