@@ -258,8 +258,10 @@ def plain_image(path, random, size=224):
     if random.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     pixels = np.asarray(image, "float32") / 255.0
-    mean, deviation = readers.FrameReader.mean, readers.FrameReader.deviation
-    return (pixels - np.float32(mean)) / np.float32(deviation)
+    reader = readers.FrameReader
+    return (pixels - np.float32(reader.mean)) / np.float32(
+        reader.standard_deviation
+    )
 
 
 def plain_magnitude(path, rate, seconds, window, hop):
