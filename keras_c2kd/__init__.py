@@ -39,6 +39,6 @@ check_version()
 
 def __getattr__(name: str) -> types.ModuleType:
     """Import what training does not need when somebody asks for it."""
-    if name in ("analysis", "data", "experiments"):
+    if name in ("analysis", "comparison", "data", "experiments"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
