@@ -34,7 +34,7 @@ def test_labels_are_plain_integers(label):
 
 @pytest.mark.parametrize(
     "label",
-    [1.5, 1.0, "0", -1, True, np.True_, None, np.nan, 2**31, np.zeros(1)],
+    [1.5, 1.0, "0", -1, True, np.True_, np.nan, 2**31, np.zeros(1)],
 )
 def test_labels_that_are_none(label):
     with pytest.raises(ValueError, match="(?s)abel.*Received: label=.*") as it:
