@@ -204,6 +204,7 @@ class EpochDataset(keras.utils.PyDataset):
         new order and with new draws each time: a baseline on few labels can
         be trained with as many updates as a network that sees all samples.
         Its samples keep their numbers: `size` and `labels` stay as they are.
+        Call `prepare` before.
 
         Args:
             steps: Integer, number of batches of an epoch, or None (default)
@@ -323,11 +324,13 @@ class EpochDataset(keras.utils.PyDataset):
         passes, positions = np.divmod(
             first + np.arange(self.batch_size), len(self._order())
         )
-        rows = [
-            self._order_in(number)[positions[passes == number]]
-            for number in np.unique(passes)
-        ]
-        return passes, np.concatenate(rows)
+        rows = np.concatenate(
+            [
+                self._order_in(number)[positions[passes == number]]
+                for number in np.unique(passes)
+            ]
+        )
+        return passes, rows
 
     def _order_in(self, number: int) -> NDArray[np.int64]:
         """Return the samples in the order of a pass over them."""

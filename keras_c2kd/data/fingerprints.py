@@ -128,7 +128,7 @@ def _described(value: Any, above: tuple[int, ...]) -> Any:
         return [inner(value.func), inner(value.args), inner(value.keywords)]
     if isinstance(value, type | types.BuiltinFunctionType | np.ufunc):
         return value.__name__
-    described = [type(value).__qualname__]
+    described: list[Any] = [type(value).__qualname__]
     if dataclasses.is_dataclass(value):
         described += [
             [field.name, inner(getattr(value, field.name))]

@@ -3,8 +3,6 @@
 import numbers
 import os
 import pathlib
-from collections.abc import Callable
-from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -17,15 +15,23 @@ from numpy.typing import NDArray
 from keras_c2kd.data.epoch_dataset import UNLABELED
 from keras_c2kd.data.epoch_dataset import EpochDataset
 from keras_c2kd.data.epoch_dataset import is_labeled
+from keras_c2kd.data.file_tables import AnyReader
+from keras_c2kd.data.file_tables import columns_and_readers
+from keras_c2kd.data.file_tables import labels_of
+from keras_c2kd.data.file_tables import masks_of
+from keras_c2kd.data.file_tables import missing_files
+from keras_c2kd.data.file_tables import read_table
+from keras_c2kd.data.file_tables import sources_of
+from keras_c2kd.data.item_dataset import ItemDataset
+from keras_c2kd.data.item_dataset import as_arrays
+from keras_c2kd.data.item_dataset import check_same
+from keras_c2kd.data.item_dataset import labels_of_items
+from keras_c2kd.data.item_dataset import read_elements
 from keras_c2kd.data.modality_readers import AugmentedReader
-from keras_c2kd.data.modality_readers import FunctionReader
 from keras_c2kd.data.paired_arrays import Augment
-from keras_c2kd.data.paired_arrays import AugmentedDataset
 from keras_c2kd.data.paired_arrays import PairedArrays
 from keras_c2kd.data.paired_dataset import PairedDataset
-from keras_c2kd.data.paired_dataset import Reader
 from keras_c2kd.data.paired_dataset import Sample
-from keras_c2kd.data.paired_dataset import Source
 from keras_c2kd.data.row_splits import Choice
 from keras_c2kd.data.row_splits import Mask
 from keras_c2kd.data.row_splits import check_classes
@@ -33,16 +39,9 @@ from keras_c2kd.data.row_splits import check_groups
 from keras_c2kd.data.row_splits import checked_labels
 from keras_c2kd.data.row_splits import chosen_rows
 from keras_c2kd.data.row_splits import split_rows
-from keras_c2kd.data.text_lists import read_rows
 
 # How what is seen at a time belongs together: one event, or only one class.
 PAIRINGS = ("natural", "by class")
-
-# A reader, or a function from a path to an array.
-AnyReader = Reader | Callable[[pathlib.Path], Any]
-
-# Items of a data set that are read twice, to see whether they are the same.
-_READ_TWICE = 8
 
 
 class OwnData:
@@ -113,7 +112,7 @@ class OwnData:
         >>> data.train.size, data.validation.size, data.test.size
         (30, 10, 10)
         """
-        arrays = {key: _as_arrays(value) for key, value in inputs.items()}
+        arrays = {key: as_arrays(value) for key, value in inputs.items()}
         labels = checked_labels(labels)
         groups = None if groups is None else np.asarray(groups)
         _check_lengths({**arrays, "labels": labels}, groups)
@@ -218,24 +217,24 @@ class OwnData:
         """
         path = pathlib.Path(path)
         root = path.parent if root is None else pathlib.Path(root)
-        columns, readers = _columns_and_readers(modalities)
+        columns, readers = columns_and_readers(modalities)
         used = [*columns.values(), label, *filter(None, (split, group))]
-        numbers_of, table = _read_table(path, used)
-        labels, found = _labels_of(table[label], numbers_of, class_names)
+        numbers_of, table = read_table(path, used)
+        labels, found = labels_of(table[label], numbers_of, class_names)
         groups = None if group is None else np.asarray(table[group])
         if split is None:
             masks = split_rows(labels, groups, test, validation, seed)
             split_name = _split_name(groups, test, validation, seed)
         else:
-            masks = _masks_of(table[split], numbers_of, split)
+            masks = masks_of(table[split], numbers_of, split)
             split_name = f"by the column {split!r}"
             if groups is not None:
                 check_groups(groups, masks)
         sources = {
-            key: _sources(table[column], readers[key], root)
+            key: sources_of(table[column], readers[key], root)
             for key, column in columns.items()
         }
-        missing = _missing(sources, columns, table, numbers_of)
+        missing = missing_files(sources, columns, table, numbers_of)
         is_there = ~np.isin(
             [f"row {n}" for n in numbers_of], [x["name"] for x in missing]
         )
@@ -344,16 +343,11 @@ class OwnData:
         items = {"train": train, "validation": validation, "test": test}
         labels = {}
         for part, dataset in items.items():
-            _check_same(dataset, part, modalities, label)
-            labels[part] = checked_labels(
-                [
-                    _pair_of(dataset[i], modalities, label)[1]
-                    for i in range(len(dataset))
-                ]
-            )
+            check_same(dataset, part, modalities, label)
+            labels[part] = labels_of_items(dataset, modalities, label)
         rows, provenance = _described_parts(labels, class_names)
         parts = {
-            part: _ItemDataset(
+            part: ItemDataset(
                 items[part],
                 labels[part],
                 rows[part],
@@ -424,7 +418,7 @@ class OwnData:
         ```
         """
         read = {
-            part: _read_elements(part, dataset, modalities, label)
+            part: read_elements(part, dataset, modalities, label)
             for part, dataset in (
                 ("train", train),
                 ("validation", validation),
@@ -446,63 +440,6 @@ class OwnData:
             for part, (inputs, given) in read.items()
         }
         return _splits(cls, parts, name, "as given", pairing, provenance)
-
-
-class _ItemDataset(AugmentedDataset):
-    """Items by index, such as those of a PyTorch Dataset.
-
-    Args:
-        dataset: Object with items by index.
-        labels: Integer array, a label an item.
-        rows: Integer array, the items that are samples.
-        modalities: Sequence of the modalities.
-        label: Key of the label in dicts.
-        augment: As for `PairedArrays`.
-        **kwargs: As for `EpochDataset`.
-    """
-
-    def __init__(
-        self,
-        dataset: Any,
-        labels: NDArray[np.int64],
-        rows: NDArray[np.int64],
-        modalities: Sequence[str],
-        label: str,
-        augment: Mapping[str, Augment] | None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(modalities, augment, **kwargs)
-        self.dataset = dataset
-        self.rows = rows
-        self.label = label
-        self.labels = labels[rows]
-
-    @property
-    def size(self) -> int:
-        """Number of samples."""
-        return len(self.rows)
-
-    def _rows_of(
-        self, modalities: Sequence[str], indices: Sequence[int] | NDArray[Any]
-    ) -> dict[str, Any]:
-        samples = []
-        for row in self.rows[np.asarray(indices)]:
-            item = self.dataset[int(row)]
-            inputs, _ = _pair_of(item, self.modalities, self.label)
-            samples.append({name: inputs[name] for name in modalities})
-        return _stacked(samples)
-
-
-def _as_arrays(value: Any) -> Any:
-    """Return arrays in the same dicts, memory maps as they are."""
-    if isinstance(value, Mapping):
-        return {key: _as_arrays(part) for key, part in value.items()}
-    if isinstance(value, np.ndarray):
-        return value
-    # A tensor of PyTorch that has gradients, or lies on another device.
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-    return np.asarray(value)
 
 
 def _check_lengths(arrays: Mapping[str, Any], groups: Any) -> None:
@@ -588,223 +525,3 @@ def _splits(
     """Return the `PairedSplits`."""
     named = {"data_set": name, "split": split, "pairing": pairing}
     return cls(**parts, provenance={**named, **provenance})
-
-
-def _columns_and_readers(
-    modalities: Mapping[str, Any],
-) -> tuple[dict[str, str], dict[str, Reader]]:
-    """Return the column and the reader of each modality."""
-    columns, readers = {}, {}
-    for modality, given in modalities.items():
-        column, reader = (
-            given if isinstance(given, tuple) else (modality, given)
-        )
-        if isinstance(reader, type) or not (
-            callable(reader) or hasattr(reader, "prepare")
-        ):
-            raise ValueError(
-                "A modality has a reader, or a pair of a column and a reader; "
-                "a reader may be a function from a path to an array. "
-                f"Received: {modality!r} with {reader!r}. Pass an instance: "
-                "NumpyReader()."
-            )
-        is_reader = hasattr(reader, "prepare") and hasattr(reader, "view")
-        columns[modality] = column
-        readers[modality] = reader if is_reader else FunctionReader(reader)
-    return columns, readers
-
-
-def _read_table(
-    path: pathlib.Path, columns: Iterable[str]
-) -> tuple[list[int], dict[str, list[str]]]:
-    """Return the numbers of a table's rows, and its columns by name."""
-    (_, header), *rows = read_rows(path) or [(1, [])]
-    lacking = [name for name in columns if header.count(name) != 1]
-    if lacking or not rows:
-        raise ValueError(
-            "A table has rows below a first one that names each column once. "
-            f"Received: {path} with the columns {header}, of which {lacking} "
-            f"are asked for, and {len(rows)} rows. Name the columns as the "
-            "table does."
-        )
-    for number, row in rows:
-        if len(row) != len(header):
-            raise ValueError(
-                f"A row has as many cells as the first one, {len(header)}. "
-                f"Received: {len(row)} in row {number} of {path}. Put cells "
-                "with commas between quotes."
-            )
-    table = {
-        name: [row[column] for _, row in rows]
-        for column, name in enumerate(header)
-    }
-    return [number for number, _ in rows], table
-
-
-def _labels_of(
-    cells: Sequence[str],
-    numbers_of: Sequence[int],
-    class_names: Sequence[str] | None,
-) -> tuple[NDArray[np.int64], Sequence[str] | None]:
-    """Return labels, and the classes' names if the cells have them."""
-    given = [cell for cell in cells if cell]
-    if all(cell.removeprefix("-").isdecimal() for cell in given):
-        return checked_labels([int(x or UNLABELED) for x in cells]), class_names
-    names = sorted(set(given)) if class_names is None else list(class_names)
-    for number, cell in zip(numbers_of, cells):
-        if cell and (cell not in names or _is_number(cell)):
-            raise ValueError(
-                "Labels are integers from 0 in all rows, or names of classes "
-                f"in all rows. Received: {cell!r} in row {number}. Leave the "
-                "cell empty if it has no label."
-            )
-    numbered = {name: number for number, name in enumerate(names)}
-    return checked_labels([numbered.get(x, UNLABELED) for x in cells]), names
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _masks_of(
-    cells: Sequence[str], numbers_of: Sequence[int], column: str
-) -> dict[str, Mask]:
-    """Return which rows are in each part by a column."""
-    parts = ("train", "validation", "test")
-    for number, cell in zip(numbers_of, cells):
-        if cell not in parts:
-            raise ValueError(
-                f"The column {column!r} has one of {parts} in each row. "
-                f"Received: {cell!r} in row {number}. Write one of them."
-            )
-    return {part: np.asarray(cells) == part for part in parts}
-
-
-def _sources(
-    cells: Sequence[str], reader: Any, root: pathlib.Path
-) -> list[Source | str]:
-    """Return the texts, or the files, of a column."""
-    if getattr(reader, "source_type", object) is str:
-        return list(cells)
-    return [Source(root / cell) for cell in cells]
-
-
-def _missing(
-    sources: Mapping[str, Sequence[Source | str]],
-    columns: Mapping[str, str],
-    table: Mapping[str, Sequence[str]],
-    numbers_of: Sequence[int],
-) -> list[dict[str, str]]:
-    """Return what is not there."""
-    missing = []
-    for row, number in enumerate(numbers_of):
-        for modality, several in sources.items():
-            source, cell = several[row], table[columns[modality]][row]
-            if not isinstance(source, Source):
-                continue
-            reason = f"names no file for {modality!r}"
-            if cell:
-                reason = "is not there"
-                if os.path.isfile(source.path):
-                    continue
-            missing.append(
-                {
-                    "name": f"row {number}",
-                    "modality": modality,
-                    "reason": reason,
-                    "file": cell or f"row {number}",
-                }
-            )
-    return missing
-
-
-def _pair_of(
-    item: Any, modalities: Sequence[str], label: str
-) -> tuple[dict[str, Any], Any]:
-    """Return the inputs by modality and the label of an item."""
-    inputs, given = None, None
-    if isinstance(item, Mapping) and label in item:
-        inputs, given = item, item[label]
-    elif isinstance(item, tuple | list) and len(item) == 2:
-        if isinstance(item[0], Mapping):
-            inputs, given = item
-    if inputs is None and isinstance(item, tuple | list):
-        if len(item) == len(modalities) + 1:
-            *values, given = item
-            inputs = dict(zip(modalities, values))
-    if inputs is None or not set(modalities) <= set(inputs):
-        form = sorted(item) if isinstance(item, Mapping) else type(item)
-        raise ValueError(
-            f"An item is a dict of {list(modalities)} and {label!r}, a tuple "
-            "of such a dict and the label, or a tuple of "
-            f"{len(modalities) + 1}, the label last. Received: {form}"
-            + (f" of {len(item)}" if isinstance(item, tuple | list) else "")
-            + ". Wrap the data set so that its items have one of these forms."
-        )
-    arrays = {name: _as_arrays(inputs[name]) for name in modalities}
-    return arrays, UNLABELED if given is None else _as_arrays(given)
-
-
-def _check_same(
-    dataset: Any, part: str, modalities: Sequence[str], label: str
-) -> None:
-    """Raise a ValueError if a data set is empty, or differs when read again."""
-    if not len(dataset):
-        raise ValueError(
-            f"Each part needs samples. Received: none for {part}. Give it some."
-        )
-    for index in range(min(len(dataset), _READ_TWICE)):
-        first, second = (
-            keras.tree.flatten(_pair_of(dataset[index], modalities, label))
-            for _ in range(2)
-        )
-        if not all(
-            np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f")
-            for a, b in zip(first, second)
-        ):
-            raise ValueError(
-                "An item is the same each time it is read, so that a batch "
-                "depends on seed, epoch and sample alone. Received: item "
-                f"{index} of {part}, which differs when it is read again. "
-                "Move random transforms into `augment`."
-            )
-
-
-def _stacked(samples: Sequence[Any]) -> Any:
-    """Return samples as one array, in the same dicts."""
-    shapes = {tuple(x.shape for x in keras.tree.flatten(s)) for s in samples}
-    if len(shapes) > 1:
-        raise ValueError(
-            "All samples need equal shapes. Received: "
-            f"{' and '.join(map(str, sorted(shapes)[:2]))}. Cut and pad them "
-            "to one shape; batches of tf.data are taken apart by `unbatch()`."
-        )
-    return keras.tree.map_structure(lambda *x: np.stack(x), *samples)
-
-
-def _read_elements(
-    part: str, dataset: Any, modalities: Sequence[str], label: str
-) -> tuple[dict[str, Any], NDArray[np.int64]]:
-    """Return inputs and labels of a `tf.data.Dataset`."""
-    # -1 says that there is no end, -2 that none is known.
-    if int(dataset.cardinality()) == -1:
-        raise ValueError(
-            "A data set that is read into arrays has an end. Received: "
-            f"{part} without one. Leave out `repeat()`, or add `take(count)`."
-        )
-    pairs = [
-        _pair_of(element, modalities, label)
-        for element in dataset.as_numpy_iterator()
-    ]
-    if not pairs:
-        raise ValueError(
-            f"Each part needs samples. Received: none for {part}. Give it some."
-        )
-    inputs, labels = zip(*pairs)
-    return _stacked(inputs), checked_labels(
-        _stacked([*map(np.asarray, labels)])
-    )

@@ -101,18 +101,20 @@ class AugmentedDataset(EpochDataset):
     ) -> Any:
         """Return one view of some samples, stacked."""
         augment = self.augment.get(modality)
-        if augment is None or not self.training:
+        if augment is None:
             return rows
         # The generator knows the modality, so that no two draw alike.
         number = self.modalities.index(modality)
         number += view * len(self.modalities)
         samples = []
         for position, index in enumerate(indices):
+            random = self.random_of(index, number)
+            if random is None:  # Evaluation.
+                return rows
             # A function that changes its argument changes no other view.
             sample = keras.tree.map_structure(
                 lambda array, at=position: np.array(array[at]), rows
             )
-            random = self.random_of(index, number)
             samples.append(augment(sample, random))
         return keras.tree.map_structure(
             lambda *arrays: np.stack(arrays), *samples

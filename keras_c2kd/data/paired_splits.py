@@ -86,15 +86,11 @@ class PairedSplits(OwnData):
             count = max(_num_classes(getattr(self, part)) for part in PARTS)
             filled["classes"] = [str(label) for label in range(count)]
         if not {"labeled", "unlabeled_class"} <= given.keys():
-            unlabeled_class = given.get("unlabeled_class")
-            has_label = is_labeled(
-                self.train.labels,
-                UNLABELED if unlabeled_class is None else unlabeled_class,
-            )
-            filled["labeled"] = int(has_label.sum())
-            if not has_label.all():
-                filled.setdefault("unlabeled_class", UNLABELED)
-            filled.setdefault("unlabeled_class", None)
+            unlabeled_class = given.get("unlabeled_class", UNLABELED)
+            count = _num_labeled(self.train, unlabeled_class)
+            is_whole = count == self.train.size
+            filled["labeled"] = count
+            filled["unlabeled_class"] = None if is_whole else unlabeled_class
         if filled["pairing"] not in PAIRINGS:
             raise ValueError(
                 f"The pairing is one of {PAIRINGS}. Received: pairing="
@@ -135,6 +131,10 @@ class PairedSplits(OwnData):
                 {"part": part, **entry}
                 for entry in dataset.prepare(1.0, verbose=verbose)
             ]
+            if part == "train" and dataset.size < sizes[part]:
+                self.provenance["labeled"] = _num_labeled(
+                    dataset, self.provenance["unlabeled_class"]
+                )
             sizes[part] = dataset.size
         unusable = [*missing, *unreadable]
         check_left_out(unusable, listed, max_missing_fraction)
@@ -149,6 +149,13 @@ class PairedSplits(OwnData):
         prints = [getattr(self, part).fingerprint() for part in PARTS]
         digest = hashlib.sha256(" ".join(prints).encode())
         self.provenance["fingerprint"] = digest.hexdigest()[:16]
+
+
+def _num_labeled(dataset: EpochDataset, unlabeled_class: int | None) -> int:
+    """Return how many samples have a label."""
+    if unlabeled_class is None or not dataset.size:
+        return dataset.size
+    return int(is_labeled(dataset.labels, unlabeled_class).sum())
 
 
 def _num_classes(dataset: EpochDataset) -> int:

@@ -152,10 +152,11 @@ def split_rows(
         # A part that is drawn later needs rows too, and so does training.
         others = len(fractions) - number
         random = np.random.default_rng([seed, number])
-        drawn = _draw_rows if groups is None else _draw_groups
-        parts[part] = drawn(
-            labels, groups, free, fractions[part], others, random
-        )
+        drawn = fractions[part], others, random
+        if groups is None:
+            parts[part] = _draw_rows(labels, free, *drawn)
+        else:
+            parts[part] = _draw_groups(labels, groups, free, *drawn)
         free &= ~parts[part]
     parts["train"] = free
     if groups is not None:
@@ -224,7 +225,6 @@ def _checked_fraction(part: str, fraction: Any) -> float:
 
 def _draw_rows(
     labels: NDArray[np.int64],
-    groups: None,
     free: Mask,
     fraction: float,
     others: int,
@@ -264,8 +264,10 @@ def _draw_groups(
     )
     classes = classes[free]
     counts = np.zeros((len(names), max(classes.max(initial=0), 0) + 2))
-    np.add.at(counts, (numbers_of, classes), classes >= 0)
-    np.add.at(counts, (numbers_of, -1), 1)
+    for number, label in zip(numbers_of, classes):
+        counts[number, -1] += 1
+        if label >= 0:
+            counts[number, label] += 1
     counts = counts[:, counts.any(axis=0)]
     # Groups that are equally good are taken in an order of their own.
     order = random.permutation(len(names))

@@ -282,7 +282,9 @@ def test_a_frame_that_is_damaged_is_listed(copy):
     data = load(copy, validate_on="test")
     with pytest.raises(MediaError, match="no frame 3 of 'depths'"):
         data.train.batch(range(data.train.size))
-    with pytest.raises(ValueError, match="(?s)At most 1.0%.*no frame 3.*'0003'"):
+    with pytest.raises(
+        ValueError, match="(?s)At most 1.0%.*no frame 3.*'0003'"
+    ):
         data.prepare(verbose=0)
     assert numbers(data.train) == [4, 5, 6, 7, 8, 9, 10]
 
