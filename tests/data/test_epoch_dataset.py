@@ -95,14 +95,17 @@ def test_unknown_modalities(data):
         data.select(["wrist"], second_view="vision")
 
 
-@pytest.mark.parametrize("data", [Readings, Readings().select])
-def test_the_labelled_samples_alone(data):
+@pytest.mark.parametrize("is_selected", [False, True])
+def test_the_labelled_samples_alone(is_selected):
     data = Readings(batch_size=3)
-    assert wrists(data.labeled()) == [[0.0, 20.0, 40.0], [60.0]]
-    assert wrists(data.labeled().evaluation(largest=2)) in (
-        [[a, b]] for a in (0, 20, 40) for b in (20, 40, 60)
-    )
-    assert len(data) == 4 and data.labeled().size == 10
+    if is_selected:
+        data = data.select(["wrist"])
+    labeled = data.labeled()
+    assert wrists(labeled) == [[0.0, 20.0, 40.0], [60.0]]
+    assert wrists(labeled.select(["wrist"])) == wrists(labeled)
+    (few,) = wrists(labeled.evaluation(largest=2))
+    assert len(few) == 2 and {*few} < {0.0, 20.0, 40.0, 60.0}
+    assert len(data) == 4 and labeled.size == 10
 
 
 def test_as_many_updates_on_the_labelled_samples():
