@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from keras_c2kd.comparison.resumable import ResumableTraining
 from keras_c2kd.data import EpochDataset
 from keras_c2kd.data import FollowEpochs
 from keras_c2kd.data import PairedArrays
-from keras_c2kd.experiments import ResumableTraining
 from keras_c2kd.methods import C2KD
 from tests.helpers.toys import AUDIO
 from tests.helpers.toys import VISUAL
@@ -58,7 +58,13 @@ def train(folder, kill_after=None, monitor=None, least_seconds=0.0):
     """Train as a new process would, from the state that is there."""
     distiller = new_distiller()
     dataset = PairedArrays(*toy_data(32), batch_size=8, training=True)
-    state = ResumableTraining(distiller, folder, monitor, least_seconds)
+    state = ResumableTraining(
+        distiller,
+        folder,
+        monitor,
+        keep_best=monitor is not None,
+        least_seconds=least_seconds,
+    )
     state.restore()
     callbacks = [FollowEpochs(dataset), state]
     if kill_after:
@@ -102,7 +108,9 @@ def test_an_interrupted_training_ends_the_same(tmp_path, monitor):
 
 def test_the_first_of_the_best_epochs_counts(tmp_path):
     distiller = new_distiller()
-    state = ResumableTraining(distiller, tmp_path, "score", least_seconds=0.0)
+    state = ResumableTraining(
+        distiller, tmp_path, "score", keep_best=True, least_seconds=0.0
+    )
     state.set_params({"epochs": 4})
     distiller.optimizer.build(distiller.trainable_variables)
     bias = distiller.student.get_layer("out").bias
@@ -129,7 +137,7 @@ def test_a_state_is_kept_from_time_to_time_and_at_the_end(tmp_path):
 @pytest.mark.parametrize(
     "moment",
     [
-        "keras_c2kd.experiments.resumable.write_atomically",
+        "keras_c2kd.comparison.resumable.write_atomically",
         "pathlib.Path.unlink",
     ],
 )
