@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -15,16 +16,22 @@ from keras_c2kd.data.epoch_dataset import Batch
 from keras_c2kd.data.epoch_dataset import EpochDataset
 from keras_c2kd.data.paired_dataset import SECOND_VIEW
 
+# From one sample's array, and a generator, to another array.
+Augment = Callable[[Any, Any], Any]
+
 
 class PairedArrays(EpochDataset):
     """Batches of arrays, shuffled anew in each epoch of training.
 
-    There is no augmentation; see `EpochDataset` for the order.
+    See `EpochDataset` for the order.
 
     Args:
         inputs: Dict from the modality to an array `(samples, ...)`, or to a
             dict of such arrays.
         labels: Integer array `(samples, ...)`.
+        augment: Dict from the modality to a function of one sample's array
+            and a Numpy generator, which returns the array that training sees.
+            Defaults to None, no augmentation.
         **kwargs: As for `EpochDataset`.
 
     Raises:
@@ -39,7 +46,11 @@ class PairedArrays(EpochDataset):
     """
 
     def __init__(
-        self, inputs: Mapping[str, Any], labels: Any, **kwargs: Any
+        self,
+        inputs: Mapping[str, Any],
+        labels: Any,
+        augment: Mapping[str, Augment] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         sizes = {len(array) for array in keras.tree.flatten([inputs, labels])}
@@ -48,7 +59,15 @@ class PairedArrays(EpochDataset):
                 "All inputs and the labels need equally many samples, at "
                 f"least one. Received: {sorted(sizes)} samples"
             )
+        if unknown := set(augment or {}) - set(inputs):
+            raise ValueError(
+                "`augment` names modalities of the inputs, "
+                f"{list(inputs)}. Received: {sorted(unknown)}"
+            )
         self.inputs = dict(inputs)
+        self.augment = dict(augment or {})
+        # Draws stay the same where modalities are selected.
+        self._numbers = {name: number for number, name in enumerate(inputs)}
         self.labels = np.asarray(labels)
 
     @property
@@ -70,7 +89,8 @@ class PairedArrays(EpochDataset):
 
         Args:
             modalities: Sequence of modalities.
-            second_view: As for `PairedDataset`; it is the same view here.
+            second_view: As for `PairedDataset`; without augmentation it is
+                the same view.
 
         Returns:
             `PairedArrays`.
@@ -78,10 +98,27 @@ class PairedArrays(EpochDataset):
         other = copy.copy(self)
         other.inputs = {name: self.inputs[name] for name in modalities}
         if second_view is not None:
-            other.inputs[second_view + SECOND_VIEW] = self.inputs[second_view]
+            key = second_view + SECOND_VIEW
+            other.inputs[key] = self.inputs[second_view]
+            number = self._numbers[second_view] + len(self._numbers)
+            other._numbers = {**self._numbers, key: number}
+            if second_view in self.augment:
+                other.augment = {
+                    **self.augment,
+                    key: self.augment[second_view],
+                }
         return other
 
     def batch(self, indices: Sequence[int] | NDArray[Any]) -> Batch:
         """Return `(inputs, labels)` of some samples."""
         inputs = keras.tree.map_structure(lambda x: x[indices], self.inputs)
+        for name, augment in self.augment.items():
+            if self.training and name in inputs:
+                number = self._numbers[name]
+                inputs[name] = np.stack(
+                    [
+                        augment(row, self.random_of(index, number))
+                        for index, row in zip(indices, inputs[name])
+                    ]
+                )
         return inputs, self.labels[indices]
