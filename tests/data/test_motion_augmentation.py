@@ -12,7 +12,9 @@ RECORDING = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
 
 def drawn(count=30, array=RECORDING, **kwargs):
     augmentation = MotionAugmentation(**kwargs)
-    found = [augmentation(array, np.random.default_rng(i)) for i in range(count)]
+    found = [
+        augmentation(array, np.random.default_rng(i)) for i in range(count)
+    ]
     assert {(x.shape, x.dtype) for x in found} == {(array.shape, array.dtype)}
     return np.array(found)
 

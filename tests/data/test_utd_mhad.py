@@ -147,7 +147,11 @@ def test_length_by_interpolation(tmp_path):
     assert not skeleton[:, :59].any()
     np.testing.assert_allclose(
         sensor,
-        [[1, 1, 1, 0.1, 0.1, 0.1], [2, 2, 2, 0.2, 0.2, 0.2], [3] * 3 + [0.3] * 3],
+        [
+            [1, 1, 1, 0.1, 0.1, 0.1],
+            [2, 2, 2, 0.2, 0.2, 0.2],
+            [3] * 3 + [0.3] * 3,
+        ],
         rtol=1e-6,
     )
 
@@ -222,9 +226,7 @@ def assert_refused(match, folder, **kwargs):
 
 
 def test_persons_that_do_not_fit_together(folder):
-    assert_refused(
-        r"tested on.*\[3\] in both", folder, test_subjects=(2, 3, 4)
-    )
+    assert_refused(r"tested on.*\[3\] in both", folder, test_subjects=(2, 3, 4))
     assert_refused(
         r"some of the training subjects.*\[2\]", folder, validation_subjects=[2]
     )
