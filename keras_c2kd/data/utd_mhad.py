@@ -64,10 +64,11 @@ INERTIAL_AUGMENTATION = MotionAugmentation(
     rotation=15.0, scale=0.1, shift=0.1, jitter=0.02
 )
 
-# From a modality to its folder, the array's name, and the shape of one step.
+# From a modality to its folder, the array's name, its shape as MATLAB shows it
+# and that of one step.
 _FILES = {
-    "skeleton": ("Skeleton", "d_skel", (20, 3)),
-    "inertial": ("Inertial", "d_iner", (6,)),
+    "skeleton": ("Skeleton", "d_skel", "(20, 3, frames)", (20, 3)),
+    "inertial": ("Inertial", "d_iner", "(samples, 6)", (6,)),
 }
 _FRAMES_A_SECOND = 30
 # Joints that tell how the person stands, in the data set's order.
@@ -178,55 +179,37 @@ def load_utd_mhad(
     Recognition Utilizing a Depth Camera and a Wearable Inertial Sensor", ICIP
     2015.
     """
-    check_integer(2, skeleton_steps=skeleton_steps)
-    check_integer(2, inertial_steps=inertial_steps)
-    acceleration_unit, angular_velocity_unit = inertial_units
-    check_positive(
-        acceleration_unit=acceleration_unit,
-        angular_velocity_unit=angular_velocity_unit,
-    )
+    preprocessing = {
+        "skeleton_steps": skeleton_steps,
+        "face_camera": face_camera,
+        "center_hip": center_hip,
+        "scale_torso": scale_torso,
+        "velocities": velocities,
+        "inertial_steps": inertial_steps,
+        "inertial_units": list(inertial_units),
+    }
+    augmentations = {
+        "skeleton": skeleton_augmentation,
+        "inertial": inertial_augmentation,
+    }
+    augment = {k: x for k, x in augmentations.items() if x is not None}
     subjects = _subjects_of_parts(
         train_subjects, validation_subjects, test_subjects
     )
     labeled = _labeled_subjects(labeled_subjects, subjects["train"])
-    paths = _recordings(pathlib.Path(folder), subjects)
-    units = np.repeat([acceleration_unit, angular_velocity_unit], 3)
-    augment = {
-        "skeleton": skeleton_augmentation,
-        "inertial": inertial_augmentation,
-    }
-    augment = {name: x for name, x in augment.items() if x is not None}
+    recordings = _recordings(pathlib.Path(folder), subjects)
+    # Nobody to choose with: what is known of those to train with.
+    people = {**subjects, "validation": subjects["validation"] or labeled}
 
     def part(name: str) -> PairedArrays:
-        keys = [key for key in paths if key[1] in subjects[name]]
         is_trained = name == "train"
-        if name == "validation" and not subjects[name]:
-            keys = [key for key in paths if key[1] in labeled]
+        keys = [key for key in recordings if key[1] in people[name]]
         labels = [
             action - 1 if not is_trained or subject in labeled else UNLABELED
             for action, subject, _ in keys
         ]
-        skeletons = [
-            prepare_skeleton(
-                _read(paths[key]["skeleton"], "skeleton"),
-                skeleton_steps,
-                face_camera=face_camera,
-                center_hip=center_hip,
-                scale_torso=scale_torso,
-                velocities=velocities,
-            )
-            for key in keys
-        ]
-        inertial = [
-            _resample(_read(paths[key]["inertial"], "inertial"), inertial_steps)
-            / units
-            for key in keys
-        ]
         return PairedArrays(
-            {
-                "skeleton": np.array(skeletons, "float32"),
-                "inertial": np.array(inertial, "float32"),
-            },
+            _inputs([recordings[key] for key in keys], **preprocessing),
             np.array(labels, "int64"),
             augment=augment if is_trained else None,
             batch_size=batch_size,
@@ -246,23 +229,42 @@ def load_utd_mhad(
         "labeled_subjects": list(labeled),
         "classes": list(ACTIONS),
         "sizes": {name: dataset.size for name, dataset in parts.items()},
-        "preprocessing": {
-            "skeleton_steps": skeleton_steps,
-            "face_camera": face_camera,
-            "center_hip": center_hip,
-            "scale_torso": scale_torso,
-            "velocities": velocities,
-            "inertial_steps": inertial_steps,
-            "inertial_units": list(inertial_units),
-        },
-        "augmentation": {
-            name: dataclasses.asdict(x) for name, x in augment.items()
-        },
-        "missing": _missing(paths, subjects),
+        "preprocessing": preprocessing,
+        "augmentation": {k: dataclasses.asdict(x) for k, x in augment.items()},
+        "missing": _missing(recordings, subjects),
         "unreadable": [],
         "excluded": [],
     }
     return PairedSplits(**parts, provenance=provenance)
+
+
+def _inputs(
+    recordings: Sequence[Mapping[str, pathlib.Path]],
+    *,
+    skeleton_steps: int,
+    inertial_steps: int,
+    inertial_units: Sequence[float],
+    **steps: Any,
+) -> dict[str, NDArray[np.float32]]:
+    """Read recordings as `load_utd_mhad` says, an array for each modality."""
+    check_integer(2, skeleton_steps=skeleton_steps)
+    check_integer(2, inertial_steps=inertial_steps)
+    acceleration_unit, angular_velocity_unit = inertial_units
+    check_positive(
+        acceleration_unit=acceleration_unit,
+        angular_velocity_unit=angular_velocity_unit,
+    )
+    units = np.repeat(inertial_units, 3)
+    skeletons, sensors = [], []
+    for files in recordings:
+        joints = _read(files["skeleton"], "skeleton")
+        skeletons.append(prepare_skeleton(joints, skeleton_steps, **steps))
+        sensor = _read(files["inertial"], "inertial")
+        sensors.append(_resample(sensor, inertial_steps) / units)
+    return {
+        "skeleton": np.array(skeletons, "float32"),
+        "inertial": np.array(sensors, "float32"),
+    }
 
 
 def prepare_skeleton(
@@ -370,7 +372,7 @@ def _recordings(
     for key in itertools.product(actions, people, TRIALS):
         files = {
             modality: folder / name / f"{_name(key)}_{modality}.mat"
-            for modality, (name, _, _) in _FILES.items()
+            for modality, (name, *_) in _FILES.items()
         }
         if all(path.is_file() for path in files.values()):
             paths[key] = files
@@ -420,15 +422,8 @@ def _read(path: pathlib.Path, modality: str) -> NDArray[np.floating]:
     Raises:
         ValueError: If it cannot be read, or is of another shape.
     """
-    _, key, shape = _FILES[modality]
-    rule = (
-        f"{path} must hold {key!r}, "
-        + {
-            "skeleton": "(20, 3, frames)",
-            "inertial": "(samples, 6)",
-        }[modality]
-        + ", finite numbers of at least 2 steps"
-    )
+    _, key, layout, shape = _FILES[modality]
+    rule = f"{path} must hold {key!r}, {layout} finite numbers, 2 steps or more"
     fix = "Copy it anew from the data set; if it is removed, it is missing."
     try:
         array = read_matlab_array(path, key)
