@@ -179,7 +179,7 @@ def load_utd_mhad(
     Recognition Utilizing a Depth Camera and a Wearable Inertial Sensor", ICIP
     2015.
     """
-    preprocessing = {
+    preprocessing: dict[str, Any] = {
         "skeleton_steps": skeleton_steps,
         "face_camera": face_camera,
         "center_hip": center_hip,
