@@ -8,7 +8,6 @@ import pathlib
 import signal
 import tempfile
 import threading
-import time
 
 import pytest
 
@@ -165,11 +164,12 @@ def test_if_all_fail_the_default_stays(tmp_path):
 
 
 def test_two_at_a_time_share_the_trials(tmp_path):
-    calls, found = [], []
+    calls, found, both = [], [], threading.Barrier(2)
 
     def evaluate(setting):
         calls.append(threading.get_ident())
-        time.sleep(0.03)
+        if calls.count(threading.get_ident()) == 1:
+            both.wait(20)
         return score(setting)
 
     threads = [
