@@ -1,185 +1,152 @@
 import dataclasses
 
-import keras
 import numpy as np
 import pytest
 
-from keras_c2kd.experiments import BASELINE
-from keras_c2kd.experiments import METHOD_ROWS
-from keras_c2kd.experiments import Recipe
-from keras_c2kd.experiments import RunContext
-from keras_c2kd.experiments import Training
-from keras_c2kd.experiments import plan_runs
-from keras_c2kd.experiments.settings import recorded
-from keras_c2kd.experiments.settings import with_former
+from keras_c2kd.comparison import PaperTraining
+from keras_c2kd.comparison import Recipe
+from keras_c2kd.comparison import Training
+from keras_c2kd.methods import FitNet
+from tests.comparison.toy_pairs import dense
+from tests.comparison.toy_pairs import toy_pairs
 
-CONTEXT = RunContext(
-    student="visual",
-    seed=3,
-    batch_size=8,
-    warmup_steps=20,
-    stages=("stage_1", "stage_2", "stage_3", "stage_4"),
-)
+
+def small(shape, classes, settings):
+    return dense(*shape, units=4)
+
+
+def large(shape, classes, settings):
+    return dense(*shape, units=8)
+
+
 NETWORKS = {
-    "visual": {"resnet18": None, "small": None},
-    "audio": {"resnet18": None, "resnet50": None, "small": None},
+    "wrist": {"large": large, "small": small},
+    "camera": {"large": large, "larger": large, "small": small},
 }
+
+
+def load(settings, seed, data, cache):
+    return toy_pairs(seed)
 
 
 def recipe(**kwargs):
     arguments = {
         "name": "toy",
         "settings": Training(),
-        "load": None,
+        "load": load,
         "networks": NETWORKS,
         **kwargs,
     }
     return Recipe(**arguments)
 
 
-@pytest.mark.parametrize("name", METHOD_ROWS)
-def test_a_row_says_what_its_method_needs(name):
-    row = METHOD_ROWS[name]
-    method = row.build(CONTEXT)
-    assert method.needs_teacher == row.has_teacher
-    assert row.build(CONTEXT) is not method
-    taps = row.taps(CONTEXT.stages)
-    for side in ("student", "teacher"):
-        given = taps.get(f"{side}_features")
-        needed = getattr(method, f"{side}_features")
-        if given is None:
-            # One name has the classifier's input as its default.
-            assert len(needed) <= 1 or isinstance(needed, dict)
-        else:
-            given = given if isinstance(given, list) else [given]
-            assert len(given) == len(needed)
-            assert set(given) <= {*CONTEXT.stages, "pool"}
-
-
-def test_rows_take_seed_batch_and_warm_up_from_the_run():
-    def config(name):
-        return METHOD_ROWS[name].build(CONTEXT).get_config()
-
-    assert config("dlb")["batch_size"] == 8
-    assert config("dlb")["second_view"] == "visual_second_view"
-    assert config("dkd")["warmup_steps"] == 20
-    assert config("review-kd")["warmup_steps"] == 20
-    assert "warmup_steps" not in config("kd")
-    assert config("kd+random")["selection"]["config"]["seed"] == 3
-    assert config("c2kd-a")["bidirectional"] is False
-    assert config("c2kd-top")["teacher_update"] == "top"
-
-
-def test_the_settings_are_those_of_the_paper():
-    settings = Training()
-    assert (settings.epochs, settings.batch_size) == (100, 64)
-    assert (settings.learning_rate, settings.momentum) == (1e-2, 0.9)
-    assert settings.power == 0.9 and settings.protocol == "last"
-    assert recipe().seeds == 3
-
-
-def by_the_authors(epoch, epochs):
-    """The rate of an epoch, as `adjust_lr` of C2KD's code computes it."""
-    return 1e-4 + (1e-2 - 1e-4) * (1 - epoch / epochs) ** 0.9
-
-
-def test_the_learning_rate_of_an_epoch():
-    """Once an epoch, as in the authors' code, or after every step."""
-    settings = Training(epochs=4, learning_rate_per="epoch")
-    schedule = settings.schedule(steps=12)
-    copy = keras.optimizers.schedules.deserialize(
-        keras.optimizers.schedules.serialize(schedule)
-    )
-    for step in range(12):
-        expected = by_the_authors(step // 3, 4)
-        for one in (schedule, copy):
-            assert float(one(step)) == pytest.approx(expected, rel=1e-5)
-    every_step = Training(epochs=4).schedule(steps=12)
-    for step in range(13):
-        expected = by_the_authors(step, 12)
-        assert float(every_step(step)) == pytest.approx(expected, rel=1e-5)
-    with pytest.raises(ValueError, match="'step', 'epoch'.*'batch'"):
-        Training(learning_rate_per="batch").schedule(12)
-
-
-def test_steps_have_the_rate_of_their_epoch():
-    """The weights that one network ends with, in two epochs of two steps."""
-    settings = Training(
-        epochs=2, momentum=0.0, learning_rate_per="epoch", learning_rate=0.5
-    )
-    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    network.set_weights([np.zeros((1, 1)), np.zeros(1)])
-    network.compile(keras.optimizers.SGD(settings.schedule(4)), Slope())
-    network.fit(np.ones((4, 1)), np.ones(4), 2, 2, verbose=0)
-    rates = [0.5, 0.5, *[1e-4 + (0.5 - 1e-4) * 0.5**0.9] * 2]
-    bias = network.get_weights()[1][0]
-    assert bias == pytest.approx(-sum(rates), rel=1e-5)
-
-
-class Slope(keras.losses.Loss):
-    """A loss with gradient 1."""
-
-    def call(self, y_true, y_pred):
-        return y_pred[:, 0]
-
-
-@pytest.mark.backend_free
-def test_records_tell_the_rates_of_epochs_alone():
-    """Those of earlier versions have no such setting, and are found."""
-    former = recorded(Training())
-    assert "learning_rate_per" not in former
-    per_epoch = recorded(Training(learning_rate_per="epoch"))
-    assert per_epoch == {**former, "learning_rate_per": "epoch"}
-    assert Training(**with_former(former)) == Training()
-    assert with_former(per_epoch) == per_epoch
+def names(plan, seed=0):
+    return [run.name for run in plan.runs() if run.seed == seed]
 
 
 def test_networks_that_others_start_from_come_first():
-    plan = plan_runs(recipe(), ["kd", BASELINE, "dlb"], ["visual"], [0, 1])
-    assert [run.name for run in plan if run.seed == 0] == [
-        "without-kd-visual-resnet18-seed0",
-        "without-kd-audio-resnet18-seed0",
-        "kd-visual-resnet18-resnet18-seed0",
-        "dlb-visual-resnet18-seed0",
+    plan = recipe().plan(["kd", "dlb"], ["wrist"], [0, 1])
+    assert names(plan) == [
+        "alone-wrist-large-seed0",
+        "alone-camera-large-seed0",
+        "kd-wrist-large-large-seed0",
+        "dlb-wrist-large-seed0",
     ]
-    assert [run.seed for run in plan] == [0] * 4 + [1] * 4
-    assert [run.teacher for run in plan[:4]] == [None, None, "audio", None]
+    runs = plan.runs()
+    assert [run.seed for run in runs] == [0] * 4 + [1] * 4
+    assert [run.teacher for run in runs[:4]] == [None, None, "camera", None]
 
 
 def test_a_pair_of_unequal_networks_has_its_own_baselines():
-    plan = plan_runs(
-        recipe(), ["concat"], ["visual", "audio"], [0], "small", "resnet18"
+    plan = recipe().plan(
+        ["concat"],
+        ["wrist", "camera"],
+        [0],
+        student_network="small",
+        teacher_network="large",
     )
-    assert [run.name for run in plan] == [
-        "without-kd-visual-small-seed0",
-        "without-kd-audio-resnet18-seed0",
-        "without-kd-audio-small-seed0",
-        "without-kd-visual-resnet18-seed0",
-        "concat-visual-small-resnet18-seed0",
-        "concat-audio-small-resnet18-seed0",
+    assert names(plan) == [
+        "alone-wrist-small-seed0",
+        "alone-camera-large-seed0",
+        "alone-camera-small-seed0",
+        "alone-wrist-large-seed0",
+        "concat-wrist-small-large-seed0",
+        "concat-camera-small-large-seed0",
     ]
-    assert {run.teacher for run in plan[4:]} == {"both"}
+    assert {run.teacher for run in plan.runs()[4:]} == {"both"}
     # Equal networks: each baseline once.
-    assert len(plan_runs(recipe(), ["kd"], ["visual", "audio"], [0])) == 4
-    with pytest.raises(ValueError, match="for visual are .*'resnet50'"):
-        plan_runs(recipe(), ["kd"], ["audio"], [0], None, "resnet50")
+    assert len(recipe().plan(["kd"], None, [0]).runs()) == 4
+    with pytest.raises(ValueError, match="for wrist are .*'larger'"):
+        recipe().plan(["kd"], ["camera"], [0], teacher_network="larger")
+
+
+def test_networks_are_built_for_the_data():
+    plan = recipe().plan(["kd"], ["wrist"], [0])
+    network = plan.build_network("wrist", "small", 0)
+    assert network.input_shape == (None, 6)
+    assert plan.build_network("camera", "large", 0).input_shape == (None, 4)
+    assert network.output_shape == (None, 3)
+
+
+def test_data_may_depend_on_the_seed():
+    def first_row(plan, seed):
+        return plan.splits(seed).train.inputs["wrist"][0]
+
+    same = recipe().plan(["kd"])
+    np.testing.assert_array_equal(first_row(same, 0), first_row(same, 1))
+    other = recipe(data_depend_on_seed=True).plan(["kd"])
+    assert (first_row(other, 0) != first_row(other, 1)).all()
+
+
+def test_the_default_methods_and_seeds_of_a_recipe():
+    plan = recipe(seeds=2, default_methods=("dml",)).plan()
+    assert list(plan.candidates) == ["alone", "dml"]
+    assert tuple(plan.seeds) == (0, 1)
+    assert recipe().plan(["kd"], seeds=[7]).seeds == (7,)
+
+
+def test_own_rows_and_their_taps():
+    own = recipe(
+        methods=("kd", {"hints": FitNet(hint_weight=2.0)}),
+        default_methods=("hints",),
+        taps={"hints": {"student_features": "stage_1"}},
+    )
+    plan = own.plan(students=["wrist"], seeds=[0])
+    run = plan.runs()[-1]
+    assert plan.method(run).get_config()["hint_weight"] == 2.0
+    assert plan.taps_of(run) == {
+        "student_features": "stage_1",
+        "teacher_features": "stage_2",
+    }
 
 
 def test_a_trial_is_small_and_short():
     trial = recipe(
-        smoke={"epochs": 2}, smoke_networks={"visual": "small"}
+        smoke={"epochs": 2}, smoke_networks={"wrist": "small"}
     ).trial()
     assert trial.settings == dataclasses.replace(Training(), epochs=2)
-    assert (trial.network("visual"), trial.network("audio")) == (
+    assert (trial.network("wrist"), trial.network("camera")) == (
         "small",
-        "resnet18",
+        "large",
     )
-    assert trial.network("visual", "resnet18") == "resnet18"
+    assert trial.network("wrist", "large") == "large"
     assert trial.seeds == 1
 
 
 def test_recipes_that_cannot_be():
     with pytest.raises(ValueError, match="c2dk"):
         recipe(methods=("kd", "c2dk"))
+    with pytest.raises(ValueError, match="dkd"):
+        recipe(methods=("kd",), default_methods=("dkd",))
     with pytest.raises(ValueError, match="two modalities"):
-        recipe(networks={"visual": {}})
+        recipe(networks={"wrist": {}})
+
+
+@pytest.mark.backend_free
+def test_the_settings_are_those_of_the_paper():
+    settings = PaperTraining()
+    assert (settings.epochs, settings.batch_size) == (100, 64)
+    assert (settings.learning_rate, settings.momentum) == (1e-2, 0.9)
+    assert (settings.optimizer, settings.schedule) == ("sgd", "polynomial")
+    assert settings.power == 0.9 and settings.protocol == "last"
+    assert recipe().seeds == 3

@@ -1,4 +1,5 @@
 import json
+from unittest import mock
 
 import keras
 import numpy as np
@@ -102,8 +103,6 @@ def test_an_interrupted_training_ends_the_same(tmp_path, monitor):
     state.finish()
     after.finish()
     assert_same_weights(whole, resumed)
-    after.remove()
-    assert not (tmp_path / "killed").exists()
 
 
 def test_the_first_of_the_best_epochs_counts(tmp_path):
@@ -126,11 +125,33 @@ def test_the_first_of_the_best_epochs_counts(tmp_path):
 
 
 @pytest.mark.one_backend
-def test_a_state_is_kept_from_time_to_time_and_at_the_end(tmp_path):
+def test_a_state_is_kept_from_time_to_time(tmp_path):
     assert train(tmp_path, kill_after=2, least_seconds=1000.0) is None
     assert not (tmp_path / "state.json").exists()
-    train(tmp_path, least_seconds=1000.0)
-    assert json.loads((tmp_path / "state.json").read_text())["epoch"] == EPOCHS
+    assert train(tmp_path, kill_after=2) is None
+    assert json.loads((tmp_path / "state.json").read_text())["epoch"] == 2
+
+
+@pytest.mark.one_backend
+def test_patience_ends_at_the_same_epoch_after_a_kill(tmp_path):
+    def states(scores, state):
+        state.restore()
+        for epoch, score in enumerate(scores, state.epoch):
+            state.set_model(mock.Mock(stop_training=False))
+            state.on_epoch_end(epoch, {"score": score})
+            yield state.is_over, state.model.stop_training
+
+    def new_state():
+        distiller = new_distiller()
+        distiller.optimizer.build(distiller.trainable_variables)
+        return ResumableTraining(
+            distiller, tmp_path, "score", patience=2, least_seconds=0.0
+        )
+
+    assert not any(map(any, states((0.5, 0.9, 0.4), new_state())))
+    state = new_state()
+    assert list(states((0.9,), state)) == [(True, True)]
+    assert (state.epoch, state.best_epoch) == (4, 2)
 
 
 @pytest.mark.one_backend
