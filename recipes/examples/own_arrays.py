@@ -2,9 +2,9 @@
 
 import keras
 import numpy as np
+from keras.layers import Dense
 
 import keras_c2kd
-from keras_c2kd.comparison import Training
 
 random, person = np.random.default_rng(0), np.arange(1200) % 24
 motion = random.integers(0, 8, 1200)  # Put your arrays in place of these.
@@ -18,9 +18,7 @@ pairs = keras_c2kd.data.PairedSplits.from_arrays(
 
 
 def network(size):
-    hidden = [keras.layers.Dense(64, activation="relu") for _ in range(2)]
-    layers = [keras.Input((size,)), *hidden, keras.layers.Dense(8)]
-    return keras.Sequential(layers)
+    return keras.Sequential([keras.Input((size,)), Dense(64, "relu"), Dense(8)])
 
 
 class LogitMatching(keras_c2kd.methods.DistillationMethod):
@@ -28,14 +26,15 @@ class LogitMatching(keras_c2kd.methods.DistillationMethod):
 
     def compute_losses(self, outputs, targets):
         wrist, camera = (outputs[x]["logits"] for x in ("student", "teacher"))
-        matching = keras.ops.mean((wrist - camera) ** 2)
-        terms = (targets.supervised_loss(wrist), matching)
-        return dict(zip(self.loss_names, terms)), {}  # Nothing only logged.
+        match = keras.ops.mean((wrist - camera) ** 2)
+        supervised = targets.supervised_loss(wrist)
+        return {"student_supervised": supervised, "matching": match}, {}
 
 
 networks = {"wrist": lambda: network(16), "camera": lambda: network(40)}
-options = {"training": Training(epochs=10, learning_rate=5e-3), "seeds": 3}
-methods = ["kd", LogitMatching]
-result = keras_c2kd.compare(pairs, networks, "wrist", methods, **options)
+training = keras_c2kd.Training(epochs=10, learning_rate=5e-3)
+result = keras_c2kd.compare(
+    pairs, networks, "wrist", ["kd", LogitMatching], seeds=3, training=training
+)
 print(result)
 result.plot("own_arrays.png")
