@@ -8,7 +8,7 @@ import pytest
 
 from keras_c2kd.analysis.sweep_maps import plot_number_maps
 from keras_c2kd.analysis.sweep_maps import plot_sweep_maps
-from keras_c2kd.experiments import summarize
+from keras_c2kd.comparison.statistics import summarize
 
 pytestmark = pytest.mark.backend_free
 
