@@ -1,5 +1,6 @@
 """What dense recipes show besides their table: classes and pictures."""
 
+import html
 import importlib
 import os
 import pathlib
@@ -32,6 +33,7 @@ SCENES = 3
 SHOWN_FIRST = (BASELINE, "kd", "c2kd")
 # Inches: as wide as a page shows it at 100%.
 _WIDTH = 8.5
+_LEGEND_COLUMNS = 4
 
 
 def illustrate_segmentation(
@@ -110,15 +112,20 @@ def class_table(records: Sequence[Record], classes: Sequence[str]) -> str:
         rows.append(row)
     keys = ["student", "method"]
     means = pandas.DataFrame(rows).groupby(keys, sort=False).mean()
+    texts = means.map(lambda x: "-" if np.isnan(x) else f"{x:.1f}")
     return str(
-        means.reset_index().to_markdown(
-            index=False, floatfmt=".1f", missingval="-"
+        texts.reset_index().to_markdown(
+            index=False,
+            disable_numparse=True,
+            colalign=("left", "left", *["right"] * len(classes)),
         )
     )
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", r"\|")
+    """Return a name that is text in a cell, whoever gave it."""
+    printable = "".join(x if x.isprintable() else " " for x in text)
+    return html.escape(printable, quote=False).replace("|", r"\|")
 
 
 def plot_segmentation(
@@ -144,9 +151,15 @@ def plot_segmentation(
     size = _WIDTH / len(columns)
     maps = [x for x in columns.values() if x.dtype.kind in "iu"]
     occur = sorted({n for x in maps for n in np.unique(x).tolist() if n >= 0})
+    # Rows of the legend, and lines of the titles.
+    lines = -(-len(occur) // _LEGEND_COLUMNS) + 2
+    inches = size * height / width + 0.25 * (lines + 1) / scenes
     with figure_style(dark):
         figure, panels = new_figure(
-            len(columns), scenes, width=size, height=size * height / width
+            len(columns), scenes, width=size, height=inches
+        )
+        figure.get_layout_engine().set(
+            w_pad=0.03, h_pad=0.03, wspace=0, hspace=0
         )
         colours = class_colours(classes)
         for position, (title, arrays) in enumerate(columns.items()):
@@ -154,9 +167,8 @@ def plot_segmentation(
                 panel = panels[scene * len(columns) + position]
                 panel.set_axis_off()
                 if scene == 0:
-                    words = title.replace(", ", "\n").split("\n")
-                    lines = [wrap_text(word, size - 0.1) for word in words]
-                    panel.set_title("\n".join(lines))
+                    parts = [wrap_text(x, size) for x in title.split(", ")]
+                    panel.set_title("\n".join(parts))
                 if array.dtype.kind in "iu":
                     seen = np.zeros((*array.shape, 4))
                     seen[array >= 0, :3] = colours[array[array >= 0]]
@@ -172,7 +184,7 @@ def plot_segmentation(
                 for number in occur
             ],
             loc="outside lower center",
-            ncols=4,
+            ncols=_LEGEND_COLUMNS,
             frameon=False,
         )
         save_figure(figure, path)

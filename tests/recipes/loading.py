@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 def load_recipe(name):
     path = ROOT / "recipes" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"recipe_{name}", path)
+    spec = importlib.util.spec_from_file_location(f"recipe_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     # Where dataclasses look for the module of their class.
     sys.modules[spec.name] = module

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_c2kd.experiments import Runner
-from keras_c2kd.experiments import run_recipe
-from keras_c2kd.experiments import runner
+from keras_c2kd.comparison import run_recipe
+from keras_c2kd.comparison import runner
+from keras_c2kd.comparison.runner import Runner
 from tests.recipes.loading import ROOT
 from tests.recipes.loading import load_recipe
 
@@ -32,9 +32,9 @@ def recipe():
 
 @pytest.fixture(scope="module")
 def finished(recipe, tmp_path_factory):
-    """One seed, one direction, default methods; and the rows of the table."""
+    """One seed, one direction, default methods: the folder and the result."""
     out = tmp_path_factory.mktemp("av_digits")
-    return out, run_recipe(recipe, "", [*WORDS, "--out", str(out)])
+    return out, run_recipe(recipe, "", [*WORDS, "--folder", str(out)])
 
 
 @pytest.fixture
@@ -44,13 +44,14 @@ def results(finished, tmp_path):
     return tmp_path / "results"
 
 
-def resume(recipe, out, *arguments):
-    words = [*WORDS, *arguments, "--resume", "--out", str(out)]
+def again(recipe, out, *arguments):
+    words = [*WORDS, *arguments, "--folder", str(out)]
     return run_recipe(recipe, "", words)
 
 
 def records(out):
-    return [json.loads(path.read_text()) for path in sorted(out.glob("*.json"))]
+    paths = sorted((out / "runs").glob("*.json"))
+    return [json.loads(path.read_text()) for path in paths]
 
 
 def test_there_is_one_record_a_run(finished):
@@ -59,8 +60,8 @@ def test_there_is_one_record_a_run(finished):
         for run in records(finished[0])
     }
     assert set(runs) == {
-        ("image", "without-kd"),
-        ("audio", "without-kd"),
+        ("image", "alone"),
+        ("audio", "alone"),
         ("image", "kd"),
         ("image", "c2kd"),
     }
@@ -76,14 +77,13 @@ def test_there_is_one_record_a_run(finished):
         assert run["seconds"] > 0
         assert 0 <= run["scores"]["student"] <= 1
         assert all(len(values) == 1 for values in run["history"].values())
-        has_teacher = method != "without-kd"
-        assert ("rank_distorted_share" in run["history"]) == has_teacher
+        has_teacher = method != "alone"
         assert ("teacher_after" in run["scores"]) == has_teacher
 
 
 def test_teachers_are_the_networks_that_trained_alone(finished):
     runs = {run["name"]: run["scores"] for run in records(finished[0])}
-    alone = runs["without-kd-audio-cnn-seed0"]["student"]
+    alone = runs["alone-audio-cnn-seed0"]["student"]
     kd, c2kd = (runs[f"{x}-image-cnn-cnn-seed0"] for x in ("kd", "c2kd"))
     assert kd["teacher_before"] == c2kd["teacher_before"] == alone
     # KD's teacher is fixed.
@@ -93,7 +93,7 @@ def test_teachers_are_the_networks_that_trained_alone(finished):
 def test_the_deployable_network_is_kept(finished, recipe):
     name = "c2kd-image-cnn-cnn-seed0"
     run = next(run for run in records(finished[0]) if run["name"] == name)
-    network = keras.saving.load_model(finished[0] / run["network"])
+    network = keras.saving.load_model(finished[0] / "runs" / run["network"])
     settings = dataclasses.replace(
         recipe.settings, pairs=20, validation_pairs=20, test_pairs=20
     )
@@ -104,19 +104,19 @@ def test_the_deployable_network_is_kept(finished, recipe):
 
 
 def test_the_table_has_every_cell(finished):
-    out, rows = finished
-    assert [(row.student, row.method) for row in rows] == [
-        ("image", "without-kd"),
+    out, result = finished
+    assert [(row.student, row.method) for row in result.rows] == [
+        ("image", "alone"),
         ("image", "kd"),
         ("image", "c2kd"),
-        ("audio", "without-kd"),
     ]
     text = (out / "table.md").read_text()
-    assert "Modality gap" in text
-    assert text.count("\n| ") == 5
+    assert text.count("\n| ") == 3
+    assert (out / "table.csv").read_text().count("\n") == 4
+    assert (out / "runs.csv").read_text().startswith("method,student,seed")
 
 
-@pytest.mark.parametrize("name", ["table.png", "dynamics.png"])
+@pytest.mark.parametrize("name", ["table.png", "curves.png"])
 def test_figures_are_pictures_with_something_on_them(finished, name):
     image = pytest.importorskip("PIL.Image")
     with image.open(finished[0] / name) as picture:
@@ -128,19 +128,19 @@ def test_figures_are_pictures_with_something_on_them(finished, name):
         assert (pixels == colour).all(axis=-1).sum() > 20
 
 
-def test_resume_trains_nothing_again(recipe, results, monkeypatch):
+def test_called_again_it_trains_nothing(recipe, results, monkeypatch):
     def fail(*arguments):
         raise AssertionError(f"trained again: {arguments}")
 
     monkeypatch.setattr(Runner, "train", fail)
     before = records(results)
     (results / "table.md").unlink()
-    resume(recipe, results)
+    again(recipe, results)
     assert records(results) == before
     assert (results / "table.md").exists()
 
 
-def test_resume_runs_what_has_other_settings(recipe, results, monkeypatch):
+def test_other_settings_are_other_runs(recipe, results, monkeypatch):
     trained = []
 
     def note(runner, run):
@@ -150,17 +150,17 @@ def test_resume_runs_what_has_other_settings(recipe, results, monkeypatch):
     monkeypatch.setattr(Runner, "train", note)
     for arguments in (["--epochs", "2"], ["--seeds", "2"]):
         with pytest.raises(KeyboardInterrupt):
-            resume(recipe, results, *arguments)
+            again(recipe, results, *arguments)
     assert trained == [
-        "without-kd-image-cnn-seed0",
-        "without-kd-image-cnn-seed1",
+        "alone-image-cnn-seed0",
+        "alone-image-cnn-seed1",
     ]
 
 
 def test_a_corrupt_record_is_set_aside_and_run_again(
     recipe, results, monkeypatch
 ):
-    path = next(results.glob("kd-image-cnn-cnn-seed0-*.json"))
+    path = next((results / "runs").glob("kd-image-cnn-cnn-seed0-*.json"))
     before = json.loads(path.read_text())
     path.write_text('{"name": "kd-im')
     trained, train = [], Runner.train
@@ -171,7 +171,7 @@ def test_a_corrupt_record_is_set_aside_and_run_again(
 
     monkeypatch.setattr(Runner, "train", note)
     with pytest.warns(UserWarning, match="cannot be read"):
-        resume(recipe, results)
+        again(recipe, results)
     assert trained == ["kd-image-cnn-cnn-seed0"]
     assert path.with_name(path.name + ".corrupt").read_text() == (
         '{"name": "kd-im'
@@ -187,9 +187,9 @@ def test_profile_writes_a_trace_of_each_run(recipe, results, monkeypatch):
     """From the first of the two steps on; `ProfileSteps` has its own tests."""
     early = functools.partial(runner.ProfileSteps, first=1)
     monkeypatch.setattr(runner, "ProfileSteps", early)
-    next(results.glob("kd-image-cnn-cnn-seed0-*.json")).unlink()
+    next((results / "runs").glob("kd-image-cnn-cnn-seed0-*.json")).unlink()
     traces = results / "traces"
-    resume(recipe, results, "--profile", str(traces))
+    again(recipe, results, "--profile", str(traces))
     assert [path.name for path in traces.iterdir()] == [
         "kd-image-cnn-cnn-seed0"
     ]
@@ -206,4 +206,4 @@ def test_the_recipe_is_a_script(tmp_path):
         text=True,
         check=True,
     )
-    assert "--resume" in done.stdout
+    assert "--overwrite" in done.stdout

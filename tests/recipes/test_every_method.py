@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from keras_c2kd import CrossModalDistiller
+from keras_c2kd.comparison import RunContext
+from keras_c2kd.comparison.candidates import BOTH
+from keras_c2kd.comparison.candidates import OWN
+from keras_c2kd.comparison.candidates import candidates_of
 from keras_c2kd.data.paired_dataset import SECOND_VIEW
-from keras_c2kd.experiments.method_rows import RunContext
-from keras_c2kd.experiments.method_rows import method_row
 from keras_c2kd.methods import fuse
 from tests.recipes.loading import load_recipe
 
@@ -22,8 +24,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 CLASSES, SAMPLES, TOKENS = 3, 4, 6
+STAGES = ("stage_1", "stage_2", "stage_3", "stage_4")
 # Some methods need to know the size of a map, or of an input.
-OF_KNOWN_SIZES = ("fitnet", "review-kd", "shake", "cirkd", "dlb", "uskd")
+OF_KNOWN_SIZES = ("fitnet", "review_kd", "shake", "cirkd", "dlb", "uskd")
 
 
 def texts():
@@ -59,9 +62,9 @@ def step(recipe, settings, networks, method, student):
         )
         for modality, name in networks.items()
     }
-    row = method_row(method)
+    row = candidates_of(recipe.methods)[method]
     sides = {"teacher": built[teacher], "teacher_modality": teacher}
-    if row.is_fused:
+    if row.teacher == BOTH:
         fusion = None if row.fusion is None else row.fusion(CLASSES)
         sides["teacher_modality"] = (student, teacher)
         sides["teacher"] = fuse(
@@ -71,18 +74,22 @@ def step(recipe, settings, networks, method, student):
             first_modality=student,
             second_modality=teacher,
         )
-    elif not row.has_teacher:
+    elif row.teacher == OWN:
+        copy = keras.models.clone_model(built[student])
+        sides = {"teacher": copy, "teacher_modality": student}
+    elif row.teacher is None:
         sides = {}
+    taps = {**row.taps(STAGES), **recipe.taps.get(method, {})}
+    if not sides:
+        taps.pop("teacher_features", None)
     distiller = CrossModalDistiller(
         student=built[student],
         student_modality=student,
         method=row.build(
-            RunContext(
-                student, 0, SAMPLES, warmup_steps=1, stages=recipe.stages
-            )
+            RunContext(student, 0, SAMPLES, warmup_steps=1, stages=STAGES)
         ),
         **sides,
-        **recipe.taps_of(method),
+        **taps,
     )
     distiller.compile(
         keras.optimizers.SGD(0.01),

@@ -17,9 +17,9 @@ import keras
 
 import keras_c2kd
 from keras_c2kd.backend import distribution
+from keras_c2kd.comparison.resumable import ResumableTraining
 from keras_c2kd.data import FollowEpochs
 from keras_c2kd.data import PairedArrays
-from keras_c2kd.experiments import ResumableTraining
 from keras_c2kd.methods import C2KD
 from tests.helpers.toys import VISUAL
 from tests.helpers.toys import toy_data

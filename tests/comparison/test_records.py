@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_c2kd.experiments import RunFiles
-from keras_c2kd.experiments import environment
-from keras_c2kd.experiments import write_atomically
+from keras_c2kd.comparison.records import RunFiles
+from keras_c2kd.comparison.records import environment
+from keras_c2kd.utils.atomic_files import write_atomically
 
 SETTINGS = {"method": "kd", "student": "image", "seed": 0, "epochs": 2}
 

@@ -1,13 +1,14 @@
 import json
+from unittest import mock
 
 import keras
 import numpy as np
 import pytest
 
+from keras_c2kd.comparison.resumable import ResumableTraining
 from keras_c2kd.data import EpochDataset
 from keras_c2kd.data import FollowEpochs
 from keras_c2kd.data import PairedArrays
-from keras_c2kd.experiments import ResumableTraining
 from keras_c2kd.methods import C2KD
 from tests.helpers.toys import AUDIO
 from tests.helpers.toys import VISUAL
@@ -58,7 +59,13 @@ def train(folder, kill_after=None, monitor=None, least_seconds=0.0):
     """Train as a new process would, from the state that is there."""
     distiller = new_distiller()
     dataset = PairedArrays(*toy_data(32), batch_size=8, training=True)
-    state = ResumableTraining(distiller, folder, monitor, least_seconds)
+    state = ResumableTraining(
+        distiller,
+        folder,
+        monitor,
+        keep_best=monitor is not None,
+        least_seconds=least_seconds,
+    )
     state.restore()
     callbacks = [FollowEpochs(dataset), state]
     if kill_after:
@@ -96,13 +103,13 @@ def test_an_interrupted_training_ends_the_same(tmp_path, monitor):
     state.finish()
     after.finish()
     assert_same_weights(whole, resumed)
-    after.remove()
-    assert not (tmp_path / "killed").exists()
 
 
 def test_the_first_of_the_best_epochs_counts(tmp_path):
     distiller = new_distiller()
-    state = ResumableTraining(distiller, tmp_path, "score", least_seconds=0.0)
+    state = ResumableTraining(
+        distiller, tmp_path, "score", keep_best=True, least_seconds=0.0
+    )
     state.set_params({"epochs": 4})
     distiller.optimizer.build(distiller.trainable_variables)
     bias = distiller.student.get_layer("out").bias
@@ -118,18 +125,40 @@ def test_the_first_of_the_best_epochs_counts(tmp_path):
 
 
 @pytest.mark.one_backend
-def test_a_state_is_kept_from_time_to_time_and_at_the_end(tmp_path):
+def test_a_state_is_kept_from_time_to_time(tmp_path):
     assert train(tmp_path, kill_after=2, least_seconds=1000.0) is None
     assert not (tmp_path / "state.json").exists()
-    train(tmp_path, least_seconds=1000.0)
-    assert json.loads((tmp_path / "state.json").read_text())["epoch"] == EPOCHS
+    assert train(tmp_path, kill_after=2) is None
+    assert json.loads((tmp_path / "state.json").read_text())["epoch"] == 2
+
+
+@pytest.mark.one_backend
+def test_patience_ends_at_the_same_epoch_after_a_kill(tmp_path):
+    def states(scores, state):
+        state.restore()
+        for epoch, score in enumerate(scores, state.epoch):
+            state.set_model(mock.Mock(stop_training=False))
+            state.on_epoch_end(epoch, {"score": score})
+            yield state.is_over, state.model.stop_training
+
+    def new_state():
+        distiller = new_distiller()
+        distiller.optimizer.build(distiller.trainable_variables)
+        return ResumableTraining(
+            distiller, tmp_path, "score", patience=2, least_seconds=0.0
+        )
+
+    assert not any(map(any, states((0.5, 0.9, 0.4), new_state())))
+    state = new_state()
+    assert list(states((0.9,), state)) == [(True, True)]
+    assert (state.epoch, state.best_epoch) == (4, 2)
 
 
 @pytest.mark.one_backend
 @pytest.mark.parametrize(
     "moment",
     [
-        "keras_c2kd.experiments.resumable.write_atomically",
+        "keras_c2kd.comparison.resumable.write_atomically",
         "pathlib.Path.unlink",
     ],
 )
