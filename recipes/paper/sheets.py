@@ -1,0 +1,88 @@
+"""Tables of text in four forms: terminal, Markdown, LaTeX and CSV.
+
+Entries are Markdown: `**best**` and `<u>second</u>`; `+-` and minus signs are
+typeset in LaTeX.
+"""
+
+import re
+import textwrap
+
+from keras_c2kd.utils.atomic_files import write_atomically
+
+_BEST, _SECOND = r"\*\*(.+?)\*\*", r"<u>(.+?)</u>"
+_LATEX_SIGNS = re.compile(r"([&%$#_{}])")
+
+
+def as_text(title, frame, notes=()):
+    """Return plain text in columns, a `1` or `2` behind the best two.
+
+    Args:
+        title: String.
+        frame: Data frame of strings.
+        notes: Sequence of strings, for below.
+    """
+    frame = frame.replace({_BEST: r"\1 (1)", _SECOND: r"\1 (2)"}, regex=True)
+    table = frame.to_markdown(
+        index=False, tablefmt="simple", disable_numparse=True
+    )
+    lines = [
+        line
+        for note in notes
+        for line in textwrap.wrap(note, 79, subsequent_indent="  ")
+    ]
+    return "\n".join([title, "", table, *lines]) + "\n"
+
+
+def as_markdown(title, frame, notes=()):
+    """Return a Markdown table; the arguments are those of `as_text`."""
+    table = frame.to_markdown(index=False, disable_numparse=True)
+    below = "".join(f"- {note}\n" for note in notes)
+    return f"### {title}\n\n{table}\n" + f"\n{below}" * bool(notes)
+
+
+def as_latex(title, frame, notes=()):
+    r"""Return a LaTeX table; it needs `\usepackage{booktabs}`."""
+    style = frame.style.hide(axis="index").format(escape="latex")
+    style = style.format_index(escape="latex", axis="columns")
+    caption = " ".join([f"{title}.", *notes])
+    text = style.to_latex(
+        hrules=True,
+        position_float="centering",
+        environment="table",
+        caption=_LATEX_SIGNS.sub(r"\\\1", caption),
+    )
+    text = re.sub(_BEST, r"\\textbf{\1}", text)
+    text = re.sub(_SECOND, r"\\underline{\1}", text).replace("+-", r"$\pm$")
+    # Minus signs, not hyphens and not what stands between two numbers.
+    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", text)
+
+
+def as_csv(frame):
+    """Return comma-separated values, with no text that is a formula."""
+    guarded = frame.map(
+        lambda value: (
+            f"'{value}"
+            if isinstance(value, str) and len(value) > 1 and value[0] in "=+@"
+            else value
+        )
+    )
+    return guarded.to_csv(index=False, lineterminator="\n")
+
+
+def write(folder, stem, sheets, numbers, before=""):
+    """Print tables of text, and write them with all their numbers.
+
+    Args:
+        folder: `pathlib.Path`.
+        stem: Name of the files without ending.
+        sheets: List of `(title, frame, notes)`.
+        numbers: Data frame, for the CSV file.
+        before: Markdown for above the tables. Defaults to none.
+    """
+    text = "\n".join(as_text(*sheet) for sheet in sheets)
+    page = before + "\n".join(as_markdown(*sheet) for sheet in sheets)
+    forms = {"txt": text, "md": page, "csv": as_csv(numbers)}
+    forms["tex"] = "\n".join(as_latex(*sheet) for sheet in sheets)
+    for ending, content in forms.items():
+        write_atomically(folder / f"{stem}.{ending}", content)
+    print(f"\n{text}\nWritten: {stem}.{', .'.join(forms)} in {folder}")
