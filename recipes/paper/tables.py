@@ -242,7 +242,7 @@ def _detail(column, is_comparable):
     references = column["reference"].map(lambda name: labels.get(name, name))
     found = {
         "method": column["label"],
-        "measured": column.apply(_ranked, axis=1),
+        "measured": column.apply(measured_text, axis=1),
         "seeds": column["measured_count"].map(
             lambda count: NONE if pd.isna(count) else f"{count:.0f}"
         ),
