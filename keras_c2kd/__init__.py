@@ -1,7 +1,7 @@
 """Cross-modal knowledge distillation (C2KD, CVPR 2024) for Keras 3."""
 
 import importlib
-import types
+from typing import Any
 
 from keras_c2kd import layers
 from keras_c2kd import losses
@@ -24,7 +24,9 @@ __all__ = [
     "KnowledgeDistillation",
     "ProfileSteps",
     "Supervised",
+    "Training",
     "__version__",
+    "compare",
     "distribute",
     "layers",
     "losses",
@@ -37,8 +39,10 @@ __all__ = [
 check_version()
 
 
-def __getattr__(name: str) -> types.ModuleType:
+def __getattr__(name: str) -> Any:
     """Import what training does not need when somebody asks for it."""
     if name in ("analysis", "comparison", "data", "experiments"):
         return importlib.import_module(f"{__name__}.{name}")
+    if name in ("Training", "compare"):
+        return getattr(importlib.import_module(f"{__name__}.comparison"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -95,9 +95,7 @@ def load(settings, seed, data=None, cache=None):
         "split": "drawn by class, the test part the same for all seeds",
         "classes": [str(digit) for digit in range(10)],
         "sizes": digits.provenance["pairs"],
-        "missing": [],
-        "unreadable": [],
-        "excluded": [],
+        "pairing": "by class",
     }
     return PairedSplits(**parts, provenance=provenance)
 

@@ -394,7 +394,7 @@ def _settings(recipe: Recipe, options: argparse.Namespace) -> Training:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Compare methods on a table of files: `python -m keras_c2kd.comparison`."""
+    """Compare methods on a table of files."""
     from keras_c2kd.comparison.file_table import recipe_of_table
 
     words = list(sys.argv[1:] if arguments is None else arguments)

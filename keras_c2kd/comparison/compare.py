@@ -2,7 +2,9 @@
 
 import os
 import pathlib
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -140,20 +142,23 @@ def compare(
     )
     temporary = None
     if folder is None:
-        temporary = tempfile.TemporaryDirectory(prefix="keras_c2kd_")
-        folder = temporary.name
-    result = run_plan(
-        plan,
-        folder,
-        Engine(processes, devices, engine, gpus_per_run),
-        tune=tune,
-        overwrite=overwrite,
-        workers=workers,
-        verbose=verbose,
-    )
-    if temporary is not None:
-        # The folder lives as long as the result.
-        object.__setattr__(result, "_temporary", temporary)
+        folder = temporary = tempfile.mkdtemp(prefix="keras_c2kd_")
+    try:
+        result = run_plan(
+            plan,
+            folder,
+            Engine(processes, devices, engine, gpus_per_run),
+            tune=tune,
+            overwrite=overwrite,
+            workers=workers,
+            verbose=verbose,
+        )
+    except BaseException:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    if temporary is not None:  # The folder lives as long as the result.
+        weakref.finalize(result, shutil.rmtree, temporary, ignore_errors=True)
     return result
 
 

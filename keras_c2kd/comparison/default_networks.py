@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from typing import Literal
 
 import keras
 
@@ -84,7 +85,9 @@ def segmentation_networks(pixels: Any = None) -> dict[str, Build]:
     }
 
 
-def _segmenter(backbone: str, setting: str, pixels: Any) -> Build:
+def _segmenter(
+    backbone: Literal["resnet18", "mobilenet_v2"], setting: str, pixels: Any
+) -> Build:
     return lambda shape, classes, settings: models.DeepLabV3Plus(
         backbone,
         shape,

@@ -229,7 +229,7 @@ def _job(runner: Runner) -> bytes:
         "cloudpickle", "compare", "Training in several processes"
     )
 
-    class Pickler(cloudpickle.Pickler):
+    class Pickler(cloudpickle.Pickler):  # type: ignore[name-defined]
         """Sends the place of a memory map, not what it holds."""
 
         def reducer_override(self, value: Any) -> Any:
@@ -425,8 +425,9 @@ def _train_on_ray(runner: Runner, engine: Engine) -> None:
 
 def _train_one(job: bytes, number: int, *needed: Any) -> None:
     """Train one run of a plan, in a process of the cluster."""
-    import cloudpickle
-
+    cloudpickle = import_optional(
+        "cloudpickle", "compare", "Training on a cluster"
+    )
     runner = cloudpickle.loads(job)
     run = runner.plan.runs()[number]
     progress = _Progress(runner, [])
@@ -449,6 +450,6 @@ def overwrite(runner: Runner) -> None:
         runner.files.remove(*runner.identify(run))
 
 
-def files_of(folder: str | pathlib.Path) -> RunFiles:
+def files_of(folder: str | os.PathLike[str]) -> RunFiles:
     """Return the runs of a folder."""
     return RunFiles(pathlib.Path(folder) / "runs")

@@ -203,7 +203,7 @@ class ComparisonResult:
     def _student(self, student: str | None) -> str:
         if student is None and len(self.students) == 1:
             return self.students[0]
-        if student not in self.students:
+        if student is None or student not in self.students:
             raise ValueError(
                 f"`student` must be one of {tuple(self.students)}. Received: "
                 f"student={student!r}"

@@ -198,7 +198,7 @@ def choose_records(runner: Runner) -> tuple[list[Record], list[str]]:
         )
         unlike = differences(own, like)
         for modality, digest in settings.get("networks", {}).items():
-            key = modality, dict(_networks_of(settings)).get(modality)
+            key = modality, dict(_networks_of(settings))[modality]
             if networks.get(key, digest) != digest:
                 unlike["networks"] = ("another", "the plan's")
         if data.get(settings.get("seed"), settings.get("data")) != (

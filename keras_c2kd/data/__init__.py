@@ -15,6 +15,7 @@ from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.modality_readers import ImageReader
+from keras_c2kd.data.modality_readers import NumpyReader
 from keras_c2kd.data.modality_readers import TextReader
 from keras_c2kd.data.nyu_depth_v2 import load_nyu_depth_v2
 from keras_c2kd.data.paired_arrays import PairedArrays
@@ -45,6 +46,7 @@ __all__ = [
     "LabelReader",
     "LogSpectrogram",
     "MediaError",
+    "NumpyReader",
     "PairedArrays",
     "PairedDataset",
     "PairedSplits",

@@ -58,9 +58,9 @@ def load_crema_d(
 
     Args:
         root: Folder of the data set. It is only read.
-        split: `"random"` (default): of all clips, as OGM-GE and C2KD have it
-            (every actor is in all splits); `"actors"`: no actor is in two
-            splits, the harder question; `"lists"`: from files.
+        split: `"random"` (default): of all clips of each class, as OGM-GE and
+            C2KD have it (every actor is in all splits); `"actors"`: no actor
+            is in two splits, the harder question; `"lists"`: from files.
         lists: For `split="lists"`, the paths of a training and a test list,
             such as OGM-GE's `train.csv` and `test.csv`: rows of id and class,
             no header; a clip that is listed twice counts once. The
@@ -196,7 +196,11 @@ def _split(
                 "No clip may be in both lists. Received: "
                 f"{len(both)} that are, such as {both[0]!r}"
             )
-        validation, train = split_off(known, validation_fraction)
+        validation, train = split_off(
+            known,
+            validation_fraction,
+            labels=[name.split("_")[2] for name in known],
+        )
         return {"train": train, "validation": validation, "test": test}
     if split not in ("random", "actors"):
         raise ValueError(
@@ -212,14 +216,21 @@ def _split(
             f"test_fraction={test_fraction}"
         )
     units = {name: [name] for name in clips}
+    classes = {name: clip.label for name, clip in clips.items()}
     if split == "actors":
         units = {}
         for name in clips:
             units.setdefault(name.split("_")[0], []).append(name)
+        # Every actor speaks with all emotions.
+        classes = dict.fromkeys(units)
     keys = sorted(units)
-    test, rest = split_off(keys, test_fraction)
+    test, rest = split_off(
+        keys, test_fraction, labels=[classes[key] for key in keys]
+    )
     validation, train = split_off(
-        rest, validation_fraction * len(keys) / len(rest)
+        rest,
+        validation_fraction * len(keys) / len(rest),
+        labels=[classes[key] for key in rest],
     )
     parts = {"train": train, "validation": validation, "test": test}
     return {

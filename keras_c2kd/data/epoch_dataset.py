@@ -2,7 +2,10 @@
 
 import copy
 import functools
+import hashlib
 import threading
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 from typing import Self
@@ -11,11 +14,22 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_c2kd.data.fingerprints import hash_arrays
 from keras_c2kd.data.read_ahead import ReadAhead
+from keras_c2kd.utils.argument_checks import check_integer
 from keras_c2kd.utils.array_batches import rows_of
 
 # Inputs by modality, and labels.
 Batch = tuple[dict[str, Any], NDArray[Any]]
+
+# Behind a modality's name: the key of its second view.
+SECOND_VIEW = "_second_view"
+
+# Label of what has none.
+UNLABELED = -1
+
+# Samples that are read at a time where no batch is asked for.
+_SAMPLES_AT_ONCE = 64
 
 # Nobody holds it for longer than it takes to look what is read ahead.
 _LOOKING = threading.Lock()
@@ -30,8 +44,10 @@ class EpochDataset(keras.utils.PyDataset):
     Keras' `fit` shuffles the order of batches once more, from Python's global
     generator, unless it is called with `shuffle=False`.
 
-    A subclass implements `size`, `batch` and `fingerprint`, and `prepare` if
-    there is something to do before training.
+    A subclass implements `size` and `batch`. It may override `labels` and
+    `fingerprint`, whose defaults read every sample, `select`, whose default
+    reads what it then leaves out, and `prepare` if there is something to do
+    before training. What `batch` draws comes from `random_of`.
 
     Args:
         batch_size: Integer. Defaults to `64`.
@@ -67,6 +83,8 @@ class EpochDataset(keras.utils.PyDataset):
     (3, ({'number': array([8, 9])}, array([64, 81])))
     """
 
+    _known_labels: NDArray[Any] | None = None
+
     # Nothing is read ahead until several threads read.
     _ahead: tuple[dict[str, Any], tuple[int, ...], ReadAhead] | None = None
 
@@ -97,6 +115,7 @@ class EpochDataset(keras.utils.PyDataset):
         self.threads = workers
         self.epoch = 0
         self._rows: NDArray[np.int64] | None = None
+        self._steps: int | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what is read ahead out of copies."""
@@ -120,9 +139,99 @@ class EpochDataset(keras.utils.PyDataset):
         """Return `(inputs, labels)` of some samples, in the given order."""
         raise NotImplementedError
 
+    @property
+    def labels(self) -> NDArray[Any]:
+        """Labels of all samples, an array `(size, ...)`.
+
+        By default every sample is read for it, inputs and all, each time; a
+        subclass that knows them assigns them.
+        """
+        if self._known_labels is not None:
+            return self._known_labels
+        return self._read_labels()
+
+    @labels.setter
+    def labels(self, labels: NDArray[Any]) -> None:
+        self._known_labels = labels
+
+    def _read_labels(self) -> NDArray[Any]:
+        return np.concatenate([labels for _, labels in self._evaluated()])
+
     def fingerprint(self) -> str:
-        """Return a short string that other samples would not have."""
-        raise NotImplementedError
+        """Return a short string that other samples would not have.
+
+        By default a hash of all inputs and labels as evaluation sees them.
+        """
+        digest = hashlib.sha256()
+        for batch in self._evaluated():
+            hash_arrays(digest, batch)
+        return digest.hexdigest()[:16]
+
+    def _evaluated(self) -> Iterator[Batch]:
+        """Yield all samples in their order, in batches of one size."""
+        dataset = self.evaluation()
+        rows = np.arange(self.size)
+        for start in range(0, self.size, _SAMPLES_AT_ONCE):
+            yield dataset.batch(rows[start : start + _SAMPLES_AT_ONCE])
+
+    def select(
+        self, modalities: Sequence[str], second_view: str | None = None
+    ) -> "EpochDataset":
+        """Return the same samples with other inputs in the batches.
+
+        Args:
+            modalities: Sequence of modalities.
+            second_view: A modality of which every batch also has a second
+                view, under its name with `_second_view` behind, as
+                `methods.DLB` wants it; or None (default). It is the same view
+                unless a subclass draws another one.
+
+        Returns:
+            `EpochDataset`.
+
+        Raises:
+            ValueError: If there is no such modality.
+        """
+        return _Selected(self, modalities, second_view)
+
+    def labeled(
+        self, steps: int | None = None, unlabeled_class: int = UNLABELED
+    ) -> Self:
+        """Return a copy whose batches have the labelled samples alone.
+
+        With `steps`, an epoch of training has exactly so many batches of the
+        full size, which go through the labelled samples again and again, in a
+        new order and with new draws each time: a baseline on few labels can
+        be trained with as many updates as a network that sees all samples.
+        Its samples keep their numbers: `size` and `labels` stay as they are.
+        Call `prepare` before.
+
+        Args:
+            steps: Integer, number of batches of an epoch, or None (default)
+                for one pass over the samples.
+            unlabeled_class: Integer, the label of what has none; a sample
+                with many labels is unlabelled if all are. One-hot labels,
+                which are floats, are then all zero. Defaults to `-1`.
+
+        Returns:
+            `EpochDataset`.
+
+        Raises:
+            ValueError: If no sample has a label, or `steps` is not positive.
+        """
+        if steps is not None:
+            check_integer(minimum=1, steps=steps)
+        order = self._order()
+        rows = order[is_labeled(self.labels, unlabeled_class)[order]]
+        if not len(rows):
+            raise ValueError(
+                "Some samples must have a label. Received: none of "
+                f"{len(order)}, with unlabeled_class={unlabeled_class}. Label "
+                "some, or name the class that stands for none."
+            )
+        other = copy.copy(self)
+        other._rows, other._steps = rows, steps
+        return other
 
     def prepare(
         self, max_missing_fraction: float = 0.01, verbose: int = 1
@@ -140,6 +249,8 @@ class EpochDataset(keras.utils.PyDataset):
         return []
 
     def __len__(self) -> int:
+        if self._steps is not None:
+            return self._steps
         return -(-len(self._order()) // self.batch_size)
 
     def __getitem__(self, index: int) -> Batch:
@@ -167,12 +278,22 @@ class EpochDataset(keras.utils.PyDataset):
         return ahead.take(index)
 
     def _read_now(self, part: tuple[int, ...], index: int) -> Batch:
-        indices = self._indices(index)
+        passes, indices = self._drawn(index)
         if part:
             process, processes = part
             rows = rows_of(len(indices), process, processes, index)
-            indices = indices[rows]
-        return self.batch(indices)
+            passes, indices = passes[rows], indices[rows]
+        if self._steps is None:
+            return self.batch(indices)
+        batches = []
+        for number in np.unique(passes):
+            # Each pass over the samples draws as an epoch of its own.
+            dataset = copy.copy(self)
+            dataset.epoch = int(number)
+            batches.append(dataset.batch(indices[passes == number]))
+        return keras.tree.map_structure(
+            lambda *arrays: np.concatenate(arrays), *batches
+        )
 
     def _read_ahead(self, part: tuple[int, ...]) -> ReadAhead:
         """Return the threads that read for the data set as it is now."""
@@ -192,14 +313,32 @@ class EpochDataset(keras.utils.PyDataset):
         self._ahead = now, part, ahead
         return ahead
 
-    def _indices(self, index: int) -> NDArray[np.int64]:
-        """Return the samples of a batch."""
+    def _drawn(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the samples of a batch, and which pass each belongs to."""
+        first = index * self.batch_size
+        if self._steps is None:
+            rows = self._order_in(self.epoch)[first:][: self.batch_size]
+            return np.full(len(rows), self.epoch), rows
+        # A pass goes on in the next epoch: no sample is seen more often.
+        first += self.epoch * self._steps * self.batch_size
+        passes, positions = np.divmod(
+            first + np.arange(self.batch_size), len(self._order())
+        )
+        rows = np.concatenate(
+            [
+                self._order_in(number)[positions[passes == number]]
+                for number in np.unique(passes)
+            ]
+        )
+        return passes, rows
+
+    def _order_in(self, number: int) -> NDArray[np.int64]:
+        """Return the samples in the order of a pass over them."""
         order = self._order()
         if self.training:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(
-                order
-            )
-        return order[index * self.batch_size :][: self.batch_size]
+            random = np.random.default_rng([self.seed, number])
+            order = random.permutation(order)
+        return order
 
     def random_of(self, *numbers: int) -> np.random.Generator | None:
         """Return a generator for a part of the current epoch; or None.
@@ -233,13 +372,97 @@ class EpochDataset(keras.utils.PyDataset):
         """
         other = copy.copy(self)
         other.training = False
-        if largest is not None and largest < self.size:
-            drawn = np.random.default_rng(0).permutation(self.size)[:largest]
+        other._steps = None
+        order = self._order()
+        if largest is not None and largest < len(order):
+            drawn = np.random.default_rng(0).permutation(order)[:largest]
             other._rows = np.sort(drawn)
         return other
 
     def _order(self) -> NDArray[np.int64]:
         return np.arange(self.size) if self._rows is None else self._rows
+
+
+class _Selected(EpochDataset):
+    """Some inputs of any data set.
+
+    Args:
+        dataset: `EpochDataset`.
+        modalities: Sequence of modalities.
+        second_view: A modality, or None.
+    """
+
+    def __init__(
+        self,
+        dataset: EpochDataset,
+        modalities: Sequence[str],
+        second_view: str | None,
+    ) -> None:
+        super().__init__(
+            batch_size=dataset.batch_size,
+            training=dataset.training,
+            seed=dataset.seed,
+            workers=dataset.threads,
+            max_queue_size=dataset.max_queue_size,
+        )
+        self.epoch = dataset.epoch
+        self._rows, self._steps = dataset._rows, dataset._steps
+        self._dataset = dataset
+        self._keys = {name: name for name in modalities}
+        if second_view is not None:
+            self._keys[second_view + SECOND_VIEW] = second_view
+        known, _ = dataset.evaluation().batch([0])
+        check_modalities(known, self._keys.values())
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return self._dataset.size
+
+    def _read_labels(self) -> NDArray[Any]:
+        return self._dataset.labels
+
+    def batch(self, indices: Sequence[int] | NDArray[Any]) -> Batch:
+        """Return `(inputs, labels)` of some samples."""
+        dataset = copy.copy(self._dataset)
+        dataset.training, dataset.seed = self.training, self.seed
+        dataset.epoch = self.epoch
+        inputs, labels = dataset.batch(indices)
+        return {key: inputs[name] for key, name in self._keys.items()}, labels
+
+    def prepare(
+        self, max_missing_fraction: float = 0.01, verbose: int = 1
+    ) -> list[dict[str, str]]:
+        """Prepare the data set itself."""
+        return self._dataset.prepare(max_missing_fraction, verbose)
+
+
+def is_labeled(
+    labels: NDArray[Any], unlabeled_class: int = UNLABELED
+) -> NDArray[np.bool_]:
+    """Return which samples have a label, a boolean array `(samples,)`.
+
+    Args:
+        labels: Array `(samples, ...)`: integers, or floats that are one-hot.
+        unlabeled_class: Integer, the label of what has none.
+    """
+    is_one_hot = labels.ndim > 1 and labels.dtype.kind == "f"
+    given = labels != (0 if is_one_hot else unlabeled_class)
+    return given.reshape(len(labels), -1).any(axis=1)
+
+
+def check_modalities(known: Iterable[str], wanted: Iterable[str]) -> None:
+    """Raise a ValueError for modalities that a data set does not have.
+
+    Args:
+        known: The data set's modalities.
+        wanted: Those that are asked for.
+    """
+    if unknown := sorted(set(wanted) - set(known)):
+        raise ValueError(
+            f"The modalities are {sorted(known)}. Received: {unknown}. Select "
+            "some of these."
+        )
 
 
 class FollowEpochs(keras.callbacks.Callback):

@@ -269,8 +269,5 @@ def load_gaussian_pairs(
         "classes": [str(label) for label in range(gaussians.num_classes)],
         "sizes": sizes,
         "family": dataclasses.asdict(gaussians),
-        "missing": [],
-        "unreadable": [],
-        "excluded": [],
     }
     return PairedSplits(**parts, provenance=provenance)

@@ -6,12 +6,14 @@ is cached; and `view`, which draws a crop, a window or frames in training.
 
 import dataclasses
 import math
+import pathlib
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 from typing import ClassVar
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,7 @@ from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.media import read_audio
 from keras_c2kd.data.media import read_frames
 from keras_c2kd.data.media import read_image
+from keras_c2kd.data.paired_dataset import Reader
 from keras_c2kd.data.paired_dataset import Source
 from keras_c2kd.data.spectrogram import LogSpectrogram
 from keras_c2kd.utils.argument_checks import check_integer
@@ -333,6 +336,136 @@ class TextReader:
     ) -> dict[str, NDArray[Any]]:
         """Return the tokens: nothing is drawn."""
         return arrays
+
+
+@dataclasses.dataclass(frozen=True)
+class NumpyReader:
+    """The array of an `.npy` file, as it is.
+
+    Args:
+        shape: Tuple of integers that every array must have, or None (default)
+            for any.
+
+    Example:
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "wrist.npy")
+    >>> np.save(path, np.zeros((64, 3), "float32"))
+    >>> reader = NumpyReader(shape=(64, 3))
+    >>> reader.view(reader.prepare(Source(path))).shape
+    (64, 3)
+    """
+
+    shape: tuple[int, ...] | None = None
+
+    source_type: ClassVar[type] = Source
+
+    # A copy in a cache would be read no faster.
+    settings: ClassVar[None] = None
+
+    def prepare(self, source: Source) -> NDArray[Any]:
+        """Return the array of a `Source`.
+
+        Raises:
+            MediaError: If the file cannot be opened, is no `.npy` file, or
+                has an array of another shape.
+        """
+        try:
+            with open(source.path, "rb") as file:
+                array = np.lib.format.read_array(file, allow_pickle=False)
+        except OSError as error:
+            reason = f"cannot be opened ({error.strerror})"
+            raise MediaError(source.path, reason) from error
+        # Headers that are damaged are answered with any exception.
+        except Exception as error:
+            reason = "is no whole .npy file of numbers"
+            raise MediaError(source.path, reason) from error
+        if self.shape is not None and array.shape != tuple(self.shape):
+            raise MediaError(
+                source.path,
+                f"has the shape {array.shape}, not {tuple(self.shape)}",
+            )
+        return array
+
+    def view(
+        self, array: NDArray[Any], random: np.random.Generator | None = None
+    ) -> NDArray[Any]:
+        """Return the array: nothing is drawn."""
+        return array
+
+
+@dataclasses.dataclass(frozen=True)
+class FunctionReader:
+    """What a function returns for the path of a file.
+
+    Args:
+        function: Function from a `pathlib.Path` to an array, or to a dict of
+            arrays. What it raises is the reason why a file cannot be read.
+    """
+
+    function: Callable[[pathlib.Path], Any]
+
+    source_type: ClassVar[type] = Source
+
+    # Any object may come back, which no cache could keep.
+    settings: ClassVar[None] = None
+
+    def prepare(self, source: Source) -> Any:
+        """Return the arrays of a `Source`.
+
+        Raises:
+            MediaError: If the function raises.
+        """
+        path = pathlib.Path(source.path)
+        try:
+            return self.function(path)
+        except MediaError:
+            raise
+        except Exception as error:
+            # What an OSError says else names the file once more.
+            said = getattr(error, "strerror", None) or error
+            reason = f"cannot be read ({type(error).__name__}: {said})"
+            raise MediaError(path, reason) from error
+
+    def view(
+        self, arrays: Any, random: np.random.Generator | None = None
+    ) -> Any:
+        """Return the arrays: nothing is drawn."""
+        return arrays
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentedReader:
+    """What another reader returns, changed at random in training.
+
+    Args:
+        reader: `Reader`.
+        augment: Function of a view and a `numpy.random.Generator`.
+    """
+
+    reader: Reader
+    augment: Callable[[Any, np.random.Generator], Any]
+
+    @property
+    def source_type(self) -> type:
+        """Type of a source."""
+        return getattr(self.reader, "source_type", object)
+
+    @property
+    def settings(self) -> Mapping[str, Any] | None:
+        """What the prepared array depends on."""
+        return self.reader.settings
+
+    def prepare(self, source: Any) -> Any:
+        """Return what the reader keeps."""
+        return self.reader.prepare(source)
+
+    def view(
+        self, prepared: Any, random: np.random.Generator | None = None
+    ) -> Any:
+        """Return the reader's view; in training, what is made of a copy."""
+        view = self.reader.view(prepared, random)
+        if random is None:
+            return view
+        return self.augment(keras.tree.map_structure(np.array, view), random)
 
 
 def _resized(

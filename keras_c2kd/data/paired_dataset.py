@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import pathlib
 import reprlib
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -18,16 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_c2kd.data.array_cache import ArrayCache
+from keras_c2kd.data.epoch_dataset import SECOND_VIEW
+from keras_c2kd.data.epoch_dataset import UNLABELED
 from keras_c2kd.data.epoch_dataset import Batch
 from keras_c2kd.data.epoch_dataset import EpochDataset
+from keras_c2kd.data.epoch_dataset import check_modalities
+from keras_c2kd.data.fingerprints import hash_file
+from keras_c2kd.data.fingerprints import hash_of
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.utils.argument_checks import check_integer
 from keras_c2kd.utils.argument_checks import check_number
 
-# Behind a modality's name: the key of its second view.
-SECOND_VIEW = "_second_view"
 # Batches have labels of 32 bits.
 _LARGEST_LABEL = 2**31 - 1
+# Names that an error has for each reason.
+_NAMED_AT_MOST = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,16 +82,18 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """One labelled sample.
+    """One sample.
 
     Args:
         name: String, the sample's name in the data set.
-        label: Integer, its class, from 0.
+        label: Integer, its class, from 0; or None for a sample without a
+            label, whose label in batches is `-1`.
         sources: Dict from the modality to a `Source`, or to the text itself.
             The `pathlib.Path` of a file stands for the whole file.
 
     Raises:
-        ValueError: If the label is no integer from 0, or there is no source.
+        ValueError: If the label is neither None nor an integer from 0, or
+            there is no source.
 
     Example:
     >>> event = Source("clip.mp4", start=2, end=5.5)
@@ -95,19 +103,20 @@ class Sample:
     """
 
     name: str
-    label: int
+    label: int | None
     sources: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         """Check label and sources; they become plain ones."""
-        why = f"Number the classes from 0, as in sample {self.name!r}"
-        check_integer(why=why, label=self.label)
-        object.__setattr__(self, "label", int(self.label))
-        if self.label > _LARGEST_LABEL:
-            raise ValueError(
-                f"A label is at most {_LARGEST_LABEL}. Received: "
-                f"label={self.label} in sample {self.name!r}. {why}."
-            )
+        if self.label is not None:
+            why = f"Number the classes from 0, as in sample {self.name!r}"
+            check_integer(why=why, label=self.label)
+            object.__setattr__(self, "label", int(self.label))
+            if self.label > _LARGEST_LABEL:
+                raise ValueError(
+                    f"A label is at most {_LARGEST_LABEL}. Received: "
+                    f"label={self.label} in sample {self.name!r}. {why}."
+                )
         is_given = isinstance(self.sources, Mapping) and self.sources
         if not is_given or any(x is None for x in self.sources.values()):
             raise ValueError(
@@ -203,10 +212,11 @@ class PairedDataset(EpochDataset):
                 _check_source(sample, modality, reader)
         self.samples = list(samples)
         self.readers = dict(readers)
+        root = _common_folder(self.samples) if root is None else root
+        self.root = None if root is None else os.path.abspath(root)
         self.cache: ArrayCache | None = None
         if cache is not None:
-            root = _common_folder(self.samples) if root is None else root
-            self.cache = ArrayCache(cache, root)
+            self.cache = ArrayCache(cache, self.root)
         self.chosen = tuple(readers)
         self.second_view: str | None = None
 
@@ -216,9 +226,47 @@ class PairedDataset(EpochDataset):
         return len(self.samples)
 
     def fingerprint(self) -> str:
-        """Return a short string that other names or labels would not have."""
-        pairs = [[sample.name, sample.label] for sample in self.samples]
-        return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16]
+        """Return a short string that other samples would not have.
+
+        It depends on the names and labels, on the readers' parameters, and on
+        the sources: on texts and arrays as they are, on the size, the first
+        and the last bytes of files. Where the files lie does not matter.
+        """
+        sources = [
+            [sample.sources[modality] for modality in self.readers]
+            for sample in self.samples
+        ]
+        files = list(
+            dict.fromkeys(
+                os.fspath(source.path)
+                for several in sources
+                for source in several
+                if isinstance(source, Source)
+            )
+        )
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            hashes = dict(zip(files, pool.map(hash_file, files)))
+
+        def described(source: Any) -> Any:
+            if isinstance(source, Source):
+                content = hashes[os.fspath(source.path)]
+                return [content, source.start, source.end]
+            return source if isinstance(source, str) else hash_of(source)
+
+        samples = [
+            [sample.name, sample.label, *map(described, several)]
+            for sample, several in zip(self.samples, sources)
+        ]
+        readers = [[name, hash_of(x)] for name, x in self.readers.items()]
+        text = json.dumps([readers, samples])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _read_labels(self) -> NDArray[Any]:
+        labels = [
+            UNLABELED if sample.label is None else sample.label
+            for sample in self.samples
+        ]
+        return np.asarray(labels, "int32")
 
     def select(
         self, modalities: Sequence[str], second_view: str | None = None
@@ -239,12 +287,8 @@ class PairedDataset(EpochDataset):
         Raises:
             ValueError: If a modality has no reader.
         """
-        wanted = {*modalities, *([second_view] if second_view else [])}
-        if unknown := sorted(wanted - set(self.readers)):
-            raise ValueError(
-                f"The modalities are {sorted(self.readers)}. "
-                f"Received: {unknown}"
-            )
+        views = [] if second_view is None else [second_view]
+        check_modalities(self.readers, [*modalities, *views])
         other = copy.copy(self)
         other.chosen = tuple(modalities)
         other.second_view = second_view
@@ -258,7 +302,8 @@ class PairedDataset(EpochDataset):
                 self.second_view, indices, view=1
             )
         labels = [self.samples[i].label for i in indices]
-        return inputs, np.asarray(labels, "int32")
+        given = [UNLABELED if label is None else label for label in labels]
+        return inputs, np.asarray(given, "int32")
 
     def _views(
         self,
@@ -269,8 +314,19 @@ class PairedDataset(EpochDataset):
         """Return one view of some samples, stacked."""
         number = list(self.readers).index(modality) + view * len(self.readers)
         reader = self.readers[modality]
+
+        def stack(*arrays: Any) -> NDArray[Any]:
+            shapes = sorted({np.shape(array) for array in arrays})
+            if len(shapes) > 1:
+                raise ValueError(
+                    f"All samples of {modality!r} need one shape to be a "
+                    f"batch. Received: {shapes}. Give the reader a fixed "
+                    "size, or cut and pad what it returns."
+                )
+            return np.stack(arrays)
+
         return keras.tree.map_structure(
-            lambda *arrays: np.stack(arrays),
+            stack,
             *[
                 reader.view(
                     self._prepared(modality, i), self.random_of(i, number)
@@ -289,13 +345,13 @@ class PairedDataset(EpochDataset):
 
         Args:
             max_missing_fraction: Float, of the samples that may be left
-                out.
-                Defaults to `0.01`.
+                out. Defaults to `0.01`.
             verbose: `1` (default) for a progress bar, `0` for silence.
 
         Returns:
-            List of dicts with the `name`, the `modality` and the `reason` of
-            what was left out.
+            List of dicts, one for each file that cannot be read: the sample's
+            `name`, the `modality`, the `reason` and the `file`, below the
+            folder that all files have in common.
 
         Raises:
             ValueError: If more samples than the fraction cannot be read.
@@ -305,22 +361,23 @@ class PairedDataset(EpochDataset):
         failures = []
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             for number, failure in enumerate(
-                pool.map(self._failure_of, range(total))
+                pool.map(self._failures_of, range(total))
             ):
                 failures.append(failure)
                 progress.update(number + 1)
-        left_out = [failure for failure in failures if failure]
+        left_out = [entry for several in failures for entry in several]
         check_left_out(left_out, total, max_missing_fraction)
         self.samples = [
             sample
-            for sample, failure in zip(self.samples, failures)
-            if not failure
+            for sample, several in zip(self.samples, failures)
+            if not several
         ]
         return left_out
 
-    def _failure_of(self, index: int) -> dict[str, str] | None:
-        """Return what stands in the way of a sample, or None."""
+    def _failures_of(self, index: int) -> list[dict[str, str]]:
+        """Return what stands in the way of a sample."""
         sample = self.samples[index]
+        failures = []
         for modality, reader in self.readers.items():
             source = sample.sources[modality]
             try:
@@ -330,12 +387,22 @@ class PairedDataset(EpochDataset):
                 ):
                     self._prepared(modality, index)
             except MediaError as error:
-                return {
-                    "name": sample.name,
-                    "modality": modality,
-                    "reason": error.reason,
-                }
-        return None
+                failures.append(
+                    {
+                        "name": sample.name,
+                        "modality": modality,
+                        "reason": error.reason,
+                        "file": self._name_of(error.path),
+                    }
+                )
+        return failures
+
+    def _name_of(self, path: pathlib.Path) -> str:
+        """Return a file's path below the data set's folder."""
+        path = pathlib.Path(os.path.abspath(path))
+        if self.root is not None and path.is_relative_to(self.root):
+            path = path.relative_to(self.root)
+        return path.as_posix()
 
     def _cache_of(self, reader: Reader, source: Any) -> ArrayCache | None:
         """Return the cache that keeps this; texts are not on disk."""
@@ -364,25 +431,59 @@ def check_left_out(
     """Raise if more samples than a fraction cannot be used.
 
     Args:
-        left_out: List of dicts with `name` and `reason`.
+        left_out: List of dicts with `name` and `reason`, and perhaps the
+            `part`, `modality` and `file`. One sample may be in several.
         total: Integer, number of samples that there should be.
         max_missing_fraction: Float, fraction of them that may be left out.
 
     Raises:
         ValueError: If there are more.
     """
-    if len(left_out) > max_missing_fraction * total:
-        first = left_out[0]
-        reason = " ".join(
-            first[key] for key in ("modality", "reason") if key in first
-        )
+    count = count_samples(left_out)
+    if count > max_missing_fraction * total:
         raise ValueError(
             f"At most {max_missing_fraction:.1%} of the samples may be left "
-            "out. "
-            f"Received: {len(left_out)} of {total} that cannot be read, "
-            f"such as {first['name']!r}: {reason}. Mend the files, or raise "
+            f"out. Received: {count} of {total} that cannot be read:\n"
+            f"{listed_by_reason(left_out)}\nMend the files, or raise "
             "`max_missing_fraction`."
         )
+
+
+def count_samples(left_out: Sequence[Mapping[str, str]]) -> int:
+    """Return the number of samples in a list of what is left out.
+
+    Args:
+        left_out: As for `check_left_out`.
+    """
+    return len({(entry.get("part"), entry["name"]) for entry in left_out})
+
+
+def listed_by_reason(left_out: Sequence[Mapping[str, str]]) -> str:
+    """Return a line for each reason: how many files, and which.
+
+    A file that is read for two modalities is named once a reason.
+
+    Args:
+        left_out: As for `check_left_out`.
+    """
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for entry in left_out:
+        files = reasons.setdefault(entry["reason"], {})
+        samples = files.setdefault(entry.get("file", ""), [])
+        if entry["name"] not in samples:
+            samples.append(entry["name"])
+    lines = []
+    for reason, files in reasons.items():
+        # Samples without a file stand for themselves.
+        names = [repr(name) for name in files.pop("", [])]
+        for file, samples in files.items():
+            more = f" and {len(samples) - 1} more" if samples[1:] else ""
+            names.append(f"{file} ({samples[0]!r}{more})")
+        listed = ", ".join(names[:_NAMED_AT_MOST])
+        if len(names) > _NAMED_AT_MOST:
+            listed += f" and {len(names) - _NAMED_AT_MOST} more"
+        lines.append(f"  {reason} ({len(names)}): {listed}")
+    return "\n".join(lines)
 
 
 def _check_source(sample: Sample, modality: str, reader: Reader) -> None:

@@ -1,35 +1,61 @@
 """The three parts of an indexed data set."""
 
+import collections
 import dataclasses
 import hashlib
 import pathlib
+from collections.abc import Hashable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from keras_c2kd.data.epoch_dataset import UNLABELED
 from keras_c2kd.data.epoch_dataset import EpochDataset
+from keras_c2kd.data.epoch_dataset import is_labeled
+from keras_c2kd.data.own_data import PAIRINGS
+from keras_c2kd.data.own_data import OwnData
 from keras_c2kd.data.paired_dataset import PairedDataset
 from keras_c2kd.data.paired_dataset import Reader
 from keras_c2kd.data.paired_dataset import Sample
 from keras_c2kd.data.paired_dataset import check_left_out
+from keras_c2kd.data.paired_dataset import count_samples
+from keras_c2kd.data.paired_dataset import listed_by_reason
 
 _USES = {"train": "train on", "validation": "choose with", "test": "report"}
 PARTS = tuple(_USES)
 
 
 @dataclasses.dataclass(frozen=True)
-class PairedSplits:
+class PairedSplits(OwnData):
     """Training, validation and test samples of one data set.
+
+    From one's own data they are made by `from_arrays`, `from_csv`,
+    `from_torch` and `from_tf_data`, or of any three `EpochDataset`s.
 
     Attributes:
         train: `EpochDataset` that is shuffled and augmented.
         validation: `EpochDataset` to choose with.
         test: `EpochDataset` to report.
-        provenance: Plain values that can be written as JSON: the data set,
-            its `classes`, how it was split (`split`), the `sizes`, and what
-            was left out, each with `name` and `reason`: `missing` and
-            `unreadable` samples, which should be there, and those `excluded`
-            by a rule.
+        provenance: Dict of plain values that can be written as JSON; what is
+            not given is filled in:
+
+            - `data_set`, its name (`"own data"`);
+            - `classes`, their names (`"0"`, `"1"` and so on, as many as there
+              are labels);
+            - `split`, how the samples were split (`"as given"`);
+            - `pairing`, `"natural"` (default) where a pair is of one event,
+              `"by class"` where its parts share nothing but their class;
+            - `sizes` of the parts; `labeled`, how many of the training
+              samples have a label; and `unlabeled_class`, the label of the
+              others, `-1`, or None if all have one;
+            - what was left out, each with `name` and `reason`: `missing` and
+              `unreadable` samples, which should be there, and those
+              `excluded` by a rule.
+
+    Raises:
+        ValueError: If `pairing` is neither of the two.
 
     Example:
     >>> splits = load_gaussian_pairs(train=24, validation=12, test=12)
@@ -42,7 +68,35 @@ class PairedSplits:
     train: EpochDataset
     validation: EpochDataset
     test: EpochDataset
-    provenance: dict[str, Any]
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Fill in what the provenance does not say."""
+        given = self.provenance
+        filled = {
+            "data_set": "own data",
+            "split": "as given",
+            "pairing": PAIRINGS[0],
+            "sizes": {part: getattr(self, part).size for part in PARTS},
+            **{kind: [] for kind in ("missing", "unreadable", "excluded")},
+            **given,
+        }
+        # Reading labels may take time.
+        if "classes" not in given:
+            count = max(_num_classes(getattr(self, part)) for part in PARTS)
+            filled["classes"] = [str(label) for label in range(count)]
+        if not {"labeled", "unlabeled_class"} <= given.keys():
+            unlabeled_class = given.get("unlabeled_class", UNLABELED)
+            count = _num_labeled(self.train, unlabeled_class)
+            is_whole = count == self.train.size
+            filled["labeled"] = count
+            filled["unlabeled_class"] = None if is_whole else unlabeled_class
+        if filled["pairing"] not in PAIRINGS:
+            raise ValueError(
+                f"The pairing is one of {PAIRINGS}. Received: pairing="
+                f"{filled['pairing']!r}. Parts of one event are natural pairs."
+            )
+        object.__setattr__(self, "provenance", filled)
 
     def prepare(
         self, max_missing_fraction: float = 0.01, verbose: int = 1
@@ -50,42 +104,66 @@ class PairedSplits:
         """Read every file once, and leave out the samples that cannot be.
 
         What is left out is added to the provenance (`unreadable`, each with
-        its `part`), and a `fingerprint` of the names and labels that are
-        left, by which runs on the same samples are known.
+        its `part`), and a `fingerprint` of the samples that are left, by
+        which runs on the same samples are known.
 
         Args:
             max_missing_fraction: Float, of the samples that may be missing or
                 unreadable. Defaults to `0.01`.
-            verbose: `1` (default) for progress bars, `0` for silence.
+            verbose: `1` (default) for progress bars and a list of what is
+                left out, `0` for silence.
 
         Raises:
-            ValueError: If there are more, or a part has none left.
+            ValueError: If there are more, or a part has none left; it lists
+                the files of all parts by reason.
         """
         sizes = self.provenance["sizes"]
         missing = self.provenance["missing"]
-        listed = sum(sizes.values()) + len(missing)
+        unreadable = self.provenance["unreadable"]
+        listed = sum(sizes.values()) + count_samples([*missing, *unreadable])
         # Before hours are spent on decoding.
         check_left_out(missing, listed, max_missing_fraction)
         for part in PARTS:
             dataset = getattr(self, part)
             if verbose:
                 print(f"Preparing {sizes[part]} samples to {_USES[part]}")
-            self.provenance["unreadable"] += [
+            unreadable += [
                 {"part": part, **entry}
                 for entry in dataset.prepare(1.0, verbose=verbose)
             ]
+            if part == "train" and dataset.size < sizes[part]:
+                self.provenance["labeled"] = _num_labeled(
+                    dataset, self.provenance["unlabeled_class"]
+                )
             sizes[part] = dataset.size
-        unusable = missing + self.provenance["unreadable"]
+        unusable = [*missing, *unreadable]
         check_left_out(unusable, listed, max_missing_fraction)
         for part, size in sizes.items():
             if not size:
                 raise ValueError(
                     f"Each part needs samples. Received: none for {part} that "
-                    "can be read."
+                    f"can be read:\n{listed_by_reason(unusable)}"
                 )
+        if unusable and verbose:
+            print(f"Left out:\n{listed_by_reason(unusable)}")
         prints = [getattr(self, part).fingerprint() for part in PARTS]
         digest = hashlib.sha256(" ".join(prints).encode())
         self.provenance["fingerprint"] = digest.hexdigest()[:16]
+
+
+def _num_labeled(dataset: EpochDataset, unlabeled_class: int | None) -> int:
+    """Return how many samples have a label."""
+    if unlabeled_class is None or not dataset.size:
+        return dataset.size
+    return int(is_labeled(dataset.labels, unlabeled_class).sum())
+
+
+def _num_classes(dataset: EpochDataset) -> int:
+    """Return how many classes the labels of a data set need."""
+    labels = dataset.labels
+    if labels.ndim > 1 and labels.dtype.kind == "f":
+        return labels.shape[-1]
+    return max(int(np.max(labels)) + 1, 0)
 
 
 def paired_splits(
@@ -95,7 +173,7 @@ def paired_splits(
     readers: Mapping[str, Reader],
     split: str,
     missing: Sequence[dict[str, str]] = (),
-    excluded: Sequence[dict[str, str]] = (),
+    excluded: Sequence[dict[str, Any]] = (),
     kind: type[PairedDataset] = PairedDataset,
     **kwargs: Any,
 ) -> PairedSplits:
@@ -128,13 +206,14 @@ def paired_splits(
                 f"{part}, {len(left_out)} left out"
                 + (f", such as {left_out[0]}" if left_out else "")
             )
+    has_label = [sample.label is not None for sample in parts["train"]]
     provenance = {
         "data_set": name,
         "split": split,
-        "sizes": {part: len(samples) for part, samples in parts.items()},
         "classes": list(classes),
+        "labeled": sum(has_label),
+        "unlabeled_class": None if all(has_label) else UNLABELED,
         "missing": list(missing),
-        "unreadable": [],
         "excluded": list(excluded),
     }
     datasets = {
@@ -164,7 +243,10 @@ def path_in(root: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def split_off(
-    names: Sequence[str], fraction: float, seed: int = 2024
+    names: Sequence[str],
+    fraction: float,
+    seed: int = 2024,
+    labels: Sequence[Hashable] | None = None,
 ) -> tuple[list[str], list[str]]:
     """Divide names at random: a fraction of them, and the rest.
 
@@ -177,6 +259,9 @@ def split_off(
         fraction: Float from 0 to 1.
         seed: Integer. Not that of training, so that no choice can have met
             what is reported.
+        labels: Sequence of the names' classes, of each of which the fraction
+            is then split off, as nearly as whole numbers can; None (default)
+            to divide without.
 
     Returns:
         Two lists in the order of the names: the fraction, the rest.
@@ -188,6 +273,18 @@ def split_off(
         return hashlib.sha256(text).digest()
 
     ranked = sorted(names, key=number)
+    if labels is not None:
+        classes = dict(zip(names, labels, strict=True))
+        sizes = collections.Counter(classes.values())
+        seen: collections.Counter[Hashable] = collections.Counter()
+        positions = {}
+        for name in ranked:
+            label = classes[name]
+            # Where in its class the name stands, from 0 to 1.
+            positions[name] = (seen[label] + 0.5) / sizes[label]
+            seen[label] += 1
+        # Equal positions stay in the order of the numbers.
+        ranked.sort(key=positions.__getitem__)
     taken = set(ranked[: round(fraction * len(ranked))])
     return (
         [name for name in names if name in taken],

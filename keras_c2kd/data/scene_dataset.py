@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_c2kd.data.epoch_dataset import Batch
+from keras_c2kd.data.epoch_dataset import EpochDataset
 from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.modality_readers import IMAGENET_MEAN
 from keras_c2kd.data.modality_readers import IMAGENET_STD
@@ -455,6 +456,10 @@ class SceneDataset(PairedDataset):
         """Return `(inputs, labels)` of some samples."""
         inputs, _ = super().batch(indices)
         return inputs, self._views(LABELS, indices)
+
+    def _read_labels(self) -> NDArray[Any]:
+        # No scene is read but for its labels.
+        return EpochDataset._read_labels(self.select(()))
 
     def _views(
         self,

@@ -161,7 +161,8 @@ def load_vggsound(
     validation = train = found["train"]
     if validate_on == "validation":
         names = [sample.name for sample in train]
-        taken = set(split_off(names, validation_fraction)[0])
+        of_class = [sample.label for sample in train]
+        taken = set(split_off(names, validation_fraction, labels=of_class)[0])
         validation = [s for s in train if s.name in taken]
         train = [s for s in train if s.name not in taken]
     return paired_splits(

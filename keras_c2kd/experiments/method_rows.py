@@ -8,7 +8,7 @@ import keras
 
 from keras_c2kd import losses
 from keras_c2kd import methods
-from keras_c2kd.data.paired_dataset import SECOND_VIEW
+from keras_c2kd.data.epoch_dataset import SECOND_VIEW
 from keras_c2kd.layers import FiLMFusion
 from keras_c2kd.selection import CosineSelection
 from keras_c2kd.selection import GradientCosineSelection

@@ -16,6 +16,8 @@ from keras_c2kd.methods.normalized_kd import NKD
 from keras_c2kd.methods.pseudo_labels import PseudoLabels
 from keras_c2kd.methods.relational_kd import RKD
 from keras_c2kd.methods.review_kd import ReviewKD
+from keras_c2kd.methods.search_space import SearchChoice
+from keras_c2kd.methods.search_space import SearchRange
 from keras_c2kd.methods.shake import SHAKE
 from keras_c2kd.methods.supervised import Supervised
 from keras_c2kd.methods.targets import Targets
@@ -39,6 +41,8 @@ __all__ = [
     "RKD",
     "ReviewKD",
     "SHAKE",
+    "SearchChoice",
+    "SearchRange",
     "Supervised",
     "Targets",
     "USKD",

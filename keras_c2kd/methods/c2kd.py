@@ -10,6 +10,9 @@ from keras_c2kd.layers import ProxyHead
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.methods.method_options import TeacherUpdate
+from keras_c2kd.methods.search_space import WEIGHT
+from keras_c2kd.methods.search_space import SearchChoice
+from keras_c2kd.methods.search_space import SearchSpace
 from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import exclude_target
 from keras_c2kd.ops import full_precision
@@ -133,6 +136,13 @@ class C2KD(DistillationMethod):
     )
     diagnostic_names = ("selected_fraction", "kendall")
 
+    search_space: SearchSpace = {
+        "cross_modal_weight": WEIGHT,
+        "proxy_weights": SearchChoice(
+            ((0.1, 0.1), (0.3, 0.3), (1.0, 1.0), (3.0, 3.0))
+        ),
+    }
+
     def __init__(
         self,
         divergence: keras.losses.Loss | None = None,
@@ -199,6 +209,7 @@ class C2KD(DistillationMethod):
         if not proxies:
             names.remove("teacher_proxy")
             names.remove("student_proxy")
+            self.search_space = {"cross_modal_weight": WEIGHT}
             self.student_features = self.teacher_features = ()
         if not self._trains_teacher:
             names.remove("teacher_supervised")

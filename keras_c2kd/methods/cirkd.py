@@ -11,6 +11,8 @@ from keras_c2kd.layers import ConvolutionBlock
 from keras_c2kd.losses import CrossImageRelation
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.methods.search_space import WEIGHT
+from keras_c2kd.methods.search_space import SearchRange
 from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import as_map
 from keras_c2kd.ops import full_precision
@@ -103,6 +105,13 @@ class CIRKD(DistillationMethod):
         "pixel_memory",
         "region_memory",
     )
+
+    search_space = {
+        "distillation_weight": WEIGHT,
+        "mini_batch_weight": WEIGHT,
+        "pixel_weight": SearchRange(0.01, 1.0, log=True),
+        "region_weight": SearchRange(0.01, 1.0, log=True),
+    }
 
     def __init__(
         self,

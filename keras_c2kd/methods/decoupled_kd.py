@@ -6,6 +6,8 @@ import keras
 
 from keras_c2kd import losses
 from keras_c2kd.methods.logit_distillation import LogitDistillation
+from keras_c2kd.methods.search_space import TEMPERATURE
+from keras_c2kd.methods.search_space import SearchRange
 from keras_c2kd.selection import SampleSelection
 
 
@@ -48,6 +50,12 @@ class DKD(LogitDistillation):
     """
 
     divergence_arguments = ("target_weight", "non_target_weight", "temperature")
+
+    search_space = {
+        **LogitDistillation.search_space,
+        "non_target_weight": SearchRange(0.5, 20.0, log=True),
+        "temperature": TEMPERATURE,
+    }
 
     def __init__(
         self,

@@ -7,6 +7,8 @@ import keras
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.methods.method_options import TeacherUpdate
+from keras_c2kd.methods.search_space import TEMPERATURE
+from keras_c2kd.methods.search_space import WEIGHT
 from keras_c2kd.methods.targets import Targets
 from keras_c2kd.typing import Config
 from keras_c2kd.typing import NamedTensors
@@ -52,6 +54,11 @@ class DML(DistillationMethod):
         "student_mutual",
         "teacher_mutual",
     )
+
+    search_space = {
+        "mutual_weight": WEIGHT,
+        "temperature": TEMPERATURE,
+    }
 
     def __init__(
         self,

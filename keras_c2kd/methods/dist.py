@@ -6,6 +6,7 @@ import keras
 
 from keras_c2kd import losses
 from keras_c2kd.methods.logit_distillation import LogitDistillation
+from keras_c2kd.methods.search_space import TEMPERATURE
 from keras_c2kd.selection import SampleSelection
 
 
@@ -36,6 +37,11 @@ class DIST(LogitDistillation):
     """
 
     divergence_arguments = ("inter_weight", "intra_weight", "temperature")
+
+    search_space = {
+        **LogitDistillation.search_space,
+        "temperature": TEMPERATURE,
+    }
 
     def __init__(
         self,

@@ -29,9 +29,8 @@ class DistillationMethod(BuildingBlocks, MethodOptions):
 
     Attributes:
         needs_teacher: Whether there must be a teacher.
-        needs_logits: Whether the method compares logits of classes: the
-            networks end in logits of at least two classes, and the supervised
-            loss compares them with labels. If not, any loss and outputs do.
+        needs_logits: Whether the networks must end in logits of two or more
+            classes, with a loss of labels. If not, any outputs and loss do.
         student_features: Names of the feature maps it reads of the student;
             a tuple, or a dict from names to default taps. The only name of a
             tuple has the default tap of `CrossModalDistiller`; the user must
@@ -46,6 +45,8 @@ class DistillationMethod(BuildingBlocks, MethodOptions):
         diagnostic_names: Names of the further figures it returns.
         fixes_teacher: Whether the method never trains the teacher.
         warms_up: Whether a weight of the method can start at 0.
+        search_space: Dict from names of arguments to the `SearchRange` or
+            `SearchChoice` that a tuning searches; empty by default.
         own_shard: Function from a tensor of a whole batch to this device's
             equal part, which the distiller sets; with one device, all of it.
 

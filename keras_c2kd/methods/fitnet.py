@@ -11,6 +11,7 @@ from keras_c2kd.layers import ConvolutionBlock
 from keras_c2kd.losses import FeatureMeanSquaredError
 from keras_c2kd.methods.building_blocks import MapShape
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.methods.search_space import SearchRange
 from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import as_map
 from keras_c2kd.ops import resize_bilinear
@@ -76,6 +77,10 @@ class FitNet(DistillationMethod):
     student_features = ("features",)
     teacher_features = ("features",)
     loss_names = ("student_supervised", "hint")
+
+    search_space = {
+        "hint_weight": SearchRange(1.0, 1000.0, log=True),
+    }
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import keras
 
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.logit_distillation import LogitDistillation
+from keras_c2kd.methods.search_space import TEMPERATURE
 from keras_c2kd.selection import SampleSelection
 
 
@@ -38,6 +39,11 @@ class KnowledgeDistillation(LogitDistillation):
     """
 
     divergence_arguments = ("temperature",)
+
+    search_space = {
+        **LogitDistillation.search_space,
+        "temperature": TEMPERATURE,
+    }
 
     def __init__(
         self,

@@ -9,6 +9,8 @@ from keras import ops
 
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.methods.search_space import TEMPERATURE
+from keras_c2kd.methods.search_space import WEIGHT
 from keras_c2kd.methods.targets import Targets
 from keras_c2kd.networks.graph import graph_input
 from keras_c2kd.ops import full_precision
@@ -74,6 +76,11 @@ class DLB(DistillationMethod):
     needs_teacher = False
     needs_global_batch = True
     loss_names = ("student_supervised", "distillation")
+
+    search_space = {
+        "distillation_weight": WEIGHT,
+        "temperature": TEMPERATURE,
+    }
 
     def __init__(
         self,

@@ -5,6 +5,9 @@ from typing import Any
 import keras
 
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.methods.search_space import WARM_UP
+from keras_c2kd.methods.search_space import WEIGHT
+from keras_c2kd.methods.search_space import SearchSpace
 from keras_c2kd.methods.targets import Targets
 from keras_c2kd.selection import SampleSelection
 from keras_c2kd.selection import SelectAll
@@ -51,6 +54,11 @@ class LogitDistillation(DistillationMethod):
     # Arguments that the constructor hands on to the divergence.
     divergence_arguments: tuple[str, ...] = ()
     final_names = (*DistillationMethod.final_names, "divergence")
+
+    search_space: SearchSpace = {
+        "distillation_weight": WEIGHT,
+        "warmup_steps": WARM_UP,
+    }
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import get_args
 import keras
 from keras import ops
 
+from keras_c2kd.methods.search_space import SearchSpace
 from keras_c2kd.ops import full_precision_dtype
 from keras_c2kd.typing import Config
 from keras_c2kd.typing import Tensor
@@ -41,6 +42,7 @@ class MethodOptions(FinalArguments, keras.layers.Layer):
     teacher_update: TeacherUpdate = "none"
     update_frozen_statistics = False
     warmup_steps = 0
+    search_space: SearchSpace = {}
     # Beside the arguments of the constructors, see `FinalArguments`.
     final_names: tuple[str, ...] = (
         "teacher_update",

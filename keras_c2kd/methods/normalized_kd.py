@@ -6,6 +6,8 @@ import keras
 
 from keras_c2kd import losses
 from keras_c2kd.methods.logit_distillation import LogitDistillation
+from keras_c2kd.methods.search_space import TEMPERATURE
+from keras_c2kd.methods.search_space import SearchRange
 from keras_c2kd.selection import SampleSelection
 
 
@@ -36,6 +38,12 @@ class NKD(LogitDistillation):
     """
 
     divergence_arguments = ("non_target_weight", "temperature")
+
+    search_space = {
+        **LogitDistillation.search_space,
+        "non_target_weight": SearchRange(0.5, 5.0, log=True),
+        "temperature": TEMPERATURE,
+    }
 
     def __init__(
         self,

@@ -6,6 +6,8 @@ import keras
 from keras import ops
 
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.methods.search_space import WEIGHT
+from keras_c2kd.methods.search_space import SearchRange
 from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import full_precision
 from keras_c2kd.typing import Config
@@ -68,6 +70,11 @@ class PseudoLabels(DistillationMethod):
     fixes_teacher = True
     loss_names = ("student_supervised", "pseudo_labels")
     diagnostic_names = ("pseudo_label_fraction",)
+
+    search_space = {
+        "pseudo_label_weight": WEIGHT,
+        "confidence": SearchRange(0.0, 0.95),
+    }
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ import keras
 from keras_c2kd.losses import RelationalAngle
 from keras_c2kd.losses import RelationalDistance
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.methods.search_space import SearchRange
 from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import global_average_pool
 from keras_c2kd.typing import Config
@@ -55,6 +56,11 @@ class RKD(DistillationMethod):
     student_features = ("features",)
     teacher_features = ("features",)
     needs_global_batch = True
+
+    search_space = {
+        "distance_weight": SearchRange(2.5, 250.0, log=True),
+        "angle_weight": SearchRange(5.0, 500.0, log=True),
+    }
 
     def __init__(
         self,

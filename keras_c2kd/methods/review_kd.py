@@ -8,6 +8,8 @@ from keras import ops
 from keras_c2kd.layers import ConvolutionBlock
 from keras_c2kd.losses import HierarchicalContextLoss
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.methods.search_space import WARM_UP
+from keras_c2kd.methods.search_space import WEIGHT
 from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import as_map
 from keras_c2kd.ops import resize_nearest
@@ -69,6 +71,11 @@ class ReviewKD(DistillationMethod):
     loss_names = ("student_supervised", "review")
     warms_up = True
     student_features: tuple[str, ...]
+
+    search_space = {
+        "review_weight": WEIGHT,
+        "warmup_steps": WARM_UP,
+    }
 
     def __init__(
         self,

@@ -10,6 +10,8 @@ from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.building_blocks import MapShape
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.methods.linear_classifier import LinearClassifier
+from keras_c2kd.methods.search_space import TEMPERATURE
+from keras_c2kd.methods.search_space import WEIGHT
 from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import as_map
 from keras_c2kd.ops import full_precision
@@ -101,6 +103,12 @@ class SHAKE(DistillationMethod):
         "shadow_mutual",
         "shadow_hint",
     )
+
+    search_space = {
+        "distillation_weight": WEIGHT,
+        "shadow_weight": WEIGHT,
+        "temperature": TEMPERATURE,
+    }
 
     def __init__(
         self,

@@ -6,6 +6,8 @@ import keras
 from keras import ops
 
 from keras_c2kd.methods.distillation_method import DistillationMethod
+from keras_c2kd.methods.search_space import WEIGHT
+from keras_c2kd.methods.search_space import SearchRange
 from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import descending_ranks
 from keras_c2kd.ops import exclude_target
@@ -71,6 +73,12 @@ class USKD(DistillationMethod):
     student_features = ("features",)
     needs_global_batch = True
     loss_names = ("student_supervised", "target", "non_target", "weak")
+
+    search_space = {
+        "target_weight": WEIGHT,
+        "non_target_weight": SearchRange(0.01, 1.0, log=True),
+        "weak_weight": SearchRange(0.0005, 0.1, log=True),
+    }
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from keras import ops
 from keras_c2kd.losses import KLDivergence
 from keras_c2kd.methods.distillation_method import DistillationMethod
 from keras_c2kd.methods.linear_classifier import LinearClassifier
+from keras_c2kd.methods.search_space import SearchRange
 from keras_c2kd.methods.targets import Targets
 from keras_c2kd.ops import descending_ranks
 from keras_c2kd.ops import exclude_target
@@ -90,6 +91,11 @@ class ZipfKD(DistillationMethod):
     needs_teacher = False
     student_features: tuple[str, ...] = ("features",)
     loss_names = ("student_supervised", "zipf")
+
+    search_space = {
+        "distillation_weight": SearchRange(0.01, 1.0, log=True),
+        "power": SearchRange(0.5, 2.0, log=True),
+    }
 
     def __init__(
         self,

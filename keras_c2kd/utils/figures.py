@@ -187,15 +187,14 @@ def figure_style(dark: bool = False) -> AbstractContextManager[None]:
         dark: Whether the background is dark. Defaults to `False`, white.
     """
     ground, ink = (_DARK, "#e6edf3") if dark else (_LIGHT, "#1f2328")
-    sizes = ("font.size", "axes.titlesize", "axes.labelsize", "legend.fontsize")
-    sizes += ("xtick.labelsize", "ytick.labelsize", "figure.labelsize")
-    inks = (
-        "text.color",
-        "axes.labelcolor",
-        "axes.edgecolor",
-        "axes.titlecolor",
+    sizes = (
+        *("font.size", "axes.titlesize", "axes.labelsize", "figure.labelsize"),
+        *("legend.fontsize", "xtick.labelsize", "ytick.labelsize"),
     )
-    inks += ("xtick.color", "ytick.color", "legend.labelcolor")
+    inks = (
+        *("text.color", "axes.titlecolor", "axes.labelcolor", "xtick.color"),
+        *("axes.edgecolor", "ytick.color", "legend.labelcolor"),
+    )
     settings: dict[str, Any] = {
         **dict.fromkeys(sizes, _TEXT_SIZE),
         **dict.fromkeys(inks, ink),
@@ -233,7 +232,7 @@ def wrap_text(text: str, inches: float) -> str:
     measure = paths.text_to_path.get_text_width_height_descent
     lines = [""]
     # Words with the punctuation behind them; those that are too long, cut.
-    for word in re.findall(r"[^\W_]*[\W_]*", text):
+    for word in re.findall(r"(?:[^\W_]|\.)*[\W_]*", text):
         letters = [word]
         if measure(word.rstrip(), font, False)[0] > 72 * inches:
             letters = list(word)

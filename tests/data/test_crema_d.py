@@ -75,6 +75,9 @@ def test_every_clip_is_in_one_split(root):
     parts = [names(x) for x in (data.train, data.validation, data.test)]
     assert [len(part) for part in parts] == [24, 3, 3]
     assert len(set.union(*parts)) == 30
+    # Five clips of each class, of which a part has one at most.
+    for part in parts[1:]:
+        assert len({name.split("_")[2] for name in part}) == 3
     assert data.provenance["sizes"]["train"] == 24
     # Splits are the same whatever the seed of training is.
     assert names(load(root, seed=5).test) == parts[2]

@@ -3,9 +3,12 @@ import pytest
 
 from keras_c2kd.data.crema_d import AUDIO
 from keras_c2kd.data.crema_d import VISUAL
+from keras_c2kd.data.media import MediaError
 from keras_c2kd.data.modality_readers import AudioReader
 from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.modality_readers import ImageReader
+from keras_c2kd.data.modality_readers import NumpyReader
+from keras_c2kd.data.paired_dataset import Source
 from keras_c2kd.data.spectrogram import LogSpectrogram
 
 pytestmark = pytest.mark.backend_free
@@ -185,3 +188,43 @@ def test_the_stored_frames(tmp_path, side):
     frames = reader.prepare(Source(tmp_path / "x.mp4"))
     size = (30, 40) if side == 30 else (48, 64)
     assert frames.shape == (3, *size, 3) and frames.dtype == "uint8"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int8", "bool"])
+def test_numpy_files_are_read_as_they_are(tmp_path, dtype):
+    array = np.arange(6).reshape(2, 3).astype(dtype)
+    np.save(tmp_path / "x.npy", array)
+    source = Source(tmp_path / "x.npy")
+    for reader in (NumpyReader(), NumpyReader(shape=[2, 3])):
+        found = reader.view(reader.prepare(source), np.random.default_rng(0))
+        np.testing.assert_array_equal(found, array)
+        assert found.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot be opened (No such file or directory)"),
+        (b"", "is no whole .npy file of numbers"),
+        (b"a text", "is no whole .npy file of numbers"),
+        (np.zeros(3), "has the shape (3,), not (2, 3)"),
+        (np.array([{}]), "is no whole .npy file of numbers"),
+    ],
+)
+def test_numpy_files_that_cannot_be_used(tmp_path, content, reason):
+    path = tmp_path / "x.npy"
+    if isinstance(content, np.ndarray):
+        np.save(path, content)
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(MediaError) as caught:
+        NumpyReader(shape=(2, 3)).prepare(Source(path))
+    assert caught.value.reason == reason
+
+
+def test_a_numpy_file_that_is_cut(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros(100))
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(MediaError, match="no whole .npy file"):
+        NumpyReader().prepare(Source(path))

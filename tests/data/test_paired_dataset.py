@@ -34,12 +34,22 @@ def test_labels_are_plain_integers(label):
 
 @pytest.mark.parametrize(
     "label",
-    [1.5, 1.0, "0", -1, True, np.True_, None, np.nan, 2**31, np.zeros(1)],
+    [1.5, 1.0, "0", -1, True, np.True_, np.nan, 2**31, np.zeros(1)],
 )
 def test_labels_that_are_none(label):
     with pytest.raises(ValueError, match="(?s)abel.*Received: label=.*") as it:
         Sample("clip 7", label, {"text": "a text"})
     assert "clip 7" in str(it.value) and "from 0" in str(it.value)
+
+
+def test_a_sample_without_a_label():
+    samples = [Sample(x, y, {"t": x}) for x, y in (("a", None), ("b", 2))]
+    data = PairedDataset(
+        samples, {"t": TextReader(lambda texts: {"x": np.ones((1, 2))})}
+    )
+    assert data[0][1].tolist() == [-1, 2] and data[0][1].dtype == "int32"
+    assert data.labels.tolist() == [-1, 2]
+    assert [x.tolist() for _, x in [data.labeled()[0]]] == [[2]]
 
 
 def test_a_path_stands_for_the_whole_file(tmp_path):
@@ -169,6 +179,11 @@ def test_a_file_that_may_not_be_read_is_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr("builtins.open", refuse)
     monkeypatch.setattr("io.open", refuse)
     (left_out,) = data.prepare(max_missing_fraction=0.5, verbose=0)
-    assert left_out["reason"] == "cannot be opened (Permission denied)"
+    assert left_out == {
+        "name": "dog/1",
+        "modality": "audio",
+        "reason": "cannot be opened (Permission denied)",
+        "file": "dog/1.wav",
+    }
     with pytest.raises(MediaError, match="cannot be opened"):
         AUDIO.prepare(Source(closed))

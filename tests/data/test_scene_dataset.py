@@ -258,6 +258,14 @@ def test_draws_depend_on_seed_epoch_and_sample_alone():
     )
 
 
+def test_labels_are_those_of_evaluation_and_read_alone(monkeypatch):
+    placement = ScenePlacement((10, 14), scales=SCALES)
+    data = dataset(placement, count=4, training=True)
+    expected = data.evaluation().batch(range(4))[1]
+    monkeypatch.setattr(ColourReader, "view", None)
+    np.testing.assert_array_equal(data.labels, expected)
+
+
 def test_bad_arguments():
     placement = ScenePlacement((4, 4))
     for message, create in (

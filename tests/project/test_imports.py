@@ -36,7 +36,7 @@ MAY_IMPORT = {
 for room in MAY_IMPORT:
     MAY_IMPORT[room] |= {"typing"} - {room}
 # They use everything below, and nothing below uses them.
-ABOVE = ("experiments", "__init__")
+ABOVE = ("comparison", "experiments", "__init__")
 FRAMEWORKS = {"jax", "tensorflow", "torch", "flax", "ai_edge_litert"}
 # Readers and exporters that import one when they are called.
 LAZY = {

@@ -60,6 +60,8 @@ def test_every_loss_method_and_selection_names_its_source():
             "DistillationMethod",
             "RelationalLoss",
             "SampleSelection",
+            "SearchChoice",
+            "SearchRange",
             "Targets",
         }:
             assert "Reference:" in inspect.getdoc(getattr(module, name)), name
