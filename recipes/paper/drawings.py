@@ -98,7 +98,10 @@ def _draw_correlations(axis, points):
     axis.set_yticks(range(len(points)), names)
     axis.invert_yaxis()
     axis.axvline(0, color="0.3", linewidth=1)
-    axis.set_xlim(min(-0.1, 1.2 * (means - spreads).min()), 1.15)
+    # Room for the number beside a negative bar.
+    lowest = (means - spreads).min()
+    axis.set_xlim(lowest - 0.3 if lowest < 0 else -0.05, 1.15)
+    axis.xaxis.get_major_locator().set_params(nbins=5)
 
 
 def draw_dynamics(points, path, batch_size):
@@ -197,6 +200,7 @@ def draw_modules(points, path):
         ):
             places = {at: i for i, at in enumerate(panel["at"].unique())}
             _draw_lines(axis, panel, places, styles)
+            axis.margins(x=0.12)
             axis.set_title(title)
         _finish(
             figure,
