@@ -42,17 +42,11 @@ def point(
     reference=None,
     reference_runs=None,
 ):
-    """Return the line of one mean of a figure.
+    """Return the line of one mean of a figure, with its panel and series.
 
-    Args:
-        panel: Which panel it is in, such as the data set and the student.
-        series: Which line, group or matrix it belongs to.
-        at: Where it is in the series, such as a threshold.
-        runs: Dict from the seed to the value; empty if missing.
-        quantity: What the value is. A `"score"` (default) is printed in
-            percent.
-        reference: Name of what it is compared with, or None (default).
-        reference_runs: The values of that, by seed.
+    `at` is where it is in the series, such as a threshold; `runs` are values
+    by seed, empty if missing; `reference` is the name of what it is compared
+    with, `reference_runs` its values.
     """
     is_compared = reference is not None
     difference = (
@@ -70,13 +64,7 @@ def point(
 
 
 def values_by_seed(records, cell, quantity):
-    """Return a quantity of the runs of a cell by seed; empty if missing.
-
-    Args:
-        records: List of records.
-        cell: Tuple, as `cell_of` returns it.
-        quantity: `SCORE`, `TEACHER` or `TARGET_PROBABILITY`.
-    """
+    """Return a quantity of the runs of a cell by seed; empty if missing."""
     found = {}
     for record in records:
         settings = record["settings"]
@@ -96,17 +84,15 @@ def fill(cells, records, shown=None):
     Args:
         cells: Data frame, as `PaperTable.cells` returns it, of all rows,
             since some are compared with others.
-        records: Dict from the name of a recipe to a list of its records, with
-            the same settings.
+        records: Dict from the name of a recipe to its records, all alike.
         shown: Names of the methods to show, which alone are ranked; None
             (default) for all.
 
     Returns:
-        The cells of what is shown, with `measured_...` and `difference_...`
-        (`mean`, `std`, `low`, `high`, `count`; to the `reference`, paired by
-        seed), `paper_difference` (to the same row), `minus_paper_...` (ours
-        minus the paper's value, which counts as fixed) and `place` (`""` where
-        nothing is told apart).
+        What is shown, with `measured_...` and `difference_...` (`mean`, `std`,
+        `low`, `high`, `count`; to the `reference`, paired by seed),
+        `paper_difference`, `minus_paper_...` (ours minus the paper's value,
+        which counts as fixed) and `place` (`""` if nothing is told apart).
     """
     lines = []
     for _, column in cells.groupby("column", sort=False):
@@ -227,14 +213,7 @@ def paper_text(line):
 
 
 def headings(cells):
-    """Return a short name of each column, unlike the others.
-
-    Args:
-        cells: Data frame with the cells of a table.
-
-    Returns:
-        Series of strings, by the number of the column.
-    """
+    """Return a short name of each column, unlike the others, by its number."""
     columns = cells.drop_duplicates("column").set_index("column")
     taught = (columns["of"] == TEACHER).map({True: "teacher of ", False: ""})
     names = columns["data_set"] + ", " + taught + columns["student"]

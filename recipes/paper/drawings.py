@@ -1,7 +1,7 @@
 """The paper's figures, drawn from their points (see `cells.point`)."""
 
 import numpy as np
-from cells import NONE
+import pandas as pd
 from printed import SCORE
 from printed import TARGET_PROBABILITY
 
@@ -18,84 +18,74 @@ BETWEEN, WITHIN = "between", "within"
 NO_SELECTION = "w/o selection"
 # Beside colour and marker, for grey prints.
 _LINES, _HATCHES = ("-", "--", "-.", ":"), ("", "//", "..", "xx")
-_WIDTH = 5.6
+_LOOKS = STYLES[1:]
+_BARS = "Markers and bars: mean over the seeds and standard deviation"
 
 
+@figure_style()
 def draw_modality_gap(points, path):
     """Draw Fig. 1: each modality alone, and how alike networks rank."""
     pairs = points[points["quantity"] == KENDALL]
-    alone = points[points["quantity"] != KENDALL]
-    height = max(4.2, 0.6 * len(pairs) + 1)
-    with figure_style():
-        figure, axes = new_figure(3, width=4.6, height=height)
-        for axis, quantity, title, scale, form in (
-            (axes[0], SCORE, "test accuracy (%)", 100, "{:.1f}"),
-            (axes[1], TARGET_PROBABILITY, "target probability", 1, "{:.3f}"),
-        ):
-            shown = alone[alone["quantity"] == quantity]
-            _draw_bars(axis, shown, list(alone["series"].unique()), scale, form)
-            axis.set_title(title)
-        axes[2].set_title("Kendall correlation of the logits")
+    figure, axes = new_figure(3, width=4.6, height=max(4.2, 0.6 * len(pairs)))
+    for axis, quantity, title, scale, form in (
+        (axes[0], SCORE, "test accuracy (%)", 100, "{:.1f}"),
+        (axes[1], TARGET_PROBABILITY, "target probability", 1, "{:.3f}"),
+    ):
+        shown = points[points["quantity"] == quantity]
+        numbers = ["measured_mean", "measured_std"]
+        wide = scale * pd.pivot(
+            shown, index="panel", columns="series", values=numbers
+        )
+        means, spreads = (
+            wide[name][shown["series"].unique()] for name in numbers
+        )
+        for number, name in enumerate(means):
+            bars = axis.bar(
+                np.arange(len(means)) + number / (len(means.columns) + 1),
+                means[name],
+                1 / (len(means.columns) + 1),
+                yerr=spreads[name].fillna(0),
+                capsize=3,
+                color=_LOOKS[number]["color"],
+                hatch=_HATCHES[number % 4],
+                edgecolor="white",
+                label=name,
+            )
+            axis.bar_label(
+                bars, [form.format(x) for x in means[name]], padding=3
+            )
+        middle = (len(means.columns) - 1) / (2 * len(means.columns) + 2)
+        axis.set_xticks(np.arange(len(means)) + middle, means.index)
+        axis.margins(y=0.12)
+        axis.set_title(title)
+    axes[2].set_title("Kendall correlation of the logits")
+    if pairs.empty:
+        axes[2].text(0.5, 0.5, "no networks compared", ha="center", va="center")
+        axes[2].set_axis_off()
+    else:
         _draw_correlations(axes[2], pairs)
-        _finish(
-            figure,
-            axes[:1],
-            path,
-            "Bars: mean over the seeds (over the pairs of networks on the "
-            "right); lines: standard deviation.",
-        )
+    _finish(
+        figure,
+        axes[:1],
+        path,
+        "Bars: mean over the seeds (over the pairs of networks on the right); "
+        "lines: standard deviation.",
+    )
 
 
-def _draw_bars(axis, points, series, scale, form):
-    """Draw one group of bars a data set, one bar a modality."""
-    groups = list(points["panel"].unique())
-    width = 0.8 / len(series)
-    for number, name in enumerate(series):
-        shown = points[points["series"] == name].dropna(subset="measured_mean")
-        places = shown["panel"].map(groups.index) + width * (
-            number - (len(series) - 1) / 2
-        )
-        heights = scale * shown["measured_mean"]
-        spreads = scale * shown["measured_std"].fillna(0)
-        bars = axis.bar(
-            places,
-            heights,
-            width,
-            yerr=spreads,
-            capsize=3,
-            color=STYLES[1:][number % 9]["color"],
-            hatch=_HATCHES[number % 4],
-            edgecolor="white",
-            label=name,
-        )
-        axis.bar_label(bars, list(map(form.format, heights)), padding=3)
-    axis.set_xticks(range(len(groups)), groups)
-    axis.margins(y=0.12)
-
-
-def _draw_correlations(axis, points):
+def _draw_correlations(axis, pairs):
     """Draw a bar for each pair of networks."""
-    if points.empty:
-        axis.text(0.5, 0.5, "no networks compared", ha="center", va="center")
-        axis.set_axis_off()
-        return
-    colors = {BETWEEN: STYLES[1]["color"], WITHIN: STYLES[2]["color"]}
-    means = points["measured_mean"].to_numpy()
-    spreads = points["measured_std"].fillna(0).to_numpy()
+    colors = {BETWEEN: _LOOKS[0]["color"], WITHIN: _LOOKS[1]["color"]}
+    means, spreads = pairs["measured_mean"], pairs["measured_std"].fillna(0)
+    names = pairs["panel"] + ": " + pairs["at"] + " (" + pairs["series"] + ")"
     bars = axis.barh(
-        range(len(points)),
+        [wrap_text(name, 2.0) for name in names],
         means,
         xerr=spreads,
         capsize=3,
-        color=points["series"].map(colors),
-        edgecolor="white",
+        color=pairs["series"].map(colors),
     )
     axis.bar_label(bars, [f"{mean:.2f}" for mean in means], padding=3)
-    names = (
-        points["panel"] + ": " + points["at"] + " (" + points["series"] + ")"
-    )
-    names = [wrap_text(name, 2.0) for name in names]
-    axis.set_yticks(range(len(points)), names)
     axis.invert_yaxis()
     axis.axvline(0, color="0.3", linewidth=1)
     # Room for the number beside a negative bar.
@@ -104,112 +94,92 @@ def _draw_correlations(axis, points):
     axis.xaxis.get_major_locator().set_params(nbins=5)
 
 
+@figure_style()
 def draw_dynamics(points, path, batch_size):
-    """Draw Fig. 3: scores and rank-distorted samples over the epochs.
+    """Draw Fig. 3, of points whose series are `<method>, <curve>`.
 
-    Args:
-        points: Data frame of points whose series are `<method>, <curve>`.
-        path: Where the PNG goes.
-        batch_size: Integer, the scale of the dotted lines.
+    The dotted lines are numbers of samples in a batch of `batch_size`.
     """
     parts = points["series"].str.rsplit(", ", n=1, expand=True)
     points = points.assign(method=parts[0], curve=parts[1])
     points = points.dropna(subset="measured_mean")
     styles = assign_styles(points["method"].unique())
-    with figure_style():
-        figure, axes = _panels(points)
-        for axis, (title, panel) in zip(
-            axes, points.groupby("panel", sort=False)
+    figure, panels = _panels(points)
+    for axis, panel in panels:
+        counts = axis.twinx()
+        for (name, curve), line in panel.groupby(
+            ["method", "curve"], sort=False
         ):
-            counts = axis.twinx()
-            for (name, curve), line in panel.groupby(
-                ["method", "curve"], sort=False
-            ):
-                is_count = curve == "rank_distorted_share"
-                (counts if is_count else axis).plot(
-                    line["at"].str.removeprefix("epoch ").astype(int),
-                    (batch_size if is_count else 100) * line["measured_mean"],
-                    label=name,
-                    linestyle=":" if is_count else "-",
-                    markevery=max(1, len(line) // 8),
-                    markersize=5,
-                    markerfacecolor="none" if is_count else None,
-                    **styles[name],
-                )
-            axis.set_title(title)
-            axis.set_xlabel("epoch")
-            axis.xaxis.get_major_locator().set_params(integer=True)
-            axis.set_ylabel("validation accuracy (%)")
-            counts.spines["right"].set_visible(True)
-            counts.set_ylabel(f"distorted samples in {batch_size}")
-            counts.set_ylim(bottom=0)
-        _finish(
-            figure,
-            axes,
-            path,
-            "Means over the seeds. Solid: validation accuracy. Dotted: training"
-            " samples in a batch whose two networks' logits have a Kendall "
-            "correlation below 0.",
-        )
+            is_count = curve == "rank_distorted_share"
+            (counts if is_count else axis).plot(
+                line["at"].str.removeprefix("epoch ").astype(int),
+                (batch_size if is_count else 100) * line["measured_mean"],
+                label=name,
+                linestyle=":" if is_count else "-",
+                markevery=max(1, len(line) // 8),
+                markersize=5,
+                markerfacecolor="none" if is_count else None,
+                **styles[name],
+            )
+        axis.set(xlabel="epoch", ylabel="validation accuracy (%)")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        counts.spines["right"].set_visible(True)
+        counts.set_ylabel(f"distorted samples in {batch_size}")
+        counts.set_ylim(bottom=0)
+    _finish(
+        figure,
+        figure.axes,
+        path,
+        "Means over the seeds. Solid: validation accuracy. Dotted: training "
+        "samples in a batch whose two networks' logits have a Kendall "
+        "correlation below 0.",
+    )
 
 
+@figure_style()
 def draw_sensitivity(points, path):
     """Draw Fig. 4: the score over the threshold of each selection."""
     series = [x for x in points["series"].unique() if x != NO_SELECTION]
-    styles = dict(zip(series, STYLES[1:]))
-    with figure_style():
-        figure, axes = _panels(points)
-        for axis, (title, panel) in zip(
-            axes, points.groupby("panel", sort=False)
+    figure, panels = _panels(points)
+    for axis, panel in panels:
+        is_without = panel["series"] == NO_SELECTION
+        places = {at: float(at) for at in panel["at"][~is_without].unique()}
+        _draw_lines(axis, panel, places, dict(zip(series, _LOOKS)))
+        for _, line in (
+            panel[is_without].dropna(subset="measured_mean").iterrows()
         ):
-            thresholds = [at for at in panel["at"].unique() if at != NONE]
-            places = {at: float(at) for at in thresholds}
-            _draw_lines(axis, panel, places, styles)
-            without = panel[panel["series"] == NO_SELECTION]
-            without = without.dropna(subset="measured_mean")
-            for _, line in without.iterrows():
-                mean = 100 * line["measured_mean"]
-                spread = np.nan_to_num(100 * line["measured_std"])
-                axis.axhspan(
-                    mean - spread, mean + spread, color="0.9", zorder=0
-                )
-                axis.axhline(
-                    mean, color="0.4", linewidth=1, label=NO_SELECTION, zorder=1
-                )
-            axis.set_title(title)
-            axis.set_xlabel("threshold of the selection")
-        _finish(
-            figure,
-            axes,
-            path,
-            "Markers and bars: mean over the seeds and standard deviation, "
-            "side by side at one threshold. Grey line and band: the same "
-            "without selection.",
-        )
+            mean = 100 * line["measured_mean"]
+            spread = np.nan_to_num(100 * line["measured_std"])
+            axis.axhspan(mean - spread, mean + spread, color="0.9", zorder=0)
+            style = {"color": "0.4", "linewidth": 1, "zorder": 1}
+            axis.axhline(mean, label=NO_SELECTION, **style)
+        axis.set_xlabel("threshold of the selection")
+    _finish(
+        figure,
+        figure.axes,
+        path,
+        f"{_BARS}, side by side at one threshold. Grey line and band: the same "
+        "without selection.",
+    )
 
 
+@figure_style()
 def draw_modules(points, path):
     """Draw Fig. 5: the score while modules are added to a method."""
-    names = list(points["series"].unique())
-    looks = assign_styles(name.lower() for name in names)
-    styles = {name: looks[name.lower()] for name in names}
-    with figure_style():
-        figure, axes = _panels(points)
-        for axis, (title, panel) in zip(
-            axes, points.groupby("panel", sort=False)
-        ):
-            places = {at: i for i, at in enumerate(panel["at"].unique())}
-            _draw_lines(axis, panel, places, styles)
-            axis.margins(x=0.12)
-            axis.set_title(title)
-        _finish(
-            figure,
-            axes,
-            path,
-            "Markers and bars: mean over the seeds and standard deviation. BD: "
-            "bidirectional distillation; OFSD: with the selection and "
-            "non-target classes; Proxy: with proxies.",
-        )
+    looks = assign_styles(points["series"].str.lower().unique())
+    styles = {name: looks[name.lower()] for name in points["series"].unique()}
+    figure, panels = _panels(points)
+    for axis, panel in panels:
+        places = {at: i for i, at in enumerate(panel["at"].unique())}
+        _draw_lines(axis, panel, places, styles)
+        axis.margins(x=0.12)
+    _finish(
+        figure,
+        figure.axes,
+        path,
+        f"{_BARS}. BD: bidirectional distillation; OFSD: with the selection "
+        "and the classes but the label's; Proxy: with proxies.",
+    )
 
 
 def _draw_lines(axis, panel, places, styles):
@@ -217,15 +187,13 @@ def _draw_lines(axis, panel, places, styles):
     step = min(np.diff(sorted(places.values())), default=1.0)
     for number, (name, style) in enumerate(styles.items()):
         line = panel[panel["series"] == name].dropna(subset="measured_mean")
-        x = line["at"].map(places).astype(float)
-        line = line.loc[x.sort_values().index]
+        line = line.assign(x=line["at"].map(places)).sort_values("x")
         axis.errorbar(
-            np.sort(x) + 0.06 * step * (number - (len(styles) - 1) / 2),
+            line["x"] + 0.06 * step * (number - (len(styles) - 1) / 2),
             100 * line["measured_mean"],
             100 * line["measured_std"].fillna(0),
             label=name,
             linestyle=_LINES[number % 4],
-            markersize=6,
             capsize=3,
             elinewidth=1,
             **style,
@@ -235,57 +203,57 @@ def _draw_lines(axis, panel, places, styles):
     axis.grid(axis="y")
 
 
+@figure_style()
 def draw_similarity(points, path):
     """Draw Fig. 6: CKA of equal stages over the depth, and of all pairs."""
     parts = points["at"].str.split(" / ", expand=True)
     points = points.assign(first=parts[0], second=parts[1])
     stages, labels = list(parts[0].unique()), list(points["series"].unique())
-    with figure_style():
-        figure, axes = new_figure(1 + len(labels), width=4.4, height=4.4)
-        for number, label in enumerate(labels):
-            shown = points[points["series"] == label]
-            equal = shown[shown["first"] == shown["second"]]
-            axes[0].errorbar(
-                np.arange(len(equal)) + 0.06 * (number - (len(labels) - 1) / 2),
-                equal["measured_mean"],
-                equal["measured_std"].fillna(0),
-                label=label,
-                linestyle=_LINES[number % 4],
-                capsize=3,
-                **STYLES[1 + number % 9],
-            )
-            grid = shown.pivot(index="first", columns="second")["measured_mean"]
-            values = grid.loc[stages, stages].to_numpy()
-            axis = axes[1 + number]
-            axis.imshow(values, cmap="Greys", vmin=0, vmax=1, origin="lower")
-            write_cells(axis, values)
-            axis.set_xticks(range(len(stages)), stages)
-            axis.set_yticks(range(len(stages)), stages)
-            axis.set_title(wrap_text(label, 3.2))
-            axis.set_ylabel("stage of the first network")
-            axis.set_xlabel("stage of the second")
-        axes[0].set_xticks(range(len(stages)), stages)
-        axes[0].set_ylim(min(0.0, axes[0].get_ylim()[0]), 1.05)
-        axes[0].set_title("same stage of both networks")
-        axes[0].set_ylabel("linear CKA, debiased")
-        axes[0].grid(axis="y")
-        _finish(
-            figure,
-            axes[:1],
-            path,
-            "Means over the pairs of networks; bars: standard deviation.",
+    figure, axes = new_figure(1 + len(labels), width=4.4, height=4.4)
+    for number, label in enumerate(labels):
+        shown = points[points["series"] == label]
+        equal = shown[shown["first"] == shown["second"]]
+        axes[0].errorbar(
+            np.arange(len(equal)) + 0.06 * (number - (len(labels) - 1) / 2),
+            equal["measured_mean"],
+            equal["measured_std"].fillna(0),
+            label=label,
+            linestyle=_LINES[number % 4],
+            capsize=3,
+            **_LOOKS[number % len(_LOOKS)],
         )
+        grid = shown.pivot(index="first", columns="second")["measured_mean"]
+        axis, values = axes[1 + number], grid.loc[stages, stages].to_numpy()
+        axis.imshow(values, cmap="Greys", vmin=0, vmax=1, origin="lower")
+        write_cells(axis, values)
+        axis.set_yticks(range(len(stages)), stages)
+        axis.set_ylabel("stage of the first network")
+        axis.set_xlabel("stage of the second")
+        axis.set_title(wrap_text(label, 3.2))
+    for axis in axes:
+        axis.set_xticks(range(len(stages)), stages)
+    axes[0].set_ylim(min(0.0, axes[0].get_ylim()[0]), 1.05)
+    axes[0].set_title("same stage of both networks")
+    axes[0].set_ylabel("linear CKA, debiased")
+    axes[0].grid(axis="y")
+    caption = "Means over the pairs of networks; bars: standard deviation."
+    _finish(figure, axes[:1], path, caption)
 
 
 def _panels(points):
-    return new_figure(points["panel"].nunique(), width=_WIDTH, height=4.8)
+    """Return a figure, and a list of an axis and the points of each panel."""
+    groups = points.groupby("panel", sort=False)
+    figure, axes = new_figure(len(groups), width=5.6, height=4.8)
+    for axis, title in zip(axes, groups.groups):
+        axis.set_title(title)
+    return figure, list(zip(axes, (group for _, group in groups)))
 
 
 def _finish(figure, axes, path, caption):
     """Add the legend that all panels share, and a caption; save."""
     handles = {
         label: handle
-        for axis in axes
+        for axis in reversed(axes)
         for handle, label in zip(*axis.get_legend_handles_labels())
     }
     figure.legend(

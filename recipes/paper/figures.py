@@ -23,16 +23,14 @@ Commands, from the root of the repository, with any KERAS_BACKEND:
     python recipes/paper/figures.py --figure 4 --results recipes/results \
         --substitute av_digits --out printed
 
-The options are those of `tables.py`: without `--run` the records and networks
-that the recipes left in `results/<recipe>` are used; the last command reads the
-records that come with the repository, without networks. Figures 1 and 6 run
-networks and need the data (`--data`) in any case. The paper takes AVE and
-VGGSound for Fig. 1, VGGSound for Fig. 5 and AVE for Fig. 6; of Figs. 3 and 4
-its text does not say, and AVE is taken. `--only crema_d` draws another one.
+The options are those of `tables.py`; the last command reads the records that
+come with the repository, without networks. Figures 1 and 6 run networks and
+need the data (`--data`) in any case. The paper takes AVE and VGGSound for
+Fig. 1, VGGSound for Fig. 5 and AVE for Fig. 6; of Figs. 3 and 4 its text does
+not say, and AVE is taken. `--only crema_d` draws another one.
 
-Written, to `--out` (`<results>/figures`): `figure_<N>.png`, its numbers as
-CSV, text and LaTeX, and a page of Markdown with both and the protocol. What was
-not run is `missing`.
+Written, to `--out` (`<results>/figures`): `figure_<N>.png`, and its numbers as
+`tables.py` writes them. What was not run is `missing`.
 
 Cost: seconds to minutes to draw; to train on AV-digits for five seeds, 260
 runs for Fig. 4, 90 for Fig. 5, and 40 for the others.
@@ -67,12 +65,8 @@ from keras_c2kd.analysis import modality_gap
 DATA_SETS = {1: ("ave", "vggsound"), 3: ("ave",), 4: ("ave",)}
 DATA_SETS |= {5: ("vggsound",), 6: ("ave",)}
 THRESHOLDS = (-0.4, -0.2, 0.0, 0.2, 0.4, 0.6)
-METRICS = {
-    "KRC": "kendall",
-    "Cos": "cosine",
-    "Pearson": "pearson",
-    "GradCos": "gradcos",
-}
+METRICS = {"KRC": "kendall", "Cos": "cosine", "Pearson": "pearson"}
+METRICS["GradCos"] = "gradcos"
 DYNAMICS = ("shake", "nkd", "c2kd")
 MODULES = {
     name.upper(): {
@@ -116,11 +110,11 @@ def main(arguments=None):
     )
     parse_error, options = options.error, options.parse_args(arguments)
     numbers = [*DATA_SETS] if "all" in options.figure else options.figure
-    numbers = list(dict.fromkeys(map(int, numbers)))
     try:
         reproduction = Reproduction(options)
         names = {
-            number: choose(reproduction, number, options) for number in numbers
+            number: choose(reproduction, number, options)
+            for number in dict.fromkeys(map(int, numbers))
         }
     except ValueError as error:
         parse_error(str(error))
@@ -145,11 +139,7 @@ def numbers_of(text):
 
 
 def choose(reproduction, number, options):
-    """Return the names of the recipes that a figure is drawn for.
-
-    Raises:
-        ValueError: If nothing is left, or a name is unknown.
-    """
+    """Return the names of the recipes that a figure is drawn for."""
     names = options.substitute or options.only or DATA_SETS[number]
     if options.substitute and options.only:
         names = [name for name in names if name in options.only]
@@ -168,16 +158,7 @@ def choose(reproduction, number, options):
 
 
 def publish(title, points, notes, draw, stem, out):
-    """Print the numbers of a figure, and write it with them.
-
-    Args:
-        title: String.
-        points: Data frame of points.
-        notes: List of strings.
-        draw: Function from the points and a path that writes the picture.
-        stem: Name of the files without ending.
-        out: `pathlib.Path` of the folder.
-    """
+    """Print the numbers of a figure, and write it with them."""
     # Of each line over the epochs the last one.
     is_epoch = points["at"].str.startswith("epoch ")
     last = ~points.duplicated(["panel", "series"], keep="last")
@@ -302,13 +283,8 @@ def draw_modules(reproduction, names, options):
 def scores(reproduction, name, curves, base):
     """Return points of test scores, one a method and student, and notes.
 
-    Args:
-        reproduction: `Reproduction`.
-        name: Name of a recipe.
-        curves: Dict from the name of a series to a dict from a place to a
-            method.
-        base: Dict from the series to the name and the method that its points
-            are compared with.
+    `curves` are `{series: {place: method}}`; `base` has what a series' points
+    are compared with, its name and its method.
     """
     methods = [method for curve in curves.values() for method in curve.values()]
     wanted = reproduction.wanted(name, methods)
@@ -354,11 +330,7 @@ def draw_similarity(reproduction, names, options):
 
 
 def alone(reproduction, name, larger):
-    """Return the records of networks that train alone, larger ones too.
-
-    Returns:
-        List of records, and a list of notes.
-    """
+    """Return the records of networks that train alone, and notes."""
     wanted = reproduction.wanted(name, [BASELINE])
     if larger:
         wanted += reproduction.wanted(name, [BASELINE], larger)
@@ -374,27 +346,16 @@ def gaps(reproduction, name, records, options, has_stages=False):
 
     Between: the default networks of a seed. Within: the default network of a
     seed and the larger one where there are any, else the default networks of
-    a seed and the next.
-
-    Args:
-        reproduction: `Reproduction`.
-        name: Name of a recipe.
-        records: List of records of its networks that trained alone.
-        options: Namespace with `larger_network`.
-        has_stages: Whether features are compared. Defaults to `False`.
-
-    Yields:
-        `BETWEEN` or `WITHIN`, which networks, the first one's seed, and
-        their `ModalityGap`.
+    a seed and the next. Yields the kind, which networks, the first one's seed,
+    and their `ModalityGap`, of their stages' features too if asked for.
     """
     if not reproduction.can_train(name):
         return
     first, second = reproduction.wanted(name, [BASELINE])
     runs, larger = {}, options.larger_network
     for record in records:
-        key = (
-            record["settings"]["student"],
-            record["settings"]["student_network"],
+        key = tuple(
+            record["settings"][k] for k in ("student", "student_network")
         )
         runs.setdefault(key, {})[record["settings"]["seed"]] = record
     one, other = (first.student, first.own), (second.student, second.own)
@@ -444,13 +405,8 @@ def gaps(reproduction, name, records, options, has_stages=False):
         yield kind, label, one["settings"]["seed"], gap
 
 
-FIGURES = {
-    1: draw_gap,
-    3: draw_dynamics,
-    4: draw_sensitivity,
-    5: draw_modules,
-    6: draw_similarity,
-}
+FIGURES = {1: draw_gap, 3: draw_dynamics, 4: draw_sensitivity}
+FIGURES |= {5: draw_modules, 6: draw_similarity}
 
 
 if __name__ == "__main__":

@@ -182,15 +182,7 @@ def measure(settings, seed):
 
 
 def train_cell(words, levels):
-    """Train the runs of a cell of the map that are not finished.
-
-    Args:
-        words: List of words of the command line.
-        levels: The levels of the dials.
-
-    Returns:
-        List of dicts, one a run, and what is known of the data.
-    """
+    """Train what is not finished of a cell; return its runs and the data."""
     options = parse(RECIPE, "", words)
     dials = dict(zip(DIALS, levels))
     settings = dataclasses.replace(options.settings, **dials)
@@ -228,14 +220,7 @@ def train_cell(words, levels):
 
 
 def main(arguments=None):
-    """Run the study from the command line; write its page and pictures.
-
-    Args:
-        arguments: List of words; None (default) takes the real ones.
-
-    Raises:
-        ValueError: If an option has no meaning here.
-    """
+    """Run the study from the command line; write its page and pictures."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--report", action="store_true")
@@ -308,7 +293,7 @@ def _finished(words, cells, processes):
         return
     # Networks this small gain nothing from more threads than processes. Read
     # when the libraries are imported: by the new processes, not here.
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS",), "1"))
+    os.environ["OMP_NUM_THREADS"] = "1"
     with concurrent.futures.ProcessPoolExecutor(
         processes, multiprocessing.get_context("spawn"), _begin_process
     ) as pool:

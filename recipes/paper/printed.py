@@ -6,7 +6,6 @@ that is; three seeds were run).
 """
 
 import dataclasses
-import math
 import pathlib
 
 import pandas as pd
@@ -67,16 +66,7 @@ _UNDERLINED = (
 
 @dataclasses.dataclass(frozen=True)
 class PaperTable:
-    """One table of the paper.
-
-    Attributes:
-        number: Integer.
-        title: String.
-        columns: Tuple of tuples with the parts that `COLUMN` names.
-        notes: Tuple of strings: where the paper contradicts itself.
-        metric: Name of the recipes' metric.
-        marks: Names of the modules that rows can have switched on.
-    """
+    """One table of the paper; `columns` have the parts that `COLUMN` names."""
 
     number: int
     title: str
@@ -84,11 +74,6 @@ class PaperTable:
     notes: tuple = ()
     metric: str = "accuracy"
     marks: tuple = ()
-
-    @property
-    def source(self):
-        """Where the numbers are printed."""
-        return f"Huo et al., CVPR 2024, Table {self.number}"
 
     @property
     def rows(self):
@@ -99,15 +84,10 @@ class PaperTable:
     def cells(self, columns=None):
         """Return the cells of the table, a line each.
 
-        Args:
-            columns: Columns of other data, in place of the paper's and
-                without its numbers; None (default).
-
-        Returns:
-            Data frame with the parts of a column (`COLUMN`), `row` and
-            `column` (where it stands), `method`, `label`, `reference` (the
-            row that it is compared with, or ""), `marks`, `quantity`, and
-            `paper` and `paper_std` as fractions of 1, NaN where it has none.
+        The parts of a column (`COLUMN`); `row` and `column`, where it stands;
+        `method`, `label`, `marks`; `reference`, the row that it is compared
+        with, or `""`; `quantity`; `paper` and `paper_std` as fractions, NaN
+        where the paper has none. `columns` of other data have no numbers.
         """
         lines = []
         for number, row in self.rows.iterrows():
@@ -125,24 +105,18 @@ class PaperTable:
                         **row[["method", "label", "marks"]],
                         "reference": row["reference"],
                         "quantity": quantity,
-                        "paper": math.nan if text == "-" else float(value),
-                        "paper_std": float(spread) if spread else math.nan,
+                        "paper": float(value.replace("-", "nan")) / scale,
+                        "paper_std": float(spread or "nan") / scale,
                     }
                 )
-                lines[-1]["paper"] /= scale
-                lines[-1]["paper_std"] /= scale
         return pd.DataFrame(lines)
 
     def for_other_data(self, recipes):
-        """Return the cells for other data sets, without the paper's numbers.
-
-        Args:
-            recipes: List of `Recipe`. Each gives its two directions with its
-                default networks, and the teachers' if the table has them.
-        """
+        """Return the cells for other recipes, without the paper's numbers."""
+        names = {column[1]: column[0] for column in self.columns}
         columns = [
             (
-                {c[1]: c[0] for c in self.columns}.get(one.name, one.name),
+                names.get(one.name, one.name),
                 one.name,
                 *(student, one.network(student)),
                 *(one.other(student), one.network(one.other(student))),
@@ -158,57 +132,39 @@ class PaperTable:
 _LINES = pd.read_csv(
     pathlib.Path(__file__).with_name("printed.csv"), dtype=str
 ).fillna("")
+_SOUNDS = _AVE + _VGGSOUND
 _MODULES = ("Proxy", "OFS", "NT", "BD")
-
+# Each student, then its teacher, whose numbers are in italics.
+_WITH_TEACHERS = tuple(
+    (*column[:-1], of) for column in _SOUNDS for of in (SCORE, TEACHER)
+)
+_TITLES = (
+    "Traditional distillation across modalities",
+    "Modality imbalance and soft label misalignment",
+    "Comparison on visual-audio and image-text data",
+    "Comparison on segmentation in colour and depth",
+    "Ablation of the modules",
+    "Self-distillation",
+    "Multimodal teachers",
+)
+_COLUMNS = (_SOUNDS, _SOUNDS, _CREMA_D + _SOUNDS + _CRISIS_MMD, _NYU_DEPTH)
+_COLUMNS += (_SOUNDS + _CRISIS_MMD, _SOUNDS + _CRISIS_MMD, _WITH_TEACHERS)
+# Where the paper contradicts itself.
+_NOTES = {
+    1: (_DEVIATION_OF_DIST,),
+    3: (_DEVIATION_OF_DIST, _IMAGE_ALONE, _TEXT_TAUGHT),
+    4: (_UNDERLINED,),
+    5: (_IMAGE_ALONE, _TEXT_TAUGHT),
+    6: (_IMAGE_ALONE,),
+}
 TABLES = {
-    table.number: table
-    for table in (
-        PaperTable(
-            1,
-            "Traditional distillation across modalities",
-            _AVE + _VGGSOUND,
-            (_DEVIATION_OF_DIST,),
-        ),
-        PaperTable(
-            2,
-            "Modality imbalance and soft label misalignment",
-            _AVE + _VGGSOUND,
-        ),
-        PaperTable(
-            3,
-            "Comparison on visual-audio and image-text data",
-            _CREMA_D + _AVE + _VGGSOUND + _CRISIS_MMD,
-            (_DEVIATION_OF_DIST, _IMAGE_ALONE, _TEXT_TAUGHT),
-        ),
-        PaperTable(
-            4,
-            "Comparison on segmentation in colour and depth",
-            _NYU_DEPTH,
-            (_UNDERLINED,),
-            metric="mean_iou",
-        ),
-        PaperTable(
-            5,
-            "Ablation of the modules",
-            _AVE + _VGGSOUND + _CRISIS_MMD,
-            (_IMAGE_ALONE, _TEXT_TAUGHT),
-            marks=_MODULES,
-        ),
-        PaperTable(
-            6,
-            "Self-distillation",
-            _AVE + _VGGSOUND + _CRISIS_MMD,
-            (_IMAGE_ALONE,),
-        ),
-        # Each student, then its teacher, whose numbers are in italics.
-        PaperTable(
-            7,
-            "Multimodal teachers",
-            tuple(
-                (*column[:-1], quantity)
-                for column in _AVE + _VGGSOUND
-                for quantity in (SCORE, TEACHER)
-            ),
-        ),
+    number: PaperTable(
+        number,
+        title,
+        columns,
+        _NOTES.get(number, ()),
+        metric="mean_iou" if number == 4 else "accuracy",
+        marks=_MODULES if number == 5 else (),
     )
+    for number, (title, columns) in enumerate(zip(_TITLES, _COLUMNS), start=1)
 }

@@ -96,17 +96,7 @@ def row(name):
 
     `c2kd@cosine=0.2` is the row `c2kd` with `CosineSelection(threshold=0.2)`,
     and `c2kd@all` the same with `SelectAll()`, for every row whose method has
-    a selection.
-
-    Args:
-        name: String.
-
-    Returns:
-        `Candidate`.
-
-    Raises:
-        ValueError: If there is no such row or selection, or if the threshold
-            is not written in its shortest form, so that a run has one name.
+    a selection. A threshold has its shortest form: each run has one name.
     """
     base, at, choice = name.partition("@")
     if base not in ROWS:
@@ -152,19 +142,7 @@ def _selection(name, choice):
 
 
 def cell_of(method, student, own, teacher, taught_by):
-    """Return what a record says of its cell of a table.
-
-    Args:
-        method: Name of a row.
-        student: Modality of the student.
-        own: Name of its network.
-        teacher: The other modality.
-        taught_by: Name of the other modality's network.
-
-    Returns:
-        Tuple of the student, its network, the teacher, its network and the
-        method, as in the settings of a record.
-    """
+    """Return what a record says of its cell of a table (`CELL`)."""
     taught = {
         None: (None, None),
         OWN: (student, own),

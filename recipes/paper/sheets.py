@@ -14,13 +14,7 @@ _LATEX_SIGNS = re.compile(r"([&%$#_{}])")
 
 
 def as_text(title, frame, notes=()):
-    """Return plain text in columns, a `1` or `2` behind the best two.
-
-    Args:
-        title: String.
-        frame: Data frame of strings.
-        notes: Sequence of strings, for below.
-    """
+    """Return plain text in columns, a `1` or `2` behind the best two."""
     frame = frame.replace({_BEST: r"\1 (1)", _SECOND: r"\1 (2)"}, regex=True)
     table = frame.to_markdown(
         index=False, tablefmt="simple", disable_numparse=True
@@ -34,7 +28,7 @@ def as_text(title, frame, notes=()):
 
 
 def as_markdown(title, frame, notes=()):
-    """Return a Markdown table; the arguments are those of `as_text`."""
+    """Return a Markdown table with notes below."""
     table = frame.to_markdown(index=False, disable_numparse=True)
     below = "".join(f"- {note}\n" for note in notes)
     return f"### {title}\n\n{table}\n" + f"\n{below}" * bool(notes)
@@ -70,15 +64,7 @@ def as_csv(frame):
 
 
 def write(folder, stem, sheets, numbers, before=""):
-    """Print tables of text, and write them with all their numbers.
-
-    Args:
-        folder: `pathlib.Path`.
-        stem: Name of the files without ending.
-        sheets: List of `(title, frame, notes)`.
-        numbers: Data frame, for the CSV file.
-        before: Markdown for above the tables. Defaults to none.
-    """
+    """Print `(title, frame, notes)` sheets; write them and all numbers."""
     text = "\n".join(as_text(*sheet) for sheet in sheets)
     page = before + "\n".join(as_markdown(*sheet) for sheet in sheets)
     forms = {"txt": text, "md": page, "csv": as_csv(numbers)}

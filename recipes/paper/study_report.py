@@ -30,22 +30,11 @@ _LABELS = {
 
 
 def map_differences(runs, dials, student):
-    """Compare the methods over the dials.
+    """Compare the methods over the dials, as a frame with a column a map.
 
     Differences are paired: of the same seed, to the student alone, and between
     C2KD and KD of the same cell. The student's data do not depend on the
     dials: where a cell has no run of it alone, that of the seed counts.
-
-    Args:
-        runs: Data frame with the dials, `seed`, `student`, `method`, `score`.
-        dials: List of the rows' and of the columns' setting.
-        student: Modality of the deployed network.
-
-    Returns:
-        Data frame of differences, a column a map, by the dials and the seed.
-
-    Raises:
-        ValueError: If a cell lacks a seed.
     """
     taught = runs[runs["student"] == student]
     scores = taught.pivot(
@@ -65,8 +54,8 @@ def map_differences(runs, dials, student):
             has = list(cell.dropna().index.get_level_values("seed"))
             if has != list(of_seed.index):
                 raise ValueError(
-                    f"Every cell has the seeds {list(of_seed.index)}. Received: "
-                    f"{has} for {title} at {place}"
+                    f"Every cell has the seeds {list(of_seed.index)}. "
+                    f"Received: {has} for {title} at {place}"
                 )
     return maps
 
@@ -76,9 +65,6 @@ def standing(maps, dials):
 
     By the procedure of Benjamini and Hochberg on the p-values of the paired
     t-tests of all cells of all maps; without an interval, nothing stands.
-
-    Returns:
-        Data frame of booleans, a column a map, by the dials.
     """
     values = maps.groupby(list(dials)).agg(
         lambda cell: (
@@ -93,12 +79,7 @@ def standing(maps, dials):
 
 
 def summaries(maps, by):
-    """Return a frame of `Summary`: of the means over other dials, a seed each.
-
-    Args:
-        maps: As `map_differences` returns it.
-        by: List of dials; empty for all cells together.
-    """
+    """Return a frame of `Summary` by some dials: of means over the others."""
     of_seeds = maps.groupby([*by, "seed"]).mean()
     if not by:
         return pd.DataFrame([of_seeds.apply(summarize)])
@@ -108,10 +89,8 @@ def summaries(maps, by):
 def write_report(folder, measure):
     """Print and write the page of a study: `table.md` and two pictures.
 
-    Args:
-        folder: `pathlib.Path` with `runs.csv` and `settings.json`.
-        measure: Function from the content of `settings.json` to what the dials
-            do, `{name: {levels: values, one a seed}}`.
+    `measure` returns what the dials do, `{name: {levels: values, one a seed}}`,
+    from the content of `settings.json`.
     """
     told = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     runs = pd.read_csv(folder / "runs.csv")
@@ -192,7 +171,8 @@ def cell_table(maps, dials):
     """Format every cell of every map, as Markdown; bold is what stands."""
     texts = summaries(maps, dials).map(format_difference)
     texts = texts.mask(standing(maps, dials), "**" + texts + "**")
-    return f"{_markdown(texts)}\n\nBold: the difference stands after the correction."
+    note = "Bold: the difference stands after the correction."
+    return f"{_markdown(texts)}\n\n{note}"
 
 
 def _markdown(frame):
@@ -220,17 +200,8 @@ def _describe_protocol(runs, told):
 def draw_maps(cells, stands, path, limit=None):
     """Draw the mean difference of every cell, and if it is more than noise.
 
-    Colour runs from loss over none (white) to gain, the same in all maps.
-    A cell is hatched where the interval of its mean holds 0, its number is
-    bold where it does not, and it has a frame where that also stands after
-    the correction for many comparisons.
-
-    Args:
-        cells: Data frame of `Summary`, a column a map, by the dials.
-        stands: Data frame of booleans of the same form.
-        path: Where the PNG goes.
-        limit: Float, the difference in points of the strongest colours; None
-            (default) takes the mean that a quarter of the cells exceed.
+    Colour runs from loss over none (white) to gain, the same in all maps, the
+    strongest at `limit` points: by default a quarter of the cells exceed it.
     """
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -257,12 +228,7 @@ def draw_maps(cells, stands, path, limit=None):
 
 
 def draw_numbers(numbers, path):
-    """Draw numbers from 0 to 1 over the dials, in grey.
-
-    Args:
-        numbers: Data frame, a column a map, by the dials.
-        path: Where the PNG goes.
-    """
+    """Draw numbers from 0 to 1 over the dials, in grey."""
     # The darkest grey is left out: numbers are printed in black.
     style = {"cmap": "Greys", "vmin": 0, "vmax": 1.6}
     with figure_style():

@@ -53,6 +53,9 @@ from reproduction import parser
 from reproduction import split_names
 from sheets import write
 
+# Where the numbers are printed.
+SOURCE = "Huo et al., CVPR 2024, Table"
+
 
 def main(arguments=None):
     """Fill tables, print and write them.
@@ -95,19 +98,7 @@ def main(arguments=None):
 
 
 def choose(reproduction, options):
-    """Return the cells of the tables that are wanted, and the rows.
-
-    Args:
-        reproduction: `Reproduction`.
-        options: Namespace.
-
-    Returns:
-        Dict from a table's number to its cells, a data frame of all rows; and
-        a set of methods, or None for all.
-
-    Raises:
-        ValueError: If nothing is left, or a name is unknown.
-    """
+    """Return the cells of the wanted tables by number, and the rows."""
     numbers = [*TABLES] if "all" in options.table else map(int, options.table)
     tables = {}
     for number in dict.fromkeys(numbers):
@@ -158,14 +149,6 @@ def collect(reproduction, tables, rows):
 
     Where the paper prints `-`, and others have a number, a run that is there
     is shown, but none is trained.
-
-    Args:
-        reproduction: `Reproduction`.
-        tables: Data frames of cells.
-        rows: Set of methods, or None for all.
-
-    Returns:
-        Dict from the recipe to a list of records.
     """
     methods = {}
     for cells in tables:
@@ -191,16 +174,7 @@ def collect(reproduction, tables, rows):
 
 
 def lay_out(table, cells, notes):
-    """Lay a table out: in the paper's arrangement, then column by column.
-
-    Args:
-        table: `PaperTable`.
-        cells: Data frame of its filled cells.
-        notes: Strings on how the numbers came about.
-
-    Returns:
-        List of `(title, data frame of strings, notes)`.
-    """
+    """Lay a table out: in the paper's arrangement, then column by column."""
     is_comparable = cells["paper"].notna().any()
     names, lines = headings(cells), []
     for _, row in cells.groupby("row", sort=False):
@@ -284,8 +258,8 @@ def _legend(table, cells, is_comparable):
     ]
     if is_comparable:
         notes.append(
-            f"paper: {table.source}. Its numbers count as fixed in measured - "
-            "paper."
+            f"paper: {SOURCE} {table.number}. Its numbers count as fixed in "
+            "measured - paper."
         )
         notes += [f"The paper contradicts itself: {x}" for x in table.notes]
     else:
@@ -307,7 +281,7 @@ def as_numbers(number, cells):
         1, "state", is_missing.map({True: MISSING, False: "measured"})
     )
     if cells["paper"].notna().any():
-        return numbers.assign(source=TABLES[number].source)
+        return numbers.assign(source=f"{SOURCE} {number}")
     others = [x for x in numbers if x.startswith(("paper", "minus_paper"))]
     return numbers.drop(columns=others)
 
