@@ -46,18 +46,18 @@ import dataclasses
 
 import keras
 
+from keras_c2kd.comparison import PaperTraining
+from keras_c2kd.comparison import Recipe
+from keras_c2kd.comparison import run_recipe
+from keras_c2kd.comparison import setting
 from keras_c2kd.data import PairedArrays
 from keras_c2kd.data import PairedSplits
 from keras_c2kd.data import load_av_digits
-from keras_c2kd.experiments import Recipe
-from keras_c2kd.experiments import Training
-from keras_c2kd.experiments import run_recipe
-from keras_c2kd.experiments import setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Training):
-    """The settings of this recipe; the paper has none for these data."""
+class Settings(PaperTraining):
+    """The paper's, but for these; it has none for these data."""
 
     epochs: int = 20
     batch_size: int = 30
@@ -145,12 +145,9 @@ RECIPE = Recipe(
         "image": {"cnn": image_network},
         "audio": {"cnn": audio_network},
     },
-    stages=("stage_1", "stage_2", "stage_3"),
     seeds=5,
     data_depend_on_seed=True,
     smoke={"epochs": 2, "pairs": 50, "batch_size": 10},
-    verbose=0,
-    script=__file__,
 )
 
 

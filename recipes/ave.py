@@ -6,10 +6,10 @@ directions; other networks with `--student-network` and `--teacher-network`.
 
 Command, from the root of the repository, with any KERAS_BACKEND:
 
-    pip install -c constraints.txt -e ".[torch,hub,data,experiments]"
+    pip install -c constraints.txt -e ".[torch,hub,data,compare]"
     KERAS_BACKEND=torch python recipes/ave.py --data AVE_Dataset --prepare
     KERAS_BACKEND=torch python recipes/ave.py --data AVE_Dataset \
-        --student visual --method kd,c2kd --resume
+        --student visual --methods kd,c2kd
 
 Data, as they are distributed: `AVE_Dataset/AVE/<id>.mp4` and the lists
 `trainSet.txt`, `valSet.txt`, `testSet.txt` beside the folder; the official
@@ -20,28 +20,28 @@ Cost: decoding once, about 13 GB in `--cache`; see recipes/README.md for clips
 a second. A run is 100 epochs of 52 steps of 64; three seeds, two networks that
 train alone and each method in each direction.
 
-Settings: those of the paper's section 4.1, in `Training` and below; what it
-does not say is marked. `--as-published` takes the first frame of every clip
+Settings: those of the paper's section 4.1, in `PaperTraining` and below; what
+it does not say is marked. `--as-published` takes the first frame of every clip
 and the sheared spectrograms of the authors' code. `--smoke` is a trial of a
 minute that shows that everything works.
 """
 
 import dataclasses
 
+from keras_c2kd.comparison import PaperTraining
+from keras_c2kd.comparison import Recipe
+from keras_c2kd.comparison import image_networks
+from keras_c2kd.comparison import run_recipe
+from keras_c2kd.comparison import setting
 from keras_c2kd.data import AudioReader
 from keras_c2kd.data import FrameReader
 from keras_c2kd.data import LogSpectrogram
 from keras_c2kd.data import load_ave
 from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
-from keras_c2kd.experiments import Recipe
-from keras_c2kd.experiments import Training
-from keras_c2kd.experiments import image_networks
-from keras_c2kd.experiments import run_recipe
-from keras_c2kd.experiments import setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Training):
+class Settings(PaperTraining):
     """Besides the training: what the networks see."""
 
     image_size: int = setting(224, "height and width of a frame, in pixels")
@@ -107,7 +107,6 @@ RECIPE = Recipe(
         "audio_hop": 64,
     },
     smoke_networks={"visual": "small", "audio": "small"},
-    script=__file__,
 )
 
 

@@ -6,10 +6,10 @@ directions; other networks with `--student-network` and `--teacher-network`.
 
 Command, from the root of the repository, with any KERAS_BACKEND:
 
-    pip install -c constraints.txt -e ".[torch,hub,data,experiments]"
+    pip install -c constraints.txt -e ".[torch,hub,data,compare]"
     KERAS_BACKEND=torch python recipes/crema_d.py --data CREMA-D --prepare
     KERAS_BACKEND=torch python recipes/crema_d.py --data CREMA-D \
-        --student visual --method kd,c2kd --resume
+        --student visual --methods kd,c2kd
 
 Data: the data set's repository with its media (`git lfs pull`),
 `AudioWAV/<id>.wav` and `VideoFlash/<id>.flv`, 7442 clips. There is no official
@@ -22,8 +22,8 @@ Cost: decoding once, about 8 GB in `--cache`; see recipes/README.md for clips a
 second. A run is 100 epochs of 93 steps of 64; three seeds, two networks that
 train alone and each method in each direction.
 
-Settings: those of the paper's section 4.1, in `Training` and below; what it
-does not say is marked. `--as-published --protocol best_validation` does what
+Settings: those of the paper's section 4.1, in `PaperTraining` and below; what
+it does not say is marked. `--as-published --protocol best_validation` does what
 the authors' code does: the first frame of every clip, damaged clips kept, and
 the epoch chosen on the test clips, so that what is reported was chosen on what
 it is reported on. `--smoke` is a trial of a minute.
@@ -32,20 +32,20 @@ it is reported on. `--smoke` is a trial of a minute.
 import dataclasses
 import pathlib
 
+from keras_c2kd.comparison import PaperTraining
+from keras_c2kd.comparison import Recipe
+from keras_c2kd.comparison import image_networks
+from keras_c2kd.comparison import run_recipe
+from keras_c2kd.comparison import setting
 from keras_c2kd.data import AudioReader
 from keras_c2kd.data import FrameReader
 from keras_c2kd.data import LogSpectrogram
 from keras_c2kd.data import load_crema_d
 from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
-from keras_c2kd.experiments import Recipe
-from keras_c2kd.experiments import Training
-from keras_c2kd.experiments import image_networks
-from keras_c2kd.experiments import run_recipe
-from keras_c2kd.experiments import setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Training):
+class Settings(PaperTraining):
     """Besides the training: the split, and what the networks see."""
 
     split: str = setting(
@@ -120,7 +120,6 @@ RECIPE = Recipe(
         "audio_hop": 64,
     },
     smoke_networks={"visual": "small", "audio": "small"},
-    script=__file__,
 )
 
 

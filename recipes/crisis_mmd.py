@@ -6,11 +6,11 @@ categories; other networks with `--student-network` and `--teacher-network`.
 
 Command, from the root of the repository, with any KERAS_BACKEND:
 
-    pip install -c constraints.txt -e ".[torch,hub,data,experiments]"
+    pip install -c constraints.txt -e ".[torch,hub,data,compare]"
     KERAS_BACKEND=torch python recipes/crisis_mmd.py --data CrisisMMD_v2.0 \
         --prepare
     KERAS_BACKEND=torch python recipes/crisis_mmd.py --data CrisisMMD_v2.0 \
-        --student image --method kd,c2kd --resume
+        --student image --methods kd,c2kd
 
 Data, as they are distributed: `data_image/...` and one of the two folders of
 splits, unpacked beside it. `--annotations agreed` (the default, 6126 / 998 /
@@ -31,27 +31,27 @@ Cost: about 1 GB in `--cache`. A run is 100 epochs of 96 steps of 64; three
 seeds, two networks that train alone and each method in each direction. The
 state of an interrupted run of BERT-base takes about 1 GB.
 
-Settings: those of the paper's section 4.1, in `Training` and below. `--smoke`
-is a trial of a minute, with a small network of random weights.
+Settings: those of the paper's section 4.1, in `PaperTraining` and below.
+`--smoke` is a trial of a minute, with a small network of random weights.
 """
 
 import dataclasses
 
+from keras_c2kd.comparison import PaperTraining
+from keras_c2kd.comparison import Recipe
+from keras_c2kd.comparison import image_networks
+from keras_c2kd.comparison import run_recipe
+from keras_c2kd.comparison import setting
+from keras_c2kd.comparison import text_networks
 from keras_c2kd.data import ImageReader
 from keras_c2kd.data import clean_tweet
 from keras_c2kd.data import load_crisis_mmd
-from keras_c2kd.experiments import Recipe
-from keras_c2kd.experiments import Training
-from keras_c2kd.experiments import image_networks
-from keras_c2kd.experiments import run_recipe
-from keras_c2kd.experiments import setting
-from keras_c2kd.experiments import text_networks
 from keras_c2kd.models import BertTokens
 from keras_c2kd.models import word_vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Training):
+class Settings(PaperTraining):
     """Besides the training: which labels, and what the networks see."""
 
     annotations: str = setting(
@@ -132,7 +132,6 @@ RECIPE = Recipe(
         "text_weights": "random",
     },
     smoke_networks={"image": "small", "text": "small"},
-    script=__file__,
 )
 
 

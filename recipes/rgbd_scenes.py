@@ -7,11 +7,11 @@ It reproduces no table of the paper, and no claim about real data rests on it.
 
 Command, from the root of the repository, with any KERAS_BACKEND:
 
-    pip install -c constraints.txt -e ".[jax,experiments]"
+    pip install -c constraints.txt -e ".[jax,compare]"
     KERAS_BACKEND=jax python recipes/rgbd_scenes.py
 
-Cost: see recipes/README.md; `--method kd,c2kd` takes a third of it, and
-`--resume` goes on where a run was stopped.
+Cost: see recipes/README.md; `--methods kd,c2kd` takes a third of it. Called again,
+it goes on where it was stopped.
 
 Data: `keras_c2kd.data.load_rgbd_scenes`, drawn anew for each seed, the test
 rooms the same for all seeds. Nothing is downloaded.
@@ -31,14 +31,16 @@ at once, with 15 epochs; no other method was.
 
 import dataclasses
 
+from keras_c2kd.comparison import DenseTraining
+from keras_c2kd.comparison import Recipe
+from keras_c2kd.comparison import run_recipe
+from keras_c2kd.comparison import segmentation_networks
+from keras_c2kd.comparison import setting
+from keras_c2kd.comparison.segmentation import illustrate_segmentation
 from keras_c2kd.data import load_rgbd_scenes
 from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
-from keras_c2kd.experiments import DenseTraining
-from keras_c2kd.experiments import Recipe
-from keras_c2kd.experiments import illustrate_segmentation
-from keras_c2kd.experiments import run_recipe
-from keras_c2kd.experiments import segmentation_networks
-from keras_c2kd.experiments import setting
+from keras_c2kd.losses import DISTLoss
+from keras_c2kd.methods import C2KD
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +49,10 @@ class Settings(DenseTraining):
 
     epochs: int = 30
     batch_size: int = 16
+    optimizer: str = "sgd"
     learning_rate: float = 0.1
+    schedule: str = "polynomial"
     end_learning_rate: float = 1e-3
-    warmup_epochs: int = 0
     rooms: int = setting(200, "training rooms")
     validation_rooms: int = setting(50, "rooms to choose with")
     test_rooms: int = setting(100, "rooms to report")
@@ -89,36 +92,19 @@ RECIPE = Recipe(
     load=load,
     networks={"rgb": small_first(IMAGENET_PIXELS), "depth": small_first()},
     methods=(
-        "without-kd",
-        "kd",
-        "shake",
-        "dist",
-        "nkd",
-        "cirkd",
-        "c2kd",
-        "c2kd+dist",
+        *("alone", "kd", "shake", "dist", "nkd", "cirkd", "c2kd"),
+        {"c2kd+dist": C2KD(DISTLoss())},
     ),
     default_methods=(
-        "kd",
-        "shake",
-        "dist",
-        "nkd",
-        "cirkd",
-        "c2kd",
-        "c2kd+dist",
+        *("kd", "shake", "dist", "nkd", "cirkd", "c2kd", "c2kd+dist"),
     ),
-    metric="mean_iou",
-    metric_name="mean IoU",
     data_depend_on_seed=True,
     taps={
         "cirkd": {"student_features": "stage_3", "teacher_features": "stage_3"},
         "shake": {"teacher_features": ["stage_1", "stage_2", "stage_3"]},
     },
-    ranked_pairs=32,
     illustrate=illustrate_segmentation,
     smoke={"epochs": 2, "rooms": 32, "validation_rooms": 8, "test_rooms": 8},
-    verbose=0,
-    script=__file__,
 )
 
 

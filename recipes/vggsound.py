@@ -6,10 +6,10 @@ directions; other networks with `--student-network` and `--teacher-network`.
 
 Command, from the root of the repository, with any KERAS_BACKEND:
 
-    pip install -c constraints.txt -e ".[torch,hub,data,experiments]"
+    pip install -c constraints.txt -e ".[torch,hub,data,compare]"
     KERAS_BACKEND=torch python recipes/vggsound.py --data VGGSound --prepare
     KERAS_BACKEND=torch python recipes/vggsound.py --data VGGSound \
-        --student visual --method kd,c2kd --resume
+        --student visual --methods kd,c2kd
 
 Data: the official `vggsound.csv`, and below the same folder the clips that you
 have, `<youtube_id>_<start>.mp4`. Of the 50 classes of the paper the list has
@@ -20,30 +20,30 @@ Cost: decoding once, about 90 GB in `--cache`; see recipes/README.md for clips
 a second. A run is 100 epochs of 364 steps of 64; three seeds, two networks that
 train alone and each method in each direction.
 
-Settings: those of the paper's section 4.1, in `Training` and below; what it
-does not say is marked. The frames run through the same layers and are averaged
-at the end; the authors' code convolves over them. `--as-published --protocol
-best_validation` takes the first three frames of every clip and chooses the
-epoch on the training clips, as the authors' code does. `--smoke` is a trial of
-a minute.
+Settings: those of the paper's section 4.1, in `PaperTraining` and below; what
+it does not say is marked. The frames run through the same layers and are
+averaged at the end; the authors' code convolves over them. `--as-published
+--protocol best_validation` takes the first three frames of every clip and
+chooses the epoch on the training clips, as the authors' code does. `--smoke` is
+a trial of a minute.
 """
 
 import dataclasses
 
+from keras_c2kd.comparison import PaperTraining
+from keras_c2kd.comparison import Recipe
+from keras_c2kd.comparison import image_networks
+from keras_c2kd.comparison import run_recipe
+from keras_c2kd.comparison import setting
 from keras_c2kd.data import AudioReader
 from keras_c2kd.data import FrameReader
 from keras_c2kd.data import LogSpectrogram
 from keras_c2kd.data import load_vggsound
 from keras_c2kd.data.modality_readers import IMAGENET_PIXELS
-from keras_c2kd.experiments import Recipe
-from keras_c2kd.experiments import Training
-from keras_c2kd.experiments import image_networks
-from keras_c2kd.experiments import run_recipe
-from keras_c2kd.experiments import setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Training):
+class Settings(PaperTraining):
     """Besides the training: what the networks see."""
 
     frames: int = setting(3, "frames of a clip that the network sees")
@@ -109,7 +109,6 @@ RECIPE = Recipe(
         "audio_hop": 64,
     },
     smoke_networks={"visual": "small", "audio": "small"},
-    script=__file__,
 )
 
 

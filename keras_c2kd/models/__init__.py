@@ -11,6 +11,7 @@ from keras_c2kd.models.text_classifiers import BertTokens
 from keras_c2kd.models.text_classifiers import SmallTextNet
 from keras_c2kd.models.text_classifiers import bert_layout_map
 from keras_c2kd.models.text_classifiers import word_vocabulary
+from keras_c2kd.models.time_series_network import TimeSeriesNetwork
 
 __all__ = [
     "BertBase",
@@ -22,6 +23,7 @@ __all__ = [
     "SmallConvNet",
     "SmallSegmenter",
     "SmallTextNet",
+    "TimeSeriesNetwork",
     "bert_layout_map",
     "word_vocabulary",
 ]
