@@ -174,7 +174,8 @@ def _changed(
 ) -> methods.DistillationMethod:
     method = build(context)
     config = method.get_config()
-    if unknown := sorted(set(changes) - set(config)):
+    # A warm-up of no steps stands in no configuration.
+    if unknown := sorted(set(changes) - {*config, *method.search_space}):
         known = sorted(set(config) - {"name", "trainable", "dtype"})
         raise ValueError(
             f"{type(method).__name__} has the arguments {known}. "

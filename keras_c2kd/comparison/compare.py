@@ -27,6 +27,7 @@ from keras_c2kd.comparison.runner import Runner
 from keras_c2kd.comparison.table import choose_records
 from keras_c2kd.comparison.table import missing_runs
 from keras_c2kd.comparison.training import Training
+from keras_c2kd.comparison.tuning import tuned_plan
 from keras_c2kd.data.paired_splits import PairedSplits
 
 Builder = Callable[[], keras.Model]
@@ -279,9 +280,7 @@ def run_plan(
     plan = plan.with_baselines()
     plan.check()
     if tune:
-        from keras_c2kd.comparison.tuning import tuned_plan
-
-        plan = tuned_plan(plan, folder, tune, workers=workers)
+        plan = tuned_plan(plan, folder, tune, engine, workers)
     runner = Runner(plan, files, workers, verbose, least_seconds, profile)
     say(
         f"{len(plan.runs())} runs of {plan.training.epochs} epochs on "

@@ -120,6 +120,8 @@ class Plan:
             that are called `stage_1` and so on.
         taps: Dict from a row's name to arguments of `CrossModalDistiller`
             that name taps, in place of the candidate's.
+        tuned: Dict from student and row to the `Candidate` that takes the
+            row's place there.
         max_missing_fraction: Float, of the samples that may be unreadable.
         ranked_pairs: Integer, training pairs whose rank distortion is logged
             after each epoch; 0 for none.
@@ -136,6 +138,9 @@ class Plan:
     teacher_training: Training | None = None
     stages: Sequence[str] | None = None
     taps: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+        default_factory=dict
+    )
+    tuned: Mapping[tuple[str, str], Candidate] = dataclasses.field(
         default_factory=dict
     )
     max_missing_fraction: float = 0.01
@@ -205,7 +210,8 @@ class Plan:
 
     def candidate(self, run: Run) -> Candidate:
         """Return what a run trains."""
-        return self.candidates[run.method]
+        row = self.candidates[run.method]
+        return self.tuned.get((run.student, run.method), row)
 
     def training_of(self, run: Run) -> Training:
         """Return the training of a run, with its method's learning rate."""
@@ -223,6 +229,11 @@ class Plan:
         if self.teacher_training is not None and not is_student:
             return self.teacher_training
         return self.training
+
+    def total_steps(self, run: Run) -> int:
+        """Return the training steps of a run."""
+        steps = len(self.train_data(run))
+        return steps * self.training_of(run).num_epochs(steps)
 
     def alone(self, modality: str, network: str, seed: int) -> Run:
         """Return the run of a network that trains alone."""

@@ -30,6 +30,7 @@ class Runner:
         least_seconds: As for `ResumableTraining`. Defaults to `60.0`.
         profile: Folder for a trace of some training steps of each run, in a
             folder of the run's name; None (default) for none.
+        has_test: Whether the test samples are seen. Defaults to `True`.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Runner:
         verbose: int = 0,
         least_seconds: float = 60.0,
         profile: str | pathlib.Path | None = None,
+        has_test: bool = True,
     ) -> None:
         self.plan = plan
         self.files = files
         self.workers = workers
         self.verbose = verbose
+        self.has_test = has_test
         self.least_seconds = least_seconds
         self.profile = None if profile is None else pathlib.Path(profile)
 
@@ -115,14 +118,16 @@ class Runner:
                 verbose=self.verbose,
             )
         state.finish()
-        tested = distiller.evaluate(test, return_dict=True, verbose=0)
-        tested |= training.test_scores(
-            distiller.student, run.student, test, classes
-        )
+        tested: dict[str, Any] = {}
+        if self.has_test:
+            tested = distiller.evaluate(test, return_dict=True, verbose=0)
+            tested |= training.test_scores(
+                distiller.student, run.student, test, classes
+            )
         validated = state.history[f"val_{training.metric}"]
         place = state.best_epoch if state.keep_best else len(validated)
         scores = {
-            "student": tested[training.metric],
+            "student": tested.get(training.metric),
             "validation": validated[place - 1],
         }
         if run.teacher is not None:
@@ -175,4 +180,4 @@ class Runner:
         """Return the test score of the network that teaches, if it is one."""
         taught_by = self.plan.starts_from(run)
         record = self.record(taught_by[0]) if taught_by else None
-        return None if record is None else record["scores"]["student"]
+        return None if record is None else record["scores"].get("student")

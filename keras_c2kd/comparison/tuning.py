@@ -1,103 +1,208 @@
-"""Search of a method's arguments on the validation split, by Optuna."""
+"""Search of each method's settings on the validation part, by Optuna.
 
-import math
+A trial is a run like any other, stored in the folder `tuning`, but for the
+test samples, which it does not see. Optuna's sampler is seeded and proposes
+from the scores so far: after a kill, the same trials are proposed again, and
+those that are finished are not trained again.
+"""
+
+import dataclasses
 import os
 import pathlib
-import time
-from collections.abc import Callable
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from keras_c2kd.comparison.shared_study import SharedStudy
+from keras_c2kd.comparison.candidates import BASELINE
+from keras_c2kd.comparison.candidates import Candidate
+from keras_c2kd.comparison.plan import Plan
+from keras_c2kd.comparison.plan import Run
+from keras_c2kd.comparison.processes import Engine
+from keras_c2kd.comparison.processes import files_of
+from keras_c2kd.comparison.processes import forget_failures
+from keras_c2kd.comparison.processes import say
+from keras_c2kd.comparison.processes import train_plan
+from keras_c2kd.comparison.runner import Runner
+from keras_c2kd.methods.search_space import SearchChoice
+from keras_c2kd.methods.search_space import SearchRange
 from keras_c2kd.methods.search_space import SearchSpace
-from keras_c2kd.utils.argument_checks import check_integer
+from keras_c2kd.utils.optional_imports import import_optional
 
-_PAUSE = 0.2  # Seconds, until it is looked again what other processes did.
+# For every method and for the networks alone: the learning rate, as a factor
+# of the training's.
+RATE = "learning_rate"
+RATE_FACTORS = SearchRange(0.1, 10.0, log=True)
 
 
-def tune_method(
-    space: SearchSpace,
-    default: Mapping[str, Any],
-    evaluate: Callable[[dict[str, Any]], float],
-    *,
+def tuned_plan(
+    plan: Plan,
+    folder: str | os.PathLike[str],
     trials: int,
-    storage: str | os.PathLike[str],
-    study_name: str,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Try settings and return the one with the best validation score.
+    engine: Engine | None = None,
+    workers: int = 1,
+) -> Plan:
+    """Return a plan whose rows have the best settings of a search.
 
-    The first trial is the default setting. Optuna's TPE proposes the others
-    from the scores so far; the seed and these decide what it proposes.
-    Several processes that call this with equal arguments share the trials. A
-    trial that did not end, because of an error or a kill, is done again.
+    Equally many trials for each method in each direction, and for each
+    network alone; the first of them is the setting as it was given. All are
+    trained from the first seed. The networks alone are searched first: their
+    best ones are the teachers.
 
     Args:
-        space: Dict from names to a `SearchRange` or `SearchChoice` each.
-        default: Dict from the same names to the values of the first trial.
-        evaluate: Function from a setting to its validation score, the higher
-            the better. A trial whose score is NaN or infinite, or that raises
-            a `FloatingPointError`, has failed and counts as the worst.
-        trials: Integer, how many end in all, the failed ones among them.
-        storage: Path of the file, an Optuna journal, that keeps them.
-        study_name: String. A file holds any number of studies.
-        seed: Integer. Defaults to `0`.
-
-    Returns:
-        Dict of plain data: `"params"` and `"value"` of the best trial, the
-        first one of equals (the default setting and None if all failed), and
-        `"trials"`, a list of dicts with `number`, `params`, `value` and
-        `failure`. `failure` is None, or a text, and then `value` is None.
+        plan: `Plan`.
+        folder: Of the comparison.
+        trials: Integer.
+        engine: As for `run_plan`.
+        workers: As for `compare`.
 
     Raises:
         ImportError: If Optuna is not installed (extra `tune`).
-        ValueError: If `default` lies outside of the space, or the study was
-            begun with another space, default or seed.
-
-    Example:
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     found = tune_method(
-    ...         {"weight": SearchRange(0.1, 10.0, log=True)},
-    ...         {"weight": 1.0},
-    ...         lambda setting: -((setting["weight"] - 2.0) ** 2),
-    ...         trials=3,
-    ...         storage=os.path.join(folder, "tuning.log"),
-    ...         study_name="kd",
-    ...     )
-    >>> found["trials"][0]
-    {'number': 0, 'params': {'weight': 1.0}, 'value': -1.0, 'failure': None}
     """
-    check_integer(minimum=1, trials=trials)
-    check_integer(seed=seed)
-    study = SharedStudy(space, default, pathlib.Path(storage), study_name, seed)
-    while open_ones := set(range(trials)) - study.read().keys():
-        is_stuck = True
-        for number in sorted(open_ones):
-            with study.claimed(number) as is_ours:
-                # Another process may have ended it before the claim.
-                if not is_ours or number in (done := study.read()):
-                    continue
-                params = study.propose(number, done)
-                study.add(number, params, *_score(evaluate, params))
-                is_stuck = False
-        if is_stuck:
-            time.sleep(_PAUSE)
-    study.drop_claims(trials)
-    done = study.read()
-    found = [done[number] for number in range(trials)]
-    ended = [trial for trial in found if trial["failure"] is None]
-    best = max(ended, key=lambda trial: trial["value"], default=found[0])
-    return {"params": best["params"], "value": best["value"], "trials": found}
+    first = dataclasses.replace(plan, seeds=plan.seeds[:1], tuned={})
+    files = files_of(pathlib.Path(folder) / "tuning")
+    for is_alone in (True, False):
+        rows = [
+            run for run in first.runs() if (run.method == BASELINE) == is_alone
+        ]
+        searches = [_Search(first, run) for run in rows]
+        for number in range(trials):
+            proposed = {
+                (s.run.student, s.run.method): s.propose() for s in searches
+            }
+            trial = dataclasses.replace(
+                first, tuned={**first.tuned, **proposed}
+            )
+            runner = Runner(trial, files, workers, has_test=False)
+            forget_failures(runner)
+            failures = train_plan(runner, engine or Engine())
+            for search in searches:
+                record = runner.record(search.run)
+                score = None if record is None else record["scores"]
+                search.tell(
+                    None if score is None else score["validation"],
+                    failures.get(search.run),
+                )
+        found = {
+            (s.run.student, s.run.method): s.best(trials) for s in searches
+        }
+        first = dataclasses.replace(first, tuned={**first.tuned, **found})
+    return dataclasses.replace(plan, tuned=first.tuned)
 
 
-def _score(
-    evaluate: Callable[[dict[str, Any]], float], params: Mapping[str, Any]
-) -> tuple[float | None, str | None]:
-    """Return the score, or None and why there is none."""
-    try:
-        value = float(evaluate(dict(params)))
-    except FloatingPointError as error:
-        return None, str(error) or "FloatingPointError"
-    if not math.isfinite(value):
-        return None, f"The validation score is {value}."
-    return value, None
+class _Search:
+    """The search of one row in one direction."""
+
+    def __init__(self, plan: Plan, run: Run) -> None:
+        optuna = self._optuna = import_optional("optuna", "tune", "Tuning")
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.run = run
+        self.candidate = plan.candidate(run)
+        self._rate = plan.training_of(run).learning_rate
+        self._steps = plan.total_steps(run)
+        method = plan.method(run)
+        self.space, setting = searched_settings(method, self._steps)
+        self.space = {RATE: RATE_FACTORS, **self.space}
+        words = f"{run.method} {run.student}"
+        self._study = optuna.create_study(
+            direction="maximize",
+            sampler=optuna.samplers.TPESampler(seed=zlib.crc32(words.encode())),
+        )
+        # Options by their places: Optuna takes no tuples.
+        places = {
+            name: domain.options.index(setting[name])
+            for name, domain in self.space.items()
+            if isinstance(domain, SearchChoice)
+        }
+        self._study.enqueue_trial({RATE: 1.0, **setting, **places})
+        self._trial: Any = None
+
+    def propose(self) -> Candidate:
+        """Return the candidate of the next trial."""
+        domains = {
+            name: _distribution(self._optuna, domain)
+            for name, domain in self.space.items()
+        }
+        self._trial = self._study.ask(domains)
+        return self._with(self._trial.params)
+
+    def tell(self, score: float | None, failure: str | None) -> None:
+        """Note what the trial reached, or that it failed."""
+        states = self._optuna.trial.TrialState
+        if score is None:
+            say(f"{self.run.name}: a trial failed, {failure}")
+            self._study.tell(self._trial, state=states.FAIL)
+        else:
+            self._study.tell(self._trial, score)
+
+    def best(self, trials: int) -> Candidate:
+        """Return the candidate with the best settings; say which."""
+        done = [t for t in self._study.trials if t.value is not None]
+        if not done:
+            return self.candidate
+        best = max(done, key=lambda trial: trial.value)
+        shown = ", ".join(
+            f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}"
+            for k, v in best.params.items()
+        )
+        say(
+            f"{self.run.method}, {self.run.student} student: best of {trials} "
+            f"trials, validation {100 * best.value:.1f}%: {shown}"
+        )
+        return self._with(best.params)
+
+    def _with(self, params: Mapping[str, Any]) -> Candidate:
+        params = dict(params)
+        rate = params.pop(RATE)
+        changes = {
+            name: self._value(self.space[name], value)
+            for name, value in params.items()
+        }
+        if rate != 1.0:
+            changes[RATE] = rate * self._rate
+        return self.candidate.with_config(changes)
+
+    def _value(self, domain: SearchRange | SearchChoice, value: Any) -> Any:
+        if isinstance(domain, SearchChoice):
+            return domain.options[value]
+        return round(value * self._steps) if domain.of_training else value
+
+
+def searched_settings(
+    method: Any, training_steps: int
+) -> tuple[SearchSpace, dict[str, Any]]:
+    """Return what is searched of a method, and the values that it has.
+
+    An argument that was given a value outside of its range, such as a weight
+    of 0 that switches a term off, is not searched: it stays as it was given.
+
+    Args:
+        method: `DistillationMethod`.
+        training_steps: Integer, steps of a training.
+
+    Returns:
+        The method's `search_space` without these arguments, and a dict from
+        its names to values.
+    """
+    config = method.get_config()
+    space: SearchSpace = {}
+    setting: dict[str, Any] = {}
+    for name, domain in method.search_space.items():
+        # A warm-up of no steps stands in no configuration.
+        value = config[name] if name in config else getattr(method, name)
+        if getattr(domain, "of_training", False):
+            value = value / training_steps
+        if not domain.contains(value):
+            continue
+        space[name], setting[name] = domain, value
+    return space, setting
+
+
+def _distribution(optuna: Any, domain: SearchRange | SearchChoice) -> Any:
+    kinds = optuna.distributions
+    if isinstance(domain, SearchChoice):
+        return kinds.CategoricalDistribution(range(len(domain.options)))
+    if domain.integer:
+        return kinds.IntDistribution(
+            int(domain.low), int(domain.high), log=domain.log
+        )
+    return kinds.FloatDistribution(domain.low, domain.high, log=domain.log)

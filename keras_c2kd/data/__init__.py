@@ -17,6 +17,7 @@ from keras_c2kd.data.modality_readers import FrameReader
 from keras_c2kd.data.modality_readers import ImageReader
 from keras_c2kd.data.modality_readers import NumpyReader
 from keras_c2kd.data.modality_readers import TextReader
+from keras_c2kd.data.motion_augmentation import MotionAugmentation
 from keras_c2kd.data.nyu_depth_v2 import load_nyu_depth_v2
 from keras_c2kd.data.paired_arrays import PairedArrays
 from keras_c2kd.data.paired_dataset import PairedDataset
@@ -30,6 +31,7 @@ from keras_c2kd.data.scene_dataset import LabelReader
 from keras_c2kd.data.scene_dataset import SceneDataset
 from keras_c2kd.data.scene_dataset import ScenePlacement
 from keras_c2kd.data.spectrogram import LogSpectrogram
+from keras_c2kd.data.utd_mhad import load_utd_mhad
 from keras_c2kd.data.vggsound import load_vggsound
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "LabelReader",
     "LogSpectrogram",
     "MediaError",
+    "MotionAugmentation",
     "NumpyReader",
     "PairedArrays",
     "PairedDataset",
@@ -63,5 +66,6 @@ __all__ = [
     "load_gaussian_pairs",
     "load_nyu_depth_v2",
     "load_rgbd_scenes",
+    "load_utd_mhad",
     "load_vggsound",
 ]

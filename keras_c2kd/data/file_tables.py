@@ -1,5 +1,6 @@
 """Tables of files: a row a sample, a column a modality."""
 
+import numbers
 import os
 import pathlib
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from keras_c2kd.data.epoch_dataset import UNLABELED
 from keras_c2kd.data.modality_readers import FunctionReader
 from keras_c2kd.data.paired_dataset import Reader
 from keras_c2kd.data.paired_dataset import Source
+from keras_c2kd.data.row_splits import Choice
 from keras_c2kd.data.row_splits import Mask
 from keras_c2kd.data.row_splits import checked_labels
 from keras_c2kd.data.text_lists import read_rows
@@ -115,6 +118,39 @@ def masks_of(
                 f"Received: {cell!r} in row {number}. Write one of them."
             )
     return {part: np.asarray(cells) == part for part in parts}
+
+
+def groups_of(
+    cells: Sequence[str], numbers_of: Sequence[int], column: str
+) -> NDArray[Any]:
+    """Return the groups of a column, an array of texts.
+
+    Args:
+        cells: The column.
+        numbers_of: The rows' numbers in the table.
+        column: Its name.
+    """
+    for number, cell in zip(numbers_of, cells):
+        if not cell:
+            raise ValueError(
+                f"Every row belongs to a group. Received: row {number} without "
+                f"one in the column {column!r}. Give it one."
+            )
+    return np.asarray(cells)
+
+
+def as_texts(choice: Choice) -> Choice:
+    """Return groups as a table writes them; fractions and booleans stay.
+
+    Args:
+        choice: What may be a list of groups.
+    """
+    if isinstance(choice, numbers.Real):
+        return choice
+    values = list(cast(Iterable[Any], choice))
+    if values and all(isinstance(x, bool | np.bool_) for x in values):
+        return np.asarray(values)
+    return [str(value) for value in values]
 
 
 def sources_of(

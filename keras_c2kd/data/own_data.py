@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from keras_c2kd.data.epoch_dataset import UNLABELED
 from keras_c2kd.data.epoch_dataset import EpochDataset
+from keras_c2kd.data.epoch_dataset import check_modalities
 from keras_c2kd.data.epoch_dataset import is_labeled
 from keras_c2kd.data.file_tables import AnyReader
+from keras_c2kd.data.file_tables import as_texts
 from keras_c2kd.data.file_tables import columns_and_readers
+from keras_c2kd.data.file_tables import groups_of
 from keras_c2kd.data.file_tables import labels_of
 from keras_c2kd.data.file_tables import masks_of
 from keras_c2kd.data.file_tables import missing_files
@@ -114,7 +117,15 @@ class OwnData:
         """
         arrays = {key: as_arrays(value) for key, value in inputs.items()}
         labels = checked_labels(labels)
-        groups = None if groups is None else np.asarray(groups)
+        if groups is not None:
+            groups = np.asarray(groups)
+            # NaN is not equal to itself.
+            if (groups != groups).any():
+                raise ValueError(
+                    "Every row belongs to a group. Received: "
+                    f"{int((groups != groups).sum())} rows whose group is NaN. "
+                    "Give each of them one."
+                )
         _check_lengths({**arrays, "labels": labels}, groups)
         if unlabeled is not None:
             labels[chosen_rows("unlabeled", unlabeled, len(labels), groups)] = (
@@ -178,8 +189,8 @@ class OwnData:
                 None (default) to draw the parts.
             group: Name of a column of what must not be in two parts, such as
                 the person. Defaults to `None`.
-            test: As for `from_arrays`; rows are counted from 0, groups are
-                texts. Not used with `split`.
+            test: As for `from_arrays`; rows are counted from 0. Not used
+                with `split`.
             validation: The same.
             root: Folder of the files. Defaults to `None`, the table's.
             cache: Folder of prepared arrays, or None (default). What
@@ -218,10 +229,15 @@ class OwnData:
         path = pathlib.Path(path)
         root = path.parent if root is None else pathlib.Path(root)
         columns, readers = columns_and_readers(modalities)
+        functions = dict(augment or {})
+        check_modalities(readers, functions)
         used = [*columns.values(), label, *filter(None, (split, group))]
         numbers_of, table = read_table(path, used)
         labels, found = labels_of(table[label], numbers_of, class_names)
-        groups = None if group is None else np.asarray(table[group])
+        groups = None
+        if group is not None:
+            groups = groups_of(table[group], numbers_of, group)
+            test, validation = as_texts(test), as_texts(validation)
         if split is None:
             masks = split_rows(labels, groups, test, validation, seed)
             split_name = _split_name(groups, test, validation, seed)
@@ -258,12 +274,11 @@ class OwnData:
                 )
                 for row in chosen
             ]
-            functions = (augment or {}) if part == "train" else {}
             parts[part] = PairedDataset(
                 samples,
                 {
                     key: AugmentedReader(reader, functions[key])
-                    if key in functions
+                    if part == "train" and key in functions
                     else reader
                     for key, reader in readers.items()
                 },

@@ -51,6 +51,7 @@ OTHERS = {
     "mobilenet_v2": lambda: models.MobileNetV2((32, 32, 3), 3),
     "small_conv_net": lambda: models.SmallConvNet((2, 16, 16, 3), 3),
     "small_segmenter": lambda: models.SmallSegmenter((32, 32, 3), 3),
+    "time_series_network": lambda: models.TimeSeriesNetwork((16, 6), 3),
     "image_digits": lambda: digits("image_network", (8, 8, 1)),
 }
 

@@ -14,6 +14,7 @@ NEED_FILES = (
     "load_crema_d",
     "load_crisis_mmd",
     "load_nyu_depth_v2",
+    "load_utd_mhad",
     "load_vggsound",
 )
 

@@ -79,6 +79,12 @@ def test_modalities_are_selected():
         np.testing.assert_array_equal(labels, same_labels)
         data.on_epoch_end()
         chosen.on_epoch_end()
+    data.epoch = 0
+    again, _ = chosen[1]
+    data.epoch = chosen.epoch
+    np.testing.assert_array_equal(
+        again["noise_second_view"], data[1][0]["noise"]
+    )
     assert not chosen.evaluation()[0][0]["noise_second_view"].any()
     assert list(chosen.select(["wrist"]).batch([3])[0]) == ["wrist"]
     np.testing.assert_array_equal(chosen.labels, LABELS)
@@ -103,9 +109,12 @@ def test_the_labelled_samples_alone(is_selected):
     labeled = data.labeled()
     assert wrists(labeled) == [[0.0, 20.0, 40.0], [60.0]]
     assert wrists(labeled.select(["wrist"])) == wrists(labeled)
-    (few,) = wrists(labeled.evaluation(largest=2))
-    assert len(few) == 2 and {*few} < {0.0, 20.0, 40.0, 60.0}
+    (few,) = wrists(labeled.evaluation(largest=3))
+    assert len(few) == 3 and {*few} < {0.0, 20.0, 40.0, 60.0}
     assert len(data) == 4 and labeled.size == 10
+    data.labels = np.where(np.isin(np.arange(10), [0, 1, 3, 5]), 0, -1)
+    (few,) = wrists(data.labeled().evaluation(largest=3))
+    assert len(few) == 3 and {*few} < {0.0, 10.0, 30.0, 50.0}
 
 
 def test_as_many_updates_on_the_labelled_samples():

@@ -134,6 +134,8 @@ def test_other_things_have_other_hashes(tmp_path):
         functools.partial(shifted, by=3),
         np.arange(3),
         np.arange(3.0),
+        np.zeros(3, "int32"),
+        np.zeros(3, "float32"),
         np.arange(3)[:, None],
         np.array(["a", "b"], object),
         [1, 2],

@@ -64,6 +64,35 @@ def test_modalities_can_be_selected():
     assert set(dataset()[0][0]) == {"audio", "text"}
 
 
+def test_training_is_augmented():
+    """By seed, epoch, sample and modality; evaluation is not."""
+
+    def add(row, random):
+        return row + random.uniform(1, 2)
+
+    def noise(data):
+        inputs, labels = data[0]
+        return dict(zip(labels.tolist(), inputs["audio"] - 10.0 * labels))
+
+    data = dataset(training=True, batch_size=10, augment={"audio": add})
+    found = noise(data)
+    assert len(set(found.values())) == 10
+    assert 1 <= min(found.values()) and max(found.values()) < 2
+    assert noise(data) == found == noise(data.select(["audio"]))
+    expected = data.random_of(3, 0).uniform(1, 2)
+    assert found[3] == pytest.approx(expected)
+    views = data.select(["text"], second_view="audio")[0][0]
+    assert set(views) == {"text", "audio_second_view"}
+    labels = data[0][1]
+    other = dict(zip(labels, views["audio_second_view"] - 10.0 * labels))
+    assert all(1 <= other[n] < 2 and other[n] != found[n] for n in range(10))
+    data.on_epoch_end()
+    assert noise(data)[3] != found[3]
+    assert set(noise(data.evaluation()).values()) == {0.0}
+    with pytest.raises(ValueError, match=r"Received: \['smell'\]"):
+        dataset(augment={"smell": add})
+
+
 def test_the_fingerprint_tells_values_apart():
     other = {**INPUTS, "audio": INPUTS["audio"] + 1}
     prints = {
