@@ -1,17 +1,17 @@
 """The paper's figures, from training to files, on little data."""
 
-import argparse
 import csv
 
 import keras
 import numpy as np
 import pytest
 
-from keras_c2kd.experiments import Runner
+from keras_c2kd.comparison.runner import Runner
 from keras_c2kd.ops import kendall_rank_correlation
-from tests.experiments.made_records import made_record
-from tests.experiments.made_records import save_records
-from tests.recipes.loading import load_recipe
+from tests.recipes.paper.loading import load
+from tests.recipes.paper.loading import recipe_of
+from tests.recipes.paper.made_records import made_record
+from tests.recipes.paper.made_records import save_records
 
 pytestmark = pytest.mark.one_backend
 
@@ -40,12 +40,12 @@ def assert_is_picture(results, name):
     assert (pixels < 100).sum() > 1000
     page = (results / "figures" / f"{name}.md").read_text()
     assert page.startswith("![Figure") and f"({name}.png)" in page
-    assert "backend" in page and "seeds 0" in page
+    assert "Backend" in page and "seeds 0" in page
 
 
 @pytest.fixture(scope="module")
 def figures():
-    return load_recipe("figures")
+    return load("figures")
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +75,11 @@ def test_the_modality_gap_of_trained_networks(trained, figures):
         ("within", "kendall"),
         ("within", "kendall"),
     ]
-    assert [row["measured_seeds"] for row in rows] == [*"22222", "1", "1"]
+    assert [row["measured_count"] for row in rows] == [*"22222", "1", "1"]
     # Once more, without the analysis.
-    reproduction = figures.reproduction_of(
-        figures.FOLDER, options_of(figures, trained)
-    )
-    plan = reproduction.plan("av_digits", [])
-    records = reproduction.records("av_digits", plan)
+    reproduction = reproduction_of(trained)
+    wanted = reproduction.wanted("av_digits", ["alone"])
+    records = reproduction.records(wanted)
     taus = []
     for seed in (0, 1):
         pair = [r for r in records if r["settings"]["seed"] == seed]
@@ -95,14 +93,16 @@ def test_the_modality_gap_of_trained_networks(trained, figures):
             for record in pair
         ]
         taus.append(float(np.mean(kendall_of(*logits))))
-    assert float(rows[4]["measured"]) == pytest.approx(np.mean(taus), abs=1e-6)
+    assert float(rows[4]["measured_mean"]) == pytest.approx(
+        np.mean(taus), abs=1e-6
+    )
 
 
-def options_of(figures, results):
-    """The options of a call that only reads."""
-    parser = argparse.ArgumentParser()
-    figures.add_options(parser)
-    return parser.parse_args(words(results))
+def reproduction_of(results):
+    """What a call that only reads makes of its options."""
+    module = load("reproduction")
+    options = module.parser("").parse_args(words(results))
+    return module.Reproduction(options)
 
 
 def kendall_of(one, other):
@@ -120,7 +120,7 @@ def test_the_similarity_of_trained_networks(trained):
         "image, cnn, two seeds",
         "audio, cnn, two seeds",
     }
-    assert all(-1 <= float(row["measured"]) <= 1 for row in rows)
+    assert all(-1 <= float(row["measured_mean"]) <= 1 for row in rows)
 
 
 @pytest.mark.xdist_group("figures")
@@ -144,7 +144,9 @@ def test_sensitivity_is_trained_and_drawn(trained, figures, monkeypatch):
         ("Cos", "-0.2"),
     ] * 2
     assert [row["reference"] for row in rows] == ["", "w/o selection"] * 2
-    names = {path.name for path in (trained / "av_digits").glob("*.json")}
+    names = {
+        path.name for path in (trained / "av_digits" / "runs").glob("*.json")
+    }
     for name in ("c2kd@cosine=-0.2-image-", "c2kd@all-audio-"):
         assert any(found.startswith(name) for found in names)
 
@@ -152,12 +154,12 @@ def test_sensitivity_is_trained_and_drawn(trained, figures, monkeypatch):
 @pytest.fixture
 def made(tmp_path):
     """Records of AVE and VGGSound, each method another score."""
-    methods = ["without-kd", "shake", "dist", "nkd", "c2kd"]
+    methods = ["alone", "shake", "dist", "nkd", "c2kd"]
     methods += [f"c2kd{row}+{loss}" for row in ("-b", "-c", "")
                 for loss in ("dist", "nkd")]  # fmt: skip
     methods += ["c2kd@all", "c2kd@cosine=0", "c2kd@kendall=0.2"]
     for name in ("ave", "vggsound"):
-        recipe = load_recipe(name).RECIPE
+        recipe = recipe_of(name)
         records = [
             made_record(
                 recipe,
@@ -182,30 +184,24 @@ def test_figures_of_the_paper_s_data_sets(made, figures, capsys):
         method: 0.2 + 0.01 * number + 0.001
         for number, method in enumerate(methods)
     }
-    assert {point.panel for point in points[1]} == {"ave", "vggsound"}
+    assert set(points[1]["panel"]) == {"ave", "vggsound"}
     told = capsys.readouterr().out
     assert "ave: no --data, so its networks are not compared." in told
-    by_place = {
-        (point.panel, point.series, point.place): point for point in points[5]
-    }
-    assert len(by_place) == 16
+    found = points[5].set_index(["panel", "series", "at"])
+    assert len(found) == 16
     for step, row in (
         ("plain", "nkd"),
         ("+BD", "c2kd-b+nkd"),
         ("+OFSD", "c2kd-c+nkd"),
         ("+Proxy", "c2kd+nkd"),
     ):
-        point = by_place["audio student", "NKD", step]
-        assert point.summary.mean == pytest.approx(scores[row])
+        point = found.loc[("audio student", "NKD", step)]
+        assert point["measured_mean"] == pytest.approx(scores[row])
         if step != "plain":
             difference = scores[row] - scores["nkd"]
-            assert point.difference.mean == pytest.approx(difference)
-            assert point.reference == "NKD, plain"
-    found = {
-        (point.series, point.place): point
-        for point in points[4]
-        if point.panel == "visual student"
-    }
+            assert point["difference_mean"] == pytest.approx(difference)
+            assert point["reference"] == "NKD, plain"
+    found = points[4].set_index(["panel", "series", "at"]).loc["visual student"]
     assert len(found) == 1 + 4 * 6
     for place, row in (
         (("KRC", "0"), "c2kd"),
@@ -213,10 +209,11 @@ def test_figures_of_the_paper_s_data_sets(made, figures, capsys):
         (("Cos", "0"), "c2kd@cosine=0"),
         (("w/o selection", "-"), "c2kd@all"),
     ):
-        assert found[place].summary.mean == pytest.approx(scores[row])
-    assert found["GradCos", "0.4"].summary is None
+        mean = found.loc[place, "measured_mean"]
+        assert mean == pytest.approx(scores[row])
+    assert np.isnan(found.loc[("GradCos", "0.4"), "measured_mean"])
     assert "missing" in (results / "figures" / "figure_4.md").read_text()
-    assert {point.series for point in points[3]} == {
+    assert set(points[3]["series"]) == {
         f"{method}, {key}"
         for method in ("shake", "nkd", "c2kd")
         for key in ("val_accuracy", "rank_distorted_share")
@@ -230,14 +227,14 @@ def test_figures_of_the_paper_s_data_sets(made, figures, capsys):
 
 def test_unlike_settings_are_refused(made, figures):
     results, _ = made
-    recipe = load_recipe("vggsound").RECIPE
+    recipe = recipe_of("vggsound")
     short = made_record(recipe, "dist", "audio", 0, 0.9, epochs=7)
     save_records(results / "vggsound", [short])
     chosen = ["--figure", "5", "--results", str(results)]
     with pytest.raises(ValueError, match="epochs=7: 1 run"):
         figures.main(chosen)
     (points,) = figures.main([*chosen, "--set", "epochs=7"]).values()
-    assert sum(bool(point.runs) for point in points) == 1
+    assert points["measured_mean"].notna().sum() == 1
 
 
 def test_another_data_set_of_the_paper_s(made, figures):
@@ -268,10 +265,8 @@ def test_bad_words_are_refused(tmp_path, capsys, figures, more, message):
 def test_networks_that_are_not_there(figures, made):
     """Records say that there is none; the error says how to get one."""
     results, _ = made
-    reproduction = figures.reproduction_of(
-        figures.FOLDER, options_of(figures, results)
-    )
-    recipe = load_recipe("ave").RECIPE
+    reproduction = reproduction_of(results)
+    recipe = recipe_of("ave")
     record = made_record(recipe, "kd", "visual", 0, 0.5)
     with pytest.raises(ValueError, match="Train it again, with --run"):
         reproduction.network("ave", record)
@@ -280,10 +275,8 @@ def test_networks_that_are_not_there(figures, made):
 
 
 def test_networks_are_compared_on_the_samples_of_their_runs(figures, tmp_path):
-    reproduction = figures.reproduction_of(
-        figures.FOLDER, options_of(figures, tmp_path)
-    )
-    recipe = load_recipe("av_digits").RECIPE
+    reproduction = reproduction_of(tmp_path)
+    recipe = recipe_of("av_digits")
     record = made_record(recipe, "kd", "image", 0, 0.5, data="others")
     with pytest.raises(ValueError, match="the samples of their runs, others"):
         reproduction.test_data("av_digits", record)

@@ -2,10 +2,12 @@
 
 import json
 
-from keras_c2kd.experiments import METHOD_ROWS
-from keras_c2kd.experiments import RunFiles
-from keras_c2kd.experiments.method_rows import method_row
-from keras_c2kd.experiments.settings import recorded
+from keras_c2kd.comparison.identity import plain
+from keras_c2kd.comparison.records import RunFiles
+from keras_c2kd.comparison.table import CELL
+from tests.recipes.paper.loading import load
+
+rows = load("rows")
 
 
 def made_record(recipe, method, student, seed, score, **changes):
@@ -13,36 +15,31 @@ def made_record(recipe, method, student, seed, score, **changes):
 
     Args:
         recipe: `Recipe`.
-        method: Name of a method.
+        method: Name of a row.
         student: Modality.
         seed: Integer.
         score: The student's test score.
         **changes: Settings other than the recipe's; `teacher_after` and
             `target_probability` of the results.
     """
-    row, teacher = method_row(method), recipe.other(student)
+    other = recipe.other(student)
+    networks = student, recipe.network(student), other, recipe.network(other)
     after = changes.pop("teacher_after", 0.5)
     probability = changes.pop("target_probability", 0.25)
-    networks = {m: recipe.network(m) for m in recipe.modalities}
+    cell = dict(zip(CELL, rows.cell_of(method, *networks)))
     settings = {
-        "recipe": recipe.name,
-        "method": method,
-        "student": student,
-        "student_network": networks[student],
-        "teacher": ("both" if row.is_fused else teacher)
-        if row.has_teacher
-        else None,
-        "teacher_network": networks[teacher] if row.has_teacher else None,
+        **cell,
         "seed": seed,
         "backend": "jax",
-        **recorded(recipe.settings),
-        "method_config": {"name": method, "selection": {"seed": seed}},
+        **plain(recipe.settings),
+        "method_config": {"class": method, "selection": {"seed": seed}},
         "data": f"data{seed if recipe.data_depend_on_seed else ''}",
         **changes,
     }
-    scores = {"student": score}
-    history = {f"val_{recipe.metric}": [score / 2, score]}
-    if row.has_teacher:
+    metric = recipe.settings.metric
+    scores = {"student": score, "validation": score}
+    history = {f"val_{metric}": [score / 2, score]}
+    if cell["teacher"]:
         scores |= {"teacher_before": 0.4, "teacher_after": after}
         history["rank_distorted_share"] = [0.5, 0.25]
     return {
@@ -51,6 +48,8 @@ def made_record(recipe, method, student, seed, score, **changes):
         "scores": scores,
         "test": {"target_probability": probability},
         "history": history,
+        "updates": 10,
+        "parameters": 20,
         "seconds": 1.0,
         "data": {
             "data_set": recipe.name,
@@ -67,15 +66,15 @@ def made_record(recipe, method, student, seed, score, **changes):
 
 def save_records(folder, records):
     """Write records where the runner does; `RunFiles.save` is slower."""
-    files = RunFiles(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    files = RunFiles(folder / "runs")
+    files.directory.mkdir(parents=True, exist_ok=True)
     for record in records:
         path = files.path(record["name"], record["settings"])
         written = {**record, "environment": {}, "finished": "2024-01-01"}
         path.write_text(json.dumps(written))
 
 
-def spread_scores(recipe, methods=tuple(METHOD_ROWS), seeds=3):
+def spread_scores(recipe, methods=tuple(rows.ROWS), seeds=3):
     """Return records of both directions, each method 0.01 above the last."""
     return [
         made_record(

@@ -7,17 +7,18 @@ import shutil
 import keras
 import pytest
 
-from keras_c2kd.experiments import Runner
-from keras_c2kd.experiments.paper import TABLES
-from keras_c2kd.experiments.paper_tables import for_other_data
-from keras_c2kd.experiments.reproduction import Reproduction
-from tests.experiments.made_records import made_record
-from tests.experiments.made_records import save_records
-from tests.experiments.made_records import spread_scores
-from tests.recipes.loading import ROOT
-from tests.recipes.loading import load_recipe
+from keras_c2kd.comparison.records import read_runs
+from keras_c2kd.comparison.runner import Runner
 from tests.recipes.official_layouts import WRITERS
+from tests.recipes.paper.loading import RESULTS
+from tests.recipes.paper.loading import load
+from tests.recipes.paper.loading import recipe_of
+from tests.recipes.paper.made_records import made_record
+from tests.recipes.paper.made_records import save_records
+from tests.recipes.paper.made_records import spread_scores
 from tests.recipes.trial_tables import check_tables
+
+TABLES = load("printed").TABLES
 
 pytestmark = pytest.mark.one_backend
 
@@ -30,18 +31,22 @@ def settings_words(settings):
 
 
 def tables(*words):
-    """Run the script; return the filled tables by number."""
-    found = load_recipe("tables").main(list(words))
-    return {filled.table.number: filled for filled in found}
+    """Run the script; return the filled cells by the number of the table."""
+    return load("tables").main(list(words))
 
 
 def measured(filled):
     """The methods that have a number in all columns."""
-    return [
-        row.method
-        for row, cells in zip(filled.table.rows, filled.cells)
-        if all(cell.measured for cell in cells)
-    ]
+    found = filled["measured_mean"].notna().groupby(filled["row"]).all()
+    methods = filled.drop_duplicates("row").set_index("row")["method"]
+    return list(methods[found])
+
+
+def cell(filled, method, column=0):
+    """One cell as a dict."""
+    is_it = (filled["method"] == method) & (filled["column"] == column)
+    (found,) = filled[is_it].to_dict("records")
+    return found
 
 
 def digits_words(results, *more):
@@ -75,7 +80,7 @@ def test_the_chain_on_digits(digits):
     assert measured(filled[1]) == ["kd", "c2kd"]
     assert measured(filled[5]) == ["c2kd"]
     for number, table in filled.items():
-        assert not table.is_comparable
+        assert table["paper"].isna().all()
         names = {f"table_{number}.{x}" for x in ("txt", "md", "tex", "csv")}
         assert names <= {path.name for path in (results / "tables").iterdir()}
     with open(results / "tables" / "table_7.csv", encoding="utf-8") as file:
@@ -83,16 +88,26 @@ def test_the_chain_on_digits(digits):
     # The row that it is compared with was run too, and a teacher is there.
     assert {row["method"] for row in rows} == {"c2kd"}
     assert {row["quantity"] for row in rows} == {"score", "teacher"}
-    assert all(row["measured_seeds"] == "1" for row in rows)
+    assert all(row["measured_count"] == "1" for row in rows)
     scores = [row for row in rows if row["quantity"] == "score"]
     assert {row["reference"] for row in scores} == {"nkd"}
     for row in scores:
-        (path,) = (results / "av_digits").glob(f"c2kd-{row['student']}-*.json")
+        runs = results / "av_digits" / "runs"
+        (path,) = runs.glob(f"c2kd-{row['student']}-*.json")
         record = json.loads(path.read_text())
-        assert float(row["measured"]) == record["scores"]["student"]
+        assert float(row["measured_mean"]) == record["scores"]["student"]
         assert 0 < record["test"]["target_probability"] < 1
     text = (results / "tables" / "table_1.txt").read_text()
-    assert f"backend {keras.backend.backend()}, seeds 0." in text
+    assert f"Backend: {keras.backend.backend()}." in " ".join(text.split())
+    # All runs as one table, with the curves that figures need.
+    found = read_runs(results / "av_digits" / "runs.csv")
+    assert len(found) == len(
+        list((results / "av_digits" / "runs").glob("*.json"))
+    )
+    histories = {r["settings"]["method"]: set(r["history"]) for r in found}
+    assert histories["c2kd"] == {
+        *("accuracy", "loss", "val_accuracy", "rank_distorted_share")
+    }
     assert "1 seed." in text and "epochs=1 (20)" in text
 
 
@@ -105,7 +120,8 @@ def test_a_second_time_nothing_is_trained(results, digits, monkeypatch):
     monkeypatch.setattr(Runner, "train", fail)
     words = digits_words(results, "--run", "--seeds", "1")
     again = tables("--table", "all", "--only", "kd,c2kd", *words)
-    assert again == digits[1]
+    for number, filled in digits[1].items():
+        assert again[number].equals(filled)
 
 
 @pytest.mark.xdist_group("tables")
@@ -119,19 +135,19 @@ def test_what_was_interrupted_goes_on_with_what_is_missing(
         return train(runner, run)
 
     monkeypatch.setattr(Runner, "train", note)
-    for path in (results / "av_digits").glob("kd-image-*.json"):
+    for path in (results / "av_digits" / "runs").glob("kd-image-*.json"):
         path.unlink()
     words = digits_words(results, "--run", "--seeds", "1")
     again = tables("--table", "all", "--only", "kd,c2kd", *words)
     assert trained == ["kd-image-cnn-cnn-seed0"]
-    assert again[1] == digits[1][1]
+    assert again[1].equals(digits[1][1])
 
 
 @pytest.mark.xdist_group("tables")
 def test_records_are_read_and_the_rest_is_missing(results, digits, monkeypatch):
     monkeypatch.setattr(Runner, "train", fail)
     filled = tables("--table", "1", *digits_words(results))[1]
-    assert measured(filled) == ["without-kd", "kd", "nkd", "c2kd"]
+    assert measured(filled) == ["alone", "kd", "nkd", "c2kd"]
     text = (results / "tables" / "table_1.txt").read_text()
     assert text.count("missing") > 10
     assert "missing: there is no finished run." in text
@@ -140,7 +156,7 @@ def test_records_are_read_and_the_rest_is_missing(results, digits, monkeypatch):
 @pytest.fixture
 def made(tmp_path):
     """Three seeds of all methods on AVE, as the paper trained them."""
-    recipe = load_recipe("ave").RECIPE
+    recipe = recipe_of("ave")
     save_records(tmp_path / "ave", spread_scores(recipe))
     return tmp_path, recipe
 
@@ -149,17 +165,18 @@ def test_the_paper_s_numbers_stand_beside_ours(made):
     results, _ = made
     filled = tables("--table", "all", "--results", str(results))
     assert list(filled) == list(TABLES)
-    kd = {r.method: c for r, c in filled[3].column(2)}["kd"]
-    assert kd.printed.value == pytest.approx(0.323)
-    assert kd.measured.count == 3
-    assert {c.measured for _, c in filled[3].column(0)} == {None}
-    assert {c.measured for _, c in filled[4].column(0)} == {None}
+    kd = cell(filled[3], "kd", 2)
+    assert kd["paper"] == pytest.approx(0.323)
+    assert kd["measured_count"] == 3
+    for number in (3, 4):
+        first = filled[number][filled[number]["column"] == 0]
+        assert first["measured_mean"].isna().all()
     text = (results / "tables" / "table_3.tex").read_text()
-    assert r"32.3 $\pm$ 0.35" in text and "Other settings" not in text
+    assert r"32.3 $\pm$ 0.35" in text and "Unlike the recipe" not in text
     filled = tables(
         "--table", "3", "--results", str(results), "--only", "ave,kd"
     )[3]
-    assert len(filled.table.columns) == 2 and len(filled.cells) == 1
+    assert list(filled["column"]) == [2, 3]
 
 
 def test_unlike_settings_are_refused_or_chosen(made):
@@ -168,7 +185,7 @@ def test_unlike_settings_are_refused_or_chosen(made):
     words += ["--only", "ave"]
     short = [
         made_record(recipe, method, "visual", seed, 0.9, epochs=7)
-        for method in ("without-kd", "kd")
+        for method in ("alone", "kd")
         for seed in range(2)
     ]
     save_records(results / "ave", short)
@@ -178,8 +195,7 @@ def test_unlike_settings_are_refused_or_chosen(made):
     assert "--set <name>=<value>" in str(error.value)
     filled = tables(*words, "--set", "epochs=7")[1]
     assert measured(filled) == []
-    kd = dict((r.method, c) for r, c in filled.column(0))["kd"]
-    assert kd.measured.mean == 0.9
+    assert cell(filled, "kd")["measured_mean"] == pytest.approx(0.9)
     text = (results / "tables" / "table_1.txt").read_text()
     assert "epochs=7 (100)" in text
     assert len(measured(tables(*words, "--set", "epochs=100")[1])) == 9
@@ -203,14 +219,14 @@ def test_backends_and_seeds_can_be_chosen(made):
     with pytest.raises(ValueError, match="backend=torch: 1 run"):
         tables(*words)
     filled = tables(*words, "--backend", "torch")[1]
-    assert filled.cells[0][0].measured.mean == 0.1
+    assert cell(filled, "kd")["measured_mean"] == 0.1
     filled = tables(*words, "--backend", "jax", "--seeds", "2")[1]
-    assert filled.cells[0][0].measured.count == 2
+    assert cell(filled, "kd")["measured_count"] == 2
 
 
 @pytest.mark.parametrize("name", ["tables", "figures"])
 def test_help_says_where_the_committed_records_are(name, capsys):
-    script = load_recipe(name)
+    script = load(name)
     with pytest.raises(SystemExit):
         script.main(["--help"])
     told = " ".join(capsys.readouterr().out.split())
@@ -221,22 +237,23 @@ def test_help_says_where_the_committed_records_are(name, capsys):
 
 @pytest.mark.parametrize("run", [True, False])
 def test_nothing_is_trained_where_the_paper_has_no_number(run, monkeypatch):
-    script, plans = load_recipe("tables"), {}
-    reproduction = Reproduction(ROOT / "recipes", "results", run=run)
-    monkeypatch.setattr(reproduction, "records", plans.__setitem__)
-    script.collect(reproduction, [TABLES[3]], None)
-    methods = {
-        name: {cell.method for cell in plan} for name, plan in plans.items()
-    }
-    unprinted = {"fitnet", "review-kd"}
-    assert unprinted <= methods["ave"]
-    assert methods["ave"] - methods["crisis_mmd"] == (
-        unprinted if run else set()
-    )
+    script, reproduction = load("tables"), load("reproduction")
+    options = reproduction.parser("").parse_args(["--run"] if run else [])
+    found = reproduction.Reproduction(options)
+    monkeypatch.setattr(found, "records", lambda wanted: wanted)
+
+    def methods(cells, name):
+        wanted = script.collect(found, [cells], None)[name]
+        return {method for one in wanted for method in one.methods}
+
+    cells, unprinted = TABLES[3].cells(), {"fitnet", "review_kd"}
+    everywhere = methods(cells, "ave")
+    assert unprinted <= everywhere
+    left_out = everywhere - methods(cells, "crisis_mmd")
+    assert left_out == (unprinted if run else set())
     # Other data have no printed numbers: everything is trained.
-    table = for_other_data(TABLES[3], [reproduction.recipe("crisis_mmd")])
-    script.collect(reproduction, [table], None)
-    assert unprinted <= {cell.method for cell in plans["crisis_mmd"]}
+    cells = TABLES[3].for_other_data([recipe_of("crisis_mmd")])
+    assert unprinted <= methods(cells, "crisis_mmd")
 
 
 def test_nothing_is_trained_without_data(tmp_path, capsys, monkeypatch):
@@ -247,13 +264,18 @@ def test_nothing_is_trained_without_data(tmp_path, capsys, monkeypatch):
     assert "no --data ave=FOLDER" in capsys.readouterr().out
 
 
-def test_records_of_an_older_version_are_counted(made, capsys):
-    results, recipe = made
-    older = made_record(recipe, "kd", "visual", 0, 0.5)
-    del older["settings"]["student_network"]
-    save_records(results / "ave", [older])
-    tables("--table", "1", "--results", str(results), "--only", "ave")
-    assert "1 records of an older version" in capsys.readouterr().out
+def test_committed_records_are_not_trained_over(tmp_path):
+    """Their networks are not there, and two states of the code would mix."""
+    shutil.copytree(
+        RESULTS / "av_digits",
+        tmp_path / "av_digits",
+        ignore=shutil.ignore_patterns("*.png", "*.json", "*.md"),
+    )
+    words = ["--table", "1", "--results", str(tmp_path)]
+    words += ["--substitute", "av_digits"]
+    assert len(measured(tables(*words)[1])) == 9
+    with pytest.raises(ValueError, match="trained elsewhere"):
+        tables(*words, "--run")
 
 
 @pytest.mark.parametrize(
@@ -295,8 +317,8 @@ def test_the_chain_on_media_files(tmp_path):
         *("--data", f"crisis_mmd={tmp_path / 'data'}"),
         *("--cache", str(tmp_path / "cache"), "--max-missing-fraction", "0.2"),
     )[3]
-    ((cell,),) = filled.cells
-    assert cell.measured.count == cell.difference.count == 1
+    (found,) = filled.to_dict("records")
+    assert found["measured_count"] == found["difference_count"] == 1
     out = tmp_path / "results" / "crisis_mmd"
     folder = tmp_path / "all"
     check_tables("crisis_mmd", out, folder, "text", "c2kd", *one_epoch)
