@@ -75,7 +75,7 @@ def draw_modality_gap(points, path):
 
 def _draw_correlations(axis, pairs):
     """Draw a bar for each pair of networks."""
-    colors = {BETWEEN: _LOOKS[0]["color"], WITHIN: _LOOKS[1]["color"]}
+    colors = {BETWEEN: _LOOKS[2]["color"], WITHIN: _LOOKS[7]["color"]}
     means, spreads = pairs["measured_mean"], pairs["measured_std"].fillna(0)
     names = pairs["panel"] + ": " + pairs["at"] + " (" + pairs["series"] + ")"
     bars = axis.barh(

@@ -30,7 +30,7 @@ Fig. 1, VGGSound for Fig. 5 and AVE for Fig. 6; of Figs. 3 and 4 its text does
 not say, and AVE is taken. `--only crema_d` draws another one.
 
 Written, to `--out` (`<results>/figures`): `figure_<N>.png`, and its numbers as
-`tables.py` writes them. What was not run is `missing`.
+CSV and in a page of Markdown, with the protocol. What was not run is `missing`.
 
 Cost: seconds to minutes to draw; to train on AV-digits for five seeds, 260
 runs for Fig. 4, 90 for Fig. 5, and 40 for the others.
@@ -177,7 +177,7 @@ def publish(title, points, notes, draw, stem, out):
         return
     draw(points, out / f"{stem}.png")
     picture = f"![{title}]({stem}.png)\n\n"
-    write(out, stem, [(title, frame, notes)], points, picture)
+    write(out, stem, [(title, frame, notes)], points, picture, ("md", "csv"))
 
 
 def draw_gap(reproduction, names, options):

@@ -177,7 +177,7 @@ def measure(settings, seed):
         "Bayes accuracy, student's modality": float(right[STUDENT].mean()),
         "Bayes accuracy, teacher's modality": float(right[TEACHER].mean()),
         "Kendall of the posteriors": kendall(*logits.values()),
-        "the same without the target": kendall(*rest),
+        "the same without the label's class": kendall(*rest),
     }
 
 

@@ -9,6 +9,7 @@ import textwrap
 
 from keras_c2kd.utils.atomic_files import write_atomically
 
+ENDINGS = ("txt", "md", "csv", "tex")
 _BEST, _SECOND = r"\*\*(.+?)\*\*", r"<u>(.+?)</u>"
 _LATEX_SIGNS = re.compile(r"([&%$#_{}])")
 
@@ -63,12 +64,12 @@ def as_csv(frame):
     return guarded.to_csv(index=False, lineterminator="\n")
 
 
-def write(folder, stem, sheets, numbers, before=""):
+def write(folder, stem, sheets, numbers, before="", endings=ENDINGS):
     """Print `(title, frame, notes)` sheets; write them and all numbers."""
     text = "\n".join(as_text(*sheet) for sheet in sheets)
     page = before + "\n".join(as_markdown(*sheet) for sheet in sheets)
-    forms = {"txt": text, "md": page, "csv": as_csv(numbers)}
-    forms["tex"] = "\n".join(as_latex(*sheet) for sheet in sheets)
-    for ending, content in forms.items():
-        write_atomically(folder / f"{stem}.{ending}", content)
-    print(f"\n{text}\nWritten: {stem}.{', .'.join(forms)} in {folder}")
+    latex = "\n".join(as_latex(*sheet) for sheet in sheets)
+    forms = dict(zip(ENDINGS, (text, page, as_csv(numbers), latex)))
+    for ending in endings:
+        write_atomically(folder / f"{stem}.{ending}", forms[ending])
+    print(f"\n{text}\nWritten: {stem}.{', .'.join(endings)} in {folder}")

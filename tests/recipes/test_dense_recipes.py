@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from keras_c2kd.experiments.paper import TABLES
 from PIL import Image
 
 from keras_c2kd.experiments import run_recipe
-from keras_c2kd.experiments.paper import TABLES
 from tests.data.nyu_file import write_nyu_depth_v2
 from tests.recipes.loading import load_recipe
 from tests.recipes.trial_tables import check_tables
