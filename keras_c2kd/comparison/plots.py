@@ -307,7 +307,7 @@ def _explain_comparison(rows: Sequence[RowLike]) -> str:
             " Bar: 95% interval of the paired difference; where it meets the "
             "line, method and student alone are not told apart."
         )
-    return caption + " No interval: that takes three seeds."
+    return caption + " No interval: that takes three seeds that differ."
 
 
 def _is_alone(row: RowLike) -> bool:

@@ -72,6 +72,9 @@ def tuned_plan(
             trial = dataclasses.replace(
                 first, tuned={**first.tuned, **proposed}
             )
+            if is_alone:
+                alone = {BASELINE: first.candidates[BASELINE]}
+                trial = dataclasses.replace(trial, candidates=alone)
             runner = Runner(trial, files, workers, has_test=False)
             forget_failures(runner)
             failures = train_plan(runner, engine or Engine())

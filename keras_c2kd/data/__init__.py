@@ -7,6 +7,7 @@ from keras_c2kd.data.ave import load_ave
 from keras_c2kd.data.crema_d import load_crema_d
 from keras_c2kd.data.crisis_mmd import clean_tweet
 from keras_c2kd.data.crisis_mmd import load_crisis_mmd
+from keras_c2kd.data.digit_views import load_digit_views
 from keras_c2kd.data.epoch_dataset import EpochDataset
 from keras_c2kd.data.epoch_dataset import FollowEpochs
 from keras_c2kd.data.gaussian_pairs import GaussianFamily
@@ -63,6 +64,7 @@ __all__ = [
     "load_ave",
     "load_crema_d",
     "load_crisis_mmd",
+    "load_digit_views",
     "load_gaussian_pairs",
     "load_nyu_depth_v2",
     "load_rgbd_scenes",

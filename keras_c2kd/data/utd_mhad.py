@@ -57,11 +57,14 @@ UNLABELED = -1
 # Of the 27 x 8 x 4 recordings, those that were never published.
 NOT_IN_THE_ORIGINAL = ("a8_s1_t4", "a23_s6_t4", "a27_s8_t4")
 
+# Chosen by training with one of persons 1, 3, 5, 7 and validating on the other
+# three. The shift in time is what counts: without it, the skeleton of person 1
+# reached 60% there instead of 87%.
 SKELETON_AUGMENTATION = MotionAugmentation(
     rotation=20.0, axis="vertical", scale=0.1, shift=0.1, jitter=0.01
 )
 INERTIAL_AUGMENTATION = MotionAugmentation(
-    rotation=15.0, scale=0.1, shift=0.1, jitter=0.02
+    rotation=45.0, scale=0.2, shift=0.15, jitter=0.05
 )
 
 # From a modality to its folder, the array's name, its shape as MATLAB shows it
