@@ -59,7 +59,8 @@ def recipe_of_table(words: Sequence[str]) -> tuple[Recipe, str, list[str]]:
     description = f"{__doc__}\n{parser.format_help()}"
     if {"-h", "--help"} & set(words):
         names = {name: _vector_networks() for name in ("wrist", "camera")}
-        recipe = Recipe("<name of the table>", Training(), _load, names)
+        load = functools.partial(_load, table=pathlib.Path(), readers={})
+        recipe = Recipe("<name of the table>", Training(), load, names)
         return _with_folder(recipe), description, ["--help"]
     options, left = parser.parse_known_args(list(words))
     try:
