@@ -208,9 +208,7 @@ def figure_style(dark: bool = False) -> AbstractContextManager[None]:
         "text.parse_math": False,
         "text.usetex": False,
     }
-    matplotlib = import_optional(
-        "matplotlib", "compare", "Drawing a figure"
-    )
+    matplotlib = import_optional("matplotlib", "compare", "Drawing a figure")
     context: AbstractContextManager[None] = matplotlib.rc_context(settings)
     return context
 
