@@ -108,9 +108,7 @@ def _show_data(provenance: Mapping[str, Any]) -> None:
         entries = provenance[kind]
         for entry in entries[:MOST_NAMED]:
             what = f"{entry['modality']} " if "modality" in entry else ""
-            # Names of files may have characters that steer a terminal.
-            text = f"{kind}: {entry['name']}: {what}{entry['reason']}"
-            say("  " + "".join(c if c.isprintable() else " " for c in text))
+            say(f"  {kind}: {entry['name']}: {what}{entry['reason']}")
         if len(entries) > MOST_NAMED:
             say(f"  {kind}: {len(entries) - MOST_NAMED} more")
 

@@ -30,6 +30,7 @@ from keras_c2kd.comparison.records import Record
 from keras_c2kd.comparison.records import RunFiles
 from keras_c2kd.comparison.runner import Runner
 from keras_c2kd.utils.optional_imports import import_optional
+from keras_c2kd.utils.plain_text import printable
 
 # How often a process that died is started again.
 RETRIES = 3
@@ -121,7 +122,7 @@ def say(text: str) -> None:
     if not distribution.is_first_process():
         return
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    shown = text.encode(encoding, errors="replace").decode(encoding)
+    shown = printable(text).encode(encoding, errors="replace").decode(encoding)
     print(shown, flush=True)
 
 

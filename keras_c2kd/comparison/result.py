@@ -1,6 +1,7 @@
 """What a comparison found: a table, pictures, a sentence, a network."""
 
 import dataclasses
+import html
 import math
 import os
 import pathlib
@@ -23,6 +24,8 @@ from keras_c2kd.comparison.table import make_rows
 from keras_c2kd.comparison.table import progress_of
 from keras_c2kd.utils.atomic_files import write_atomically
 from keras_c2kd.utils.optional_imports import import_optional
+from keras_c2kd.utils.plain_text import markdown_text
+from keras_c2kd.utils.plain_text import printable
 
 _PATH = str | os.PathLike[str]
 
@@ -60,17 +63,20 @@ class ComparisonResult:
 
     def __str__(self) -> str:
         table = self.to_pandas().to_string(index=False)
-        return "\n\n".join((table, *self._texts()))
+        return printable("\n\n".join((table, *self._texts())))
 
     def _repr_html_(self) -> str:
-        table = self.to_pandas().style.hide(axis="index").to_html()
-        return table + "".join(f"<p>{text}</p>" for text in self._texts())
+        style = self.to_pandas().style.hide(axis="index")
+        texts = "".join(f"<p>{html.escape(x)}</p>" for x in self._texts())
+        return printable(style.format(escape="html").to_html() + texts)
 
     def to_markdown(self) -> str:
         """Return the table and what was found as Markdown."""
         import_optional("tabulate", "compare", "A Markdown table")
-        table = self.to_pandas().to_markdown(index=False, disable_numparse=True)
-        return "\n\n".join((table, *self._texts())) + "\n"
+        table = self.to_pandas().map(markdown_text)
+        text = table.to_markdown(index=False, disable_numparse=True)
+        texts = map(markdown_text, self._texts())
+        return "\n\n".join((text, *texts)) + "\n"
 
     def to_csv(self, path: _PATH | None = None) -> str | None:
         """Write the rows as numbers; return them as text without a path.

@@ -1,6 +1,5 @@
 """What dense recipes show besides their table: classes and pictures."""
 
-import html
 import importlib
 import os
 import pathlib
@@ -26,6 +25,7 @@ from keras_c2kd.utils.figures import new_figure
 from keras_c2kd.utils.figures import save_figure
 from keras_c2kd.utils.figures import wrap_text
 from keras_c2kd.utils.optional_imports import import_optional
+from keras_c2kd.utils.plain_text import markdown_text
 
 MOST_PREDICTIONS = 6
 SCENES = 3
@@ -56,7 +56,7 @@ def illustrate_segmentation(
     told_by = splits.provenance.get("told_by", {})
     if told_by:
         text += "\n\n" + "\n".join(
-            f"- {_cell(name)}: told by {' and '.join(modalities)}"
+            f"- {markdown_text(name)}: told by {' and '.join(modalities)}"
             for name, modalities in told_by.items()
         )
     say(f"\n{text}")
@@ -105,10 +105,11 @@ def class_table(records: Sequence[Record], classes: Sequence[str]) -> str:
     for record in records:
         settings = record["settings"]
         network = f"{settings['student']} ({settings['student_network']})"
-        row = {"student": network, "method": settings["method"]}
+        names = {"student": network, "method": settings["method"]}
+        row: dict[str, Any] = {k: markdown_text(x) for k, x in names.items()}
         for name in classes:
             score = record["test"][f"iou_{name.replace(' ', '_')}"]
-            row[_cell(name)] = np.nan if score is None else 100 * score
+            row[markdown_text(name)] = np.nan if score is None else 100 * score
         rows.append(row)
     keys = ["student", "method"]
     means = pandas.DataFrame(rows).groupby(keys, sort=False).mean()
@@ -120,12 +121,6 @@ def class_table(records: Sequence[Record], classes: Sequence[str]) -> str:
             colalign=("left", "left", *["right"] * len(classes)),
         )
     )
-
-
-def _cell(text: str) -> str:
-    """Return a name that is text in a cell, whoever gave it."""
-    printable = "".join(x if x.isprintable() else " " for x in text)
-    return html.escape(printable, quote=False).replace("|", r"\|")
 
 
 def plot_segmentation(

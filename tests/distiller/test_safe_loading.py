@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import shutil
-import types
 import zipfile
 from unittest import mock
 
@@ -20,6 +19,11 @@ from PIL import Image
 
 import keras_c2kd
 from keras_c2kd.backend import enable_compilation_cache
+from keras_c2kd.comparison.command_line import _show_data
+from keras_c2kd.comparison.records import RunFiles
+from keras_c2kd.comparison.result import ComparisonResult
+from keras_c2kd.comparison.resumable import ResumableTraining
+from keras_c2kd.comparison.segmentation import class_table
 from keras_c2kd.data import ArrayCache
 from keras_c2kd.data.ave import load_ave
 from keras_c2kd.data.crisis_mmd import load_crisis_mmd
@@ -28,11 +32,6 @@ from keras_c2kd.data.media import read_audio
 from keras_c2kd.data.media import read_frames
 from keras_c2kd.data.media import read_image
 from keras_c2kd.data.nyu_depth_v2 import load_nyu_depth_v2
-from keras_c2kd.experiments import ResumableTraining
-from keras_c2kd.experiments import RunFiles
-from keras_c2kd.experiments.command_line import show_data
-from keras_c2kd.experiments.report import describe_protocol
-from keras_c2kd.experiments.segmentation import class_table
 from keras_c2kd.methods import Supervised
 from tests.data.media_files import tone
 from tests.data.media_files import write_video
@@ -330,18 +329,26 @@ def test_names_are_text_in_markdown_and_in_the_terminal(capsys):
         "backend": "jax",
         "student": "rgb",
         "student_network": "small",
-        "method": "kd",
+        "teacher": "depth",
+        "teacher_network": "small",
+        "method": MARKUP,
     }
-    record = {"settings": settings, "data": data, "test": {f"iou_{MARKUP}": 1}}
-    recipe = types.SimpleNamespace(metric_name="accuracy")
-    texts = [
-        describe_protocol(recipe, [record]),
-        class_table([record], [MARKUP]),
-    ]
-    for text in texts:
+    record = {
+        "settings": settings,
+        "data": data,
+        "test": {f"iou_{MARKUP}": 1},
+        "scores": {"student": 0.5, "validation": 0.5},
+        "seconds": 1.0,
+        "updates": 1,
+        "history": {},
+    }
+    result = ComparisonResult([record], ("rgb",))
+    for text in (result.to_markdown(), class_table([record], [MARKUP])):
         assert "<script>" not in text
         assert "&lt;script&gt;alert(1)&lt;/script&gt;\\|a" in text
-    show_data({**data, "data_set": "AVE"})
+    assert "<script>" not in result._repr_html_()
+    print(result)
+    _show_data(data)
     assert "\x1b" not in capsys.readouterr().out
 
 
