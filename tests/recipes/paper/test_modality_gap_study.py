@@ -168,10 +168,10 @@ def test_what_is_missing_is_run_again_and_comes_out_equal(
 
 def test_a_killed_study_leaves_no_process_behind(tmp_path):
     psutil = pytest.importorskip("psutil")
-    words = ["--processes", "2", "--folder", str(tmp_path), "--seeds", "50"]
+    words = ["--processes", "2", "--folder", str(tmp_path), "--seeds", "8"]
     process = start(*WORDS, *words)
     parent, children = psutil.Process(process.pid), []
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while len(children) < 2:
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.2)
