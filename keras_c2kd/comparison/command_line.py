@@ -51,6 +51,9 @@ def run_recipe(
         the first of several processes.
     """
     options = parse(recipe, description, arguments)
+    if not (options.prepare or options.dry_run):
+        # Not after hours of decoding.
+        files_of(options.folder).check_writable()
     plan = options.recipe.plan(
         options.methods,
         options.students,

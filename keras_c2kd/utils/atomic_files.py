@@ -136,5 +136,5 @@ def disk_errors(path: str | os.PathLike[str]) -> Iterator[None]:
             "Files need a folder that can be written to, with space left. "
             f"Received: {path}, which cannot be written ({reason}). What was "
             "written before is whole. Free space or name another folder; "
-            "recipes go on with --resume",
+            "recipes that are called again go on",
         ) from error

@@ -8,10 +8,10 @@ import keras_c2kd
 
 random, person = np.random.default_rng(0), np.arange(1200) % 24
 motion = random.integers(0, 8, 1200)  # Put your arrays in place of these.
-event = random.normal(1.2 * random.normal(size=(8, 12))[motion])
+event = random.normal(1.5 * random.normal(size=(8, 12))[motion])
 camera = np.tanh(event @ random.normal(size=(12, 40)) / 2)
-wrist = random.normal(np.tanh(event @ random.normal(size=(12, 16)) / 2))
-people = dict(test=range(8), validation=[8, 9, 10], unlabeled=range(11, 22))
+wrist = random.normal(np.tanh(event @ random.normal(size=(12, 24)) / 2))
+people = dict(test=range(8), validation=[8, 9, 10], unlabeled=range(11, 23))
 pairs = keras_c2kd.data.PairedSplits.from_arrays(
     {"wrist": wrist, "camera": camera}, motion, groups=person, **people
 )
@@ -31,7 +31,7 @@ class LogitMatching(keras_c2kd.methods.DistillationMethod):
         return {"student_supervised": supervised, "matching": match}, {}
 
 
-networks = {"wrist": lambda: network(16), "camera": lambda: network(40)}
+networks = {"wrist": lambda: network(24), "camera": lambda: network(40)}
 training = keras_c2kd.Training(epochs=10, learning_rate=5e-3)
 result = keras_c2kd.compare(
     pairs, networks, "wrist", ["kd", LogitMatching], seeds=3, training=training

@@ -13,10 +13,10 @@ import resource
 import numpy as np
 import pytest
 
+from keras_c2kd.comparison import run_recipe
+from keras_c2kd.comparison.records import RunFiles
+from keras_c2kd.comparison.resumable import ResumableTraining
 from keras_c2kd.data import ArrayCache
-from keras_c2kd.experiments import ResumableTraining
-from keras_c2kd.experiments import RunFiles
-from keras_c2kd.experiments import run_recipe
 from keras_c2kd.methods import C2KD
 from keras_c2kd.utils.atomic_files import write_atomically
 from tests.helpers.toys import VISUAL

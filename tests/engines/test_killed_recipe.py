@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from keras_c2kd.experiments import run_recipe
+from keras_c2kd.comparison import run_recipe
 from tests.recipes.loading import ROOT
 from tests.recipes.loading import load_recipe
 from tests.recipes.official_layouts import WRITERS
@@ -23,12 +23,7 @@ def start(name, data, folder, *more):
     """Start a recipe as a process of its own."""
     arguments = words(name, data, folder, "--state-seconds", "0", *more)
     return subprocess.Popen(
-        [
-            sys.executable,
-            str(ROOT / "recipes" / f"{name}.py"),
-            *arguments,
-            "--resume",
-        ],
+        [sys.executable, str(ROOT / "recipes" / f"{name}.py"), *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -48,7 +43,7 @@ def kill_when(process, is_time, seconds=300):
 
 def epochs_done(folder):
     """Epochs of the run of C2KD that is interrupted now."""
-    for path in (folder / "out").glob("c2kd-*.partial/state.json"):
+    for path in (folder / "out").glob("runs/c2kd-*.partial/state.json"):
         return json.loads(path.read_text())["epoch"]
     return 0
 

@@ -38,7 +38,7 @@ def test_own_arrays_in_one_epoch(tmp_path, monkeypatch, capsys):
     told = capsys.readouterr().out
     assert "LogitMatching" in told and "without a label" in told
     assert (tmp_path / "own_arrays.png").stat().st_size > 10_000
-    assert result.best().input_shape == (None, 16)
+    assert result.best().input_shape == (None, 24)
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@
 A recipe (`recipes/av_digits.py` on little data, best epoch kept) is trained
 once without interruption. Then it is trained in another folder and killed by
 SIGKILL: at chosen moments of each kind, where it kills itself, and at random
-times from outside. It is started again with `--resume` until it is killed
+times from outside. It is started again until it is killed
 anew, and so on. Whenever it reaches its end, everything in the folder must be
 equal to what the uninterrupted run left: the networks bitwise, scores,
 histories, table and figures; then it begins anew in the next folder.
@@ -18,6 +18,7 @@ processes from one that has imported everything and computed nothing.
 
 import argparse
 import collections
+import csv
 import gc
 import hashlib
 import importlib
@@ -39,9 +40,9 @@ import zipfile
 import h5py
 import keras
 
+from keras_c2kd.comparison import run_recipe
 from keras_c2kd.data import EpochDataset
 from keras_c2kd.data import load_av_digits
-from keras_c2kd.experiments import run_recipe
 from keras_c2kd.methods import Supervised
 from keras_c2kd.utils.atomic_files import write_atomically
 from tests.benchmarks.measure import describe_machine
@@ -64,16 +65,17 @@ MOMENTS = {
     "before a figure is named": 1,
 }
 ANY_TIME = "at a random time"
+TIMES = ("seconds", "finished")
 
 
 def words(folder, epochs):
     """The command line: both modalities alone, C2KD of the image."""
     return [
-        *("--student", "image", "--method", "c2kd", "--seeds", "1"),
+        *("--student", "image", "--methods", "c2kd", "--seeds", "1"),
         *("--epochs", str(epochs), "--protocol", "best_validation"),
         *("--pairs", "20", "--validation-pairs", "20", "--test-pairs", "20"),
         *("--batch-size", "10", "--state-seconds", "0"),
-        *("--out", str(folder), "--resume"),
+        *("--folder", str(folder)),
     ]
 
 
@@ -155,7 +157,8 @@ def _die_at(moment, number):
 
 def _kind(path):
     path = pathlib.Path(path)
-    kinds = {".keras": "network", ".md": "table", ".png": "figure"}
+    kinds = {".keras": "network", ".png": "figure"}
+    kinds |= dict.fromkeys((".md", ".csv"), "table")
     kind = kinds.get(path.suffix, "result")
     return "state" if path.name == "state.json" else kind
 
@@ -192,8 +195,16 @@ def contents(folder):
             found[name] = "folder"
         elif path.suffix == ".json":
             record = json.loads(path.read_text())
-            times = ("seconds", "finished")
-            found[name] = {k: v for k, v in record.items() if k not in times}
+            found[name] = {k: v for k, v in record.items() if k not in TIMES}
+        elif path.suffix == ".csv":
+            with open(path, newline="") as file:
+                for number, row in enumerate(csv.DictReader(file)):
+                    row = {k: v for k, v in row.items() if k not in TIMES}
+                    found[f"{name}, row {number}"] = row
+        elif path.suffix == ".md":
+            # Without the last column, the seconds.
+            text = re.sub(r"\|[^|]*\|$", "|", path.read_text(), flags=re.M)
+            found[name] = text
         elif path.suffix == ".keras":
             found |= {f"{name} {k}": v for k, v in _network(path).items()}
         else:
@@ -338,7 +349,7 @@ def main(arguments=None):
     with tempfile.TemporaryDirectory() as root:
         soak = Soak(root, options.epochs, options.fork)
         soak.kill_at(draw_moments(options.kills, options.seed, soak.seconds))
-        files = sum(path.is_file() for path in (soak.root / "whole").iterdir())
+        files = sum(path.is_file() for path in (soak.root / "whole").rglob("*"))
     counts = collections.Counter(name for name, _ in soak.kills)
     print("\n| killed | times |\n|---|---:|")
     for name in (*MOMENTS, ANY_TIME):
