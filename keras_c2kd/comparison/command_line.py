@@ -3,7 +3,6 @@
 import argparse
 import ast
 import dataclasses
-import sys
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -392,12 +391,3 @@ def _settings(recipe: Recipe, options: argparse.Namespace) -> Training:
         if getattr(options, field.name) is not None
     }
     return dataclasses.replace(recipe.settings, **changes)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Compare methods on a table of files."""
-    from keras_c2kd.comparison.file_table import recipe_of_table
-
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    recipe, description, words = recipe_of_table(words)
-    run_recipe(recipe, description, words)

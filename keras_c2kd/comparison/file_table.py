@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import functools
 import pathlib
+import sys
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ import numpy as np
 
 from keras_c2kd import models
 from keras_c2kd.comparison.command_line import HelpFormatter
+from keras_c2kd.comparison.command_line import run_recipe
 from keras_c2kd.comparison.recipe import BuildNetwork
 from keras_c2kd.comparison.recipe import Recipe
 from keras_c2kd.comparison.training import Training
@@ -43,6 +45,15 @@ ENDINGS = {
     "array": (".npy",),
 }
 BATCH_SIZE = 64
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Compare methods on a table of files.
+
+    Args:
+        words: The words of the command line; None (default) for the real ones.
+    """
+    run_recipe(*recipe_of_table(sys.argv[1:] if words is None else words))
 
 
 def recipe_of_table(words: Sequence[str]) -> tuple[Recipe, str, list[str]]:

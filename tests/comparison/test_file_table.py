@@ -6,6 +6,7 @@ import soundfile
 from PIL import Image
 
 from keras_c2kd.comparison import command_line
+from keras_c2kd.comparison import file_table
 from keras_c2kd.comparison.file_table import recipe_of_table
 from tests.data.media_files import tone
 from tests.data.media_files import write_video
@@ -44,7 +45,7 @@ def test_methods_are_compared_on_a_table(tmp_path, monkeypatch, capsys):
     """The whole command."""
     monkeypatch.chdir(tmp_path)
     words = write_arrays(tmp_path, group=[str(n // 4) for n in range(24)])
-    command_line.main(
+    file_table.main(
         [
             *(*words, "--group", "group", "--student", "wrist", "--seeds", "1"),
             *("--methods", "supervised,kd,c2kd", "--epochs", "2"),
@@ -81,7 +82,7 @@ def test_the_words_that_are_left_are_those_of_every_recipe(tmp_path):
 @pytest.mark.backend_free
 def test_help_shows_both_groups_of_options(capsys):
     with pytest.raises(SystemExit) as ended:
-        command_line.main(["--help"])
+        file_table.main(["--help"])
     assert ended.value.code == 0
     told = capsys.readouterr().out
     for option in ("--table", "--modalities", "--root", "--seconds", "--set"):
@@ -171,7 +172,7 @@ def test_arrays_have_a_network_for_their_axes(tmp_path, shape, name):
 def test_errors_in_words(tmp_path, capsys, words, message):
     given = write_arrays(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        command_line.main([*given, *words])
+        file_table.main([*given, *words])
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
 
@@ -182,6 +183,6 @@ def test_shapes_without_a_network_are_compared_in_python(tmp_path, capsys):
     (tmp_path / "t.csv").write_text("a,b,label\na.npy,a.npy,0")
     words = ["--table", str(tmp_path / "t.csv"), "--modalities", "a,b"]
     with pytest.raises(SystemExit):
-        command_line.main(words)
+        file_table.main(words)
     told = capsys.readouterr().err
     assert "'a' of shape (2, 3, 4, 5)" in told and "keras_c2kd.compare" in told

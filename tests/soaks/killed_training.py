@@ -5,8 +5,8 @@
 A recipe (`recipes/av_digits.py` on little data, best epoch kept) is trained
 once without interruption. Then it is trained in another folder and killed by
 SIGKILL: at chosen moments of each kind, where it kills itself, and at random
-times from outside. It is started again until it is killed
-anew, and so on. Whenever it reaches its end, everything in the folder must be
+times from outside. It is started again until it is killed anew, and so on.
+Whenever it reaches its end, everything in the folder must be
 equal to what the uninterrupted run left: the networks bitwise, scores,
 histories, table and figures; then it begins anew in the next folder.
 
