@@ -41,7 +41,7 @@ check_version()
 
 def __getattr__(name: str) -> Any:
     """Import what training does not need when somebody asks for it."""
-    if name in ("analysis", "comparison", "data", "experiments"):
+    if name in ("analysis", "comparison", "data"):
         return importlib.import_module(f"{__name__}.{name}")
     if name in ("Training", "compare"):
         return getattr(importlib.import_module(f"{__name__}.comparison"), name)

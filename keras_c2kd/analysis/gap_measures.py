@@ -425,7 +425,7 @@ def _sign_test(wins: int, losses: int) -> float:
 
 
 def _scipy_stats() -> ModuleType:
-    return import_optional("scipy.stats", "experiments", "An interval")
+    return import_optional("scipy.stats", "compare", "An interval")
 
 
 def _kappa(rows: _Rows) -> float:

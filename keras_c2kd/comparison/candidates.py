@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from keras_c2kd import methods
-from keras_c2kd.data.paired_dataset import SECOND_VIEW
+from keras_c2kd.data.epoch_dataset import SECOND_VIEW
 from keras_c2kd.layers import FiLMFusion
 
 BASELINE = "alone"

@@ -161,7 +161,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 def _load(
     settings: Training,
     seed: int,
-    data: str,
+    data: Any,
     cache: str | None,
     table: pathlib.Path,
     readers: Mapping[str, Any],

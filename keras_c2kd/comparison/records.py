@@ -391,7 +391,10 @@ def write_runs(records: Iterable[Record], path: str | os.PathLike[str]) -> None:
             **{name: record.get(name) for name in names[4:]},
         }
         for name in _SEVERAL:
-            line[name] = json.dumps(_short(record[name]), sort_keys=True)
+            # Rounded scores would have a spread where equal ones have none.
+            value = record[name]
+            value = _short(value) if name == "history" else value
+            line[name] = json.dumps(value, sort_keys=True)
         writer.writerow(line)
     write_atomically(path, file.getvalue())
 

@@ -1,6 +1,7 @@
 """One run of a plan: trained, tested, stored once."""
 
 import pathlib
+import sys
 import time
 from typing import Any
 
@@ -26,7 +27,8 @@ class Runner:
         plan: `Plan`.
         files: `RunFiles`.
         workers: Integer, threads that read batches. Defaults to `1`.
-        verbose: As in Keras' `fit`, for each run. Defaults to `0`.
+        verbose: As in Keras' `fit`, for each run; a line an epoch in place of
+            a bar where the output is no terminal. Defaults to `0`.
         least_seconds: As for `ResumableTraining`. Defaults to `60.0`.
         profile: Folder for a trace of some training steps of each run, in a
             folder of the run's name; None (default) for none.
@@ -46,7 +48,8 @@ class Runner:
         self.plan = plan
         self.files = files
         self.workers = workers
-        self.verbose = verbose
+        is_bar = verbose in (1, "auto")
+        self.verbose = 2 if is_bar and not sys.stdout.isatty() else verbose
         self.has_test = has_test
         self.least_seconds = least_seconds
         self.profile = None if profile is None else pathlib.Path(profile)

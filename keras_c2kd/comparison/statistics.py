@@ -75,7 +75,8 @@ def summarize(values: Iterable[float], confidence: float = 0.95) -> Summary:
         )
     mean = float(numbers.mean())
     std = float(numbers.std(ddof=1)) if count > 1 else math.nan
-    if count < LEAST_SEEDS or not std > 1e-12:
+    # Metrics are float32 numbers: equal scores differ by their rounding.
+    if count < LEAST_SEEDS or not std > 1e-6:
         return Summary(mean, std, math.nan, math.nan, count)
     stats = import_optional("scipy.stats", "compare", "An interval")
     half = float(stats.t.ppf(0.5 + confidence / 2, count - 1))

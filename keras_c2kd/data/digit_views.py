@@ -124,9 +124,7 @@ def _read(view: str) -> NDArray[np.float64]:
             f"installed. {install_command('demo')}"
         )
     folder = pathlib.Path(found.origin).parent / "datasets/UCImultifeature"
-    table = np.loadtxt(
-        folder / f"{VIEWS[view]}.csv", delimiter=",", skiprows=1
-    )
+    table = np.loadtxt(folder / f"{VIEWS[view]}.csv", delimiter=",", skiprows=1)
     # The last column is the class, in whose order the rows are.
     order = np.argsort(table[:, -1], kind="stable")
     return table[order, :-1]

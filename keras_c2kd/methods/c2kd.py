@@ -46,7 +46,11 @@ class C2KD(DistillationMethod):
     supervised terms. `cross_modal` leaves out a label's class because the
     supervised terms teach it already. Without a label only the other network
     can teach it: there `cross_modal` takes the whole divergence, selected as
-    everywhere (our choice: the paper labels every pair).
+    everywhere, and nothing of the student's reaches the teacher: it does not
+    learn from its proxy there, nor its proxy from the student's (zeros in the
+    mean). With few labels a teacher that follows a weaker student forgets what
+    it knew (our choice, measured: docs/when-it-helps.md; the paper labels
+    every pair).
 
     Each term is a mean over the samples (pixels) that it counts; samples that
     are not selected count as zeros. The method leaves out a term that could
@@ -273,7 +277,9 @@ class C2KD(DistillationMethod):
             # [g_T <- f_T], and of a trained teacher [f_T <- g_T]
             teacher_terms = self._learn(teacher_bridge, teacher, targets)
             if self._trains_teacher:
-                teacher_terms += self._learn(teacher, teacher_bridge, targets)
+                teacher_terms += self._learn(
+                    teacher, teacher_bridge, targets, by_teacher=True
+                )
             # [f_S <- g_S] + [g_S <- f_S]
             student_terms = self._learn(
                 student, student_bridge, targets
@@ -301,7 +307,11 @@ class C2KD(DistillationMethod):
         if self.bidirectional and (self.proxies or self._trains_teacher):
             # eta * [g_T^ <- g_S^]
             cross_modal += self._exchange(
-                teacher_bridge, student_bridge, targets, weights
+                teacher_bridge,
+                student_bridge,
+                targets,
+                weights,
+                by_teacher=True,
             )
         # Eq. 6, cross-modal:
         # lambda_3 * eta * ([g_S^ <- g_T^] + [g_T^ <- g_S^])
@@ -309,15 +319,19 @@ class C2KD(DistillationMethod):
         return losses, diagnostics
 
     def _learn(
-        self, learner: Tensor, target: Tensor, targets: Targets
+        self,
+        learner: Tensor,
+        target: Tensor,
+        targets: Targets,
+        by_teacher: bool = False,
     ) -> Tensor:
         """Return the term "learner <- target" on the logits of all classes."""
+        weights = targets.weights_for(self.divergence)
+        if by_teacher and targets.labeled is not None:
+            ones = ops.ones_like(targets.labels, dtype=learner.dtype)
+            weights, _ = targets.split(ones if weights is None else weights)
         return self.diverge(
-            self.divergence,
-            target,
-            learner,
-            targets.labels,
-            targets.weights_for(self.divergence),
+            self.divergence, target, learner, targets.labels, weights
         )
 
     def _exchange(
@@ -326,11 +340,15 @@ class C2KD(DistillationMethod):
         target: Tensor,
         targets: Targets,
         weights: Tensor,
+        by_teacher: bool = False,
     ) -> Tensor:
         """Return the term "learner^ <- target^" with weights of the samples.
 
-        It leaves no class out of samples without a label.
+        It leaves no class out of samples without a label, from which the
+        teacher does not learn.
         """
+        if by_teacher:
+            weights, _ = targets.split(weights)
         if not self.non_target:
             return self.diverge(
                 self.divergence, target, learner, targets.labels, weights
@@ -346,7 +364,7 @@ class C2KD(DistillationMethod):
             term = self.diverge(
                 self.divergence, target_rest, rest, None, labeled
             )
-        if unlabeled is not None:
+        if unlabeled is not None and not by_teacher:
             term += self.diverge(
                 self.divergence, target, learner, None, unlabeled
             )

@@ -208,9 +208,7 @@ def figure_style(dark: bool = False) -> AbstractContextManager[None]:
         "text.parse_math": False,
         "text.usetex": False,
     }
-    matplotlib = import_optional(
-        "matplotlib", "experiments", "Drawing a figure"
-    )
+    matplotlib = import_optional("matplotlib", "compare", "Drawing a figure")
     context: AbstractContextManager[None] = matplotlib.rc_context(settings)
     return context
 
@@ -226,8 +224,8 @@ def wrap_text(text: str, inches: float) -> str:
         inches: Float, the greatest width.
     """
     purpose = "Drawing a figure"
-    paths = import_optional("matplotlib.textpath", "experiments", purpose)
-    fonts = import_optional("matplotlib.font_manager", "experiments", purpose)
+    paths = import_optional("matplotlib.textpath", "compare", purpose)
+    fonts = import_optional("matplotlib.font_manager", "compare", purpose)
     font = fonts.FontProperties(size=_TEXT_SIZE)
     measure = paths.text_to_path.get_text_width_height_descent
     lines = [""]
@@ -249,7 +247,7 @@ def wrap_text(text: str, inches: float) -> str:
 def figure_class() -> Any:
     """Return matplotlib's `Figure`, which leaves pyplot's state alone."""
     return import_optional(
-        "matplotlib.figure", "experiments", "Drawing a figure"
+        "matplotlib.figure", "compare", "Drawing a figure"
     ).Figure
 
 

@@ -13,6 +13,8 @@ from keras_c2kd.comparison import compare as compare_function
 from keras_c2kd.comparison.compare import make_plan
 from keras_c2kd.comparison.records import read_runs
 from keras_c2kd.comparison.records import write_runs
+from keras_c2kd.data import EpochDataset
+from keras_c2kd.data import PairedSplits
 from tests.comparison.toy_pairs import NETWORKS
 from tests.comparison.toy_pairs import SIZES
 from tests.comparison.toy_pairs import Mine
@@ -294,6 +296,41 @@ def test_a_folder_is_not_needed():
     result = run(None)
     assert len(result.rows) == 2
     assert result.best().name == "functional" or result.best()
+
+
+class OwnData(EpochDataset):
+    """What a user writes: only a size, and the samples of some indices."""
+
+    def __init__(self, rows, **kwargs):
+        super().__init__(**kwargs)
+        self.rows = rows
+
+    @property
+    def size(self):
+        return len(self.rows)
+
+    def batch(self, indices):
+        labels = self.rows[np.asarray(indices)] % 3
+        hint = 2 * np.eye(3, dtype="float32")[labels]
+        return {"wrist": np.tile(hint, 2), "camera": hint[:, [0, 1, 2, 0]]}, (
+            labels
+        )
+
+
+def test_data_of_ones_own(tmp_path):
+    pairs = PairedSplits(
+        OwnData(np.arange(36), training=True, batch_size=12),
+        OwnData(np.arange(36, 48)),
+        OwnData(np.arange(48, 60)),
+    )
+    result = run(tmp_path, pairs, training=Training(epochs=20, steps=0))
+    assert {row.method for row in result.rows} == {"alone", "kd"}
+    assert {row.updates for row in result.rows} == {60}
+    # What is in a row decides: others are other runs.
+    pairs.train.rows = np.arange(1, 37)
+    del pairs.provenance["fingerprint"]
+    run(tmp_path, pairs, training=Training(epochs=20))
+    assert number_of(tmp_path) == 6
 
 
 # What must hold before anything trains.

@@ -107,3 +107,11 @@ def test_best_finds_a_gain_that_is_there():
         choose_best(simulated(rng, 5, 2000, 0.1), "alone") for _ in range(200)
     ]
     assert found.count("gains") >= 190
+
+
+def test_rounding_of_float32_is_no_spread():
+    one, other = {0: 0.9, 1: 0.8, 2: 0.7}, {0: 0.8, 1: 0.7, 2: 0.6}
+    rounded = {seed: float(np.float32(score)) for seed, score in one.items()}
+    found = paired_difference(rounded, other)
+    assert 0 < found.std < 1e-6
+    assert math.isnan(found.low) and not found.is_above_zero

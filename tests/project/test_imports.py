@@ -36,7 +36,7 @@ MAY_IMPORT = {
 for room in MAY_IMPORT:
     MAY_IMPORT[room] |= {"typing"} - {room}
 # They use everything below, and nothing below uses them.
-ABOVE = ("comparison", "experiments", "__init__")
+ABOVE = ("comparison", "__init__")
 FRAMEWORKS = {"jax", "tensorflow", "torch", "flax", "ai_edge_litert"}
 # Readers and exporters that import one when they are called.
 LAZY = {
@@ -114,7 +114,7 @@ def test_no_circles():
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_few_files_know_a_framework(module):
     path = MODULES[module]
-    if room_of(module) in ("backend", "experiments"):
+    if room_of(module) == "backend":
         return
     for name, is_at_top in imports_of(path):
         if name.partition(".")[0] in FRAMEWORKS:

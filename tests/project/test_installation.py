@@ -103,7 +103,7 @@ def test_the_import_reads_no_module_of_data_sets():
     *_, modules, reader = done.stdout.splitlines()
     ours = {name.split(".")[1] for name in modules.split() if is_ours(name)}
     assert {"methods", "models", "ops"} <= ours
-    assert not ours & {"analysis", "comparison", "data", "experiments"}
+    assert not ours & {"analysis", "comparison", "data"}
     # It is imported when somebody asks for it.
     assert reader == "AudioReader"
 

@@ -2,7 +2,7 @@
 
 import shutil
 
-from tests.recipes.loading import load_recipe
+from tests.recipes.paper.loading import load
 
 
 def check_tables(name, out, folder, student, method, *more):
@@ -20,26 +20,18 @@ def check_tables(name, out, folder, student, method, *more):
     results = folder / "results"
     shutil.copytree(out, results / name)
     words = ["--results", str(results), "--only", name, "--smoke", *more]
-    for filled in load_recipe("tables").main(["--table", "all", *words]):
-        columns = filled.table.columns
-        assert {column.recipe for column in columns} == {name}
-        (index,) = (
-            index
-            for index, column in enumerate(columns)
-            if (column.student, column.quantity) == (student, "score")
-        )
-        found = {
-            row.method: cell
-            for row, cell in filled.column(index)
-            if cell.measured and cell.quantity == "score"
-        }
-        rows = {row.method for row in filled.table.rows}
-        assert set(found) == rows & {"without-kd", method}
-        if method in found:
-            assert found[method].measured.count == 1
-        if {"without-kd", method} <= rows:
-            assert found[method].difference.count == 1
-        stem = results / "tables" / f"table_{filled.table.number}"
+    tables = load("tables").main(["--table", "all", *words])
+    for number, cells in tables.items():
+        assert set(cells["recipe"]) == {name}
+        scores = cells[(cells["student"] == student) & (cells["of"] == "score")]
+        scores = scores[scores["quantity"] == "score"].set_index("method")
+        found = scores[scores["measured_mean"].notna()]
+        assert set(found.index) == set(scores.index) & {"alone", method}
+        if method in found.index:
+            assert found.loc[method, "measured_count"] == 1
+            if "alone" in found.index:
+                assert found.loc[method, "difference_count"] == 1
+        stem = results / "tables" / f"table_{number}"
         for ending in ("txt", "md", "tex", "csv"):
             assert "missing" in stem.with_suffix(f".{ending}").read_text()
 
@@ -61,16 +53,19 @@ def check_figures(name, out, folder, data, student, *more):
     words = ["--results", str(results), "--only", name, "--smoke", *more]
     words += ["--data", f"{name}={data}"]
     numbers = [word for number in "136" for word in ("--figure", number)]
-    drawn = load_recipe("figures").main([*numbers, *words])
-    scores = [point for point in drawn[1] if point.quantity == "score"]
-    assert len(scores) == 2 and all(point.runs for point in scores)
-    between = [point for point in drawn[1] if point.series == "between"]
-    assert [len(point.runs) for point in between] == [1]
+    drawn = load("figures").main([*numbers, *words])
+    scores = drawn[1][drawn[1]["quantity"] == "score"]
+    assert len(scores) == 2 and scores["measured_mean"].notna().all()
+    between = drawn[1][drawn[1]["series"] == "between"]
+    assert list(between["measured_count"]) == [1]
     # Of C2KD in the direction that was trained.
-    told = [point for point in drawn[3] if point.runs]
-    assert {point.panel for point in told} == {f"{student} student"}
-    assert {point.series.partition(",")[0] for point in told} == {"c2kd"}
-    assert all(-1 <= point.summary.mean <= 1 for point in drawn[6])
+    told = drawn[3][drawn[3]["measured_mean"].notna()]
+    assert set(told["panel"]) == {f"{student} student"}
+    assert set(told["series"]) <= {
+        "c2kd, val_accuracy",
+        "c2kd, rank_distorted_share",
+    }
+    assert drawn[6]["measured_mean"].between(-1, 1).all()
     for number in "136":
         picture = results / "figures" / f"figure_{number}.png"
         assert picture.stat().st_size > 10_000
