@@ -16,7 +16,7 @@ Data, as they are distributed: `AVE_Dataset/AVE/<id>.mp4` and the lists
 split, 3339 / 402 / 402 rows. `keras_c2kd.data.load_ave` tells of doubled and
 shared videos.
 
-Cost: decoding once, about 13 GB in `--cache`; see recipes/README.md for clips
+Cost: decoding once, about 13 GB in `--cache`; see docs/speed.md for clips
 a second. A run is 100 epochs of 52 steps of 64; three seeds, two networks that
 train alone and each method in each direction.
 

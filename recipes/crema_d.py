@@ -18,7 +18,7 @@ every actor is in all parts), `--split actors` (the harder question), or
 `--split lists --lists FOLDER` with a `train.csv` and a `test.csv`, such as
 those of OGM-GE, from which the paper's figures come.
 
-Cost: decoding once, about 8 GB in `--cache`; see recipes/README.md for clips a
+Cost: decoding once, about 8 GB in `--cache`; see docs/speed.md for clips a
 second. A run is 100 epochs of 93 steps of 64; three seeds, two networks that
 train alone and each method in each direction.
 

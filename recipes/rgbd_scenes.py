@@ -10,7 +10,7 @@ Command, from the root of the repository, with any KERAS_BACKEND:
     pip install -c constraints.txt -e ".[jax,compare]"
     KERAS_BACKEND=jax python recipes/rgbd_scenes.py
 
-Cost: see recipes/README.md; `--methods kd,c2kd` takes a third of it. Called
+Cost: see docs/paper.md; `--methods kd,c2kd` takes a third of it. Called
 again, it goes on where it was stopped.
 
 Data: `keras_c2kd.data.load_rgbd_scenes`, drawn anew for each seed, the test

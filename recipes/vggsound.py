@@ -16,7 +16,7 @@ have, `<youtube_id>_<start>.mp4`. Of the 50 classes of the paper the list has
 25,835 training and 2500 test clips; many are gone from YouTube. What is
 missing is counted in every result, and up to 40 % may be.
 
-Cost: decoding once, about 90 GB in `--cache`; see recipes/README.md for clips
+Cost: decoding once, about 90 GB in `--cache`; see docs/speed.md for clips
 a second. A run is 100 epochs of 364 steps of 64; three seeds, two networks that
 train alone and each method in each direction.
 

@@ -77,9 +77,10 @@ def test_the_source_distribution_has_what_its_tests_read(tmp_path):
     (path,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(path) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
-    folders = ("keras_c2kd", "recipes", "tests")
+    folders = ("docs", "keras_c2kd", "recipes", "tests")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*")]
     files += [*CONSTRAINTS, *ROOT.glob("*.md"), ROOT / "CITATION.cff"]
+    files.append(ROOT / "mkdocs.yml")
     here = {
         path.relative_to(ROOT).as_posix()
         for path in files

@@ -188,7 +188,7 @@ def test_two_hosts_train_as_one_device_does(backend, case):
     several = printed(hosts[0])[case]
     # The first one alone prints, and writes.
     assert case not in hosts[1].communicate()[0]
-    if backend == "jax":  # A limit that README names: means are right.
+    if backend == "jax":  # A limit that the manual names: means are right.
         for name in ("val_samples", "val_teacher_samples", "alone_samples"):
             counted = [2 * value for value in one["history"][name]]
             assert several["history"].pop(name) == counted
