@@ -55,7 +55,8 @@ def write_files():
             kind, name = number % 4, f"{number:03d}"
             soundfile.write(FOLDER / f"{name}.wav", tone(kind, random), RATE)
             Image.fromarray(picture(kind, random)).save(FOLDER / f"{name}.png")
-            part = ("train", "validation", "test")[(number >= 144) + (number >= 176)]
+            parts = ("train", "validation", "test")
+            part = parts[(number >= 144) + (number >= 176)]
             label = "" if 16 <= number < 144 else MACHINES[kind]
             table.writerow((f"{name}.wav", f"{name}.png", label, part))
 

@@ -24,7 +24,7 @@ SHOWN = {"alone": "#666666", "self_training": "#E69F00", "kd": "#0072B2"}
 
 
 def pairs_with(labeled):
-    """Draw events seen by both sensors; the first training rows are labelled."""
+    """Draw events seen by both sensors; the first rows are labelled."""
     random = np.random.default_rng(0)
     labels = np.arange(ROWS) % CLASSES
     event = random.normal(1.2 * random.normal(size=(CLASSES, 12))[labels])

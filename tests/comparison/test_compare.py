@@ -21,6 +21,9 @@ from tests.comparison.toy_pairs import Mine
 from tests.comparison.toy_pairs import dense
 from tests.comparison.toy_pairs import toy_pairs
 
+# The recipes' tests train by the same runner on every backend.
+pytestmark = [pytest.mark.slow, pytest.mark.one_backend]
+
 SHORT = Training(epochs=2, learning_rate=0.05)
 
 
