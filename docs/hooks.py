@@ -35,9 +35,7 @@ def on_files(files, config):
             name = path and f"repository/{path}".replace(".md", ".md.txt")
             if path and files.get_file_from_path(name) is None:
                 files.append(
-                    File.generated(
-                        config, name, abs_src_path=str(ROOT / path)
-                    )
+                    File.generated(config, name, abs_src_path=str(ROOT / path))
                 )
     return files
 

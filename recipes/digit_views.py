@@ -70,7 +70,7 @@ def recipe_of(views):
         settings=Settings(),
         load=lambda settings, seed, data, cache: load(views, settings, seed),
         networks={view: {"mlp": network} for view in views},
-        default_methods=("kd", "c2kd"),
+        default_methods=("kd", "c2kd", "c2kd_fixed"),
         seeds=5,
         data_depend_on_seed=True,
         smoke={"steps": 40, "units": 16},

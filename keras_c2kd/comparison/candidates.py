@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from keras_c2kd import losses
 from keras_c2kd import methods
 from keras_c2kd.data.epoch_dataset import SECOND_VIEW
 from keras_c2kd.layers import FiLMFusion
@@ -227,6 +228,12 @@ METHODS = {
     # The shadow ends in the teacher's classifier, which reads the last.
     "shake": Candidate(methods.SHAKE, teacher_features=_last_three),
     "c2kd": Candidate(methods.C2KD),
+    # For few labels: the teacher stays as good as it was.
+    "c2kd_fixed": Candidate(
+        methods.C2KD(
+            losses.KLDivergence(temperature=4.0), teacher_update="none"
+        )
+    ),
     "dlb": Candidate(
         lambda run: methods.DLB(
             run.batch_size, second_view=run.student + SECOND_VIEW

@@ -282,8 +282,12 @@ def run_plan(
     if tune:
         plan = tuned_plan(plan, folder, tune, engine, workers)
     runner = Runner(plan, files, workers, verbose, least_seconds, profile)
+    training = plan.training
+    length = f"{training.epochs} epochs"
+    if training.steps:
+        length = f"{training.steps} steps"
     say(
-        f"{len(plan.runs())} runs of {plan.training.epochs} epochs on "
+        f"{len(plan.runs())} runs of {length} on "
         f"{keras.backend.backend()}, results in {folder}"
     )
     if distribution.is_first_process():

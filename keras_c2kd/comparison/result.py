@@ -257,7 +257,7 @@ class ComparisonResult:
         best = self.best_method(student)
         words.append(
             f"To deploy, chosen on validation: {best}"
-            + (", nothing is told apart from it." if best == BASELINE else ".")
+            + (", nothing is better beyond doubt." if best == BASELINE else ".")
         )
         words.append(self._progress(student))
         return " ".join(filter(None, words))
