@@ -17,6 +17,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_c2kd.networks.graph import layers_within
+
 # Raised by us when the same settings give other numbers than before.
 RESULTS_VERSION = 1
 
@@ -87,17 +89,13 @@ def network_digest(network: keras.Model, other: keras.Model) -> str:
             are equal in both do not come from the seed: those of a preset, or
             constants, count by their values.
     """
-    layers = network._flatten_layers() if _has_layers(network) else [network]
+    layers = [network, *layers_within(network)]
     code = sorted({c for layer in layers for c in _code(type(layer)).values()})
     weights = [
         [list(one.shape), str(one.dtype), _given_values(one, two)]
         for one, two in zip(network.weights, other.weights)
     ]
     return digest_of(_architecture(network), weights, code)
-
-
-def _has_layers(network: keras.Model) -> bool:
-    return hasattr(network, "_flatten_layers")
 
 
 def _architecture(network: keras.Model) -> Any:

@@ -22,7 +22,12 @@ from tests.comparison.toy_pairs import dense
 from tests.comparison.toy_pairs import toy_pairs
 
 # The recipes' tests train by the same runner on every backend.
-pytestmark = [pytest.mark.slow, pytest.mark.one_backend]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.one_backend,
+    # They share what one of them trains.
+    pytest.mark.xdist_group("compare"),
+]
 
 SHORT = Training(epochs=2, learning_rate=0.05)
 
