@@ -431,6 +431,8 @@ class Plan:
         candidate = self.candidate(run)
         teacher = None
         modality: Any = run.teacher
+        # A loaded teacher's dropout draws its seed when it is loaded.
+        keras.utils.set_random_seed(run.seed)
         networks = [alone(other) for other in self.starts_from(run)]
         if run.teacher == BOTH:
             other, own = networks
