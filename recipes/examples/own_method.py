@@ -1,11 +1,8 @@
 """A method, a selection and a divergence of one's own, compared with KD.
 
-`MarginMatching` lets the student imitate by how much the teacher prefers its
-first class to its second. `SureTeacher` distils only where the teacher is
-sure. Both are compared, and the method's weight is searched if you add
-`tune=10` (extra `tune`). The pairs are generated, with few labels.
-
-    KERAS_BACKEND=jax python recipes/examples/own_method.py
+`MarginMatching`: the teacher's margin of its first class over the second is
+imitated. `SureTeacher`: only where the teacher is sure. `tune=10` would search
+the weight (extra `tune`). The pairs are generated, with few labels.
 """
 
 import keras
@@ -20,8 +17,6 @@ from keras_c2kd.data import PairedSplits
 
 @keras.saving.register_keras_serializable("mine")
 class SureTeacher(selection.SampleSelection):
-    """Score: the probability of the teacher's first class."""
-
     def score(self, teacher_logits, student_logits, labels):
         return ops.max(ops.softmax(teacher_logits), axis=-1)
 
