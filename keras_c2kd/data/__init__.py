@@ -10,6 +10,7 @@ from keras_c2kd.data.crisis_mmd import load_crisis_mmd
 from keras_c2kd.data.digit_views import load_digit_views
 from keras_c2kd.data.epoch_dataset import EpochDataset
 from keras_c2kd.data.epoch_dataset import FollowEpochs
+from keras_c2kd.data.epoch_dataset import hide_labels
 from keras_c2kd.data.gaussian_pairs import GaussianFamily
 from keras_c2kd.data.gaussian_pairs import load_gaussian_pairs
 from keras_c2kd.data.media import MediaError
@@ -60,6 +61,7 @@ __all__ = [
     "Source",
     "TextReader",
     "clean_tweet",
+    "hide_labels",
     "load_av_digits",
     "load_ave",
     "load_crema_d",

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_c2kd.data.epoch_dataset import UNLABELED
+from keras_c2kd.data.epoch_dataset import hide_labels
 from keras_c2kd.data.paired_arrays import PairedArrays
 from keras_c2kd.data.paired_splits import PairedSplits
 from keras_c2kd.utils.argument_checks import check_integer
@@ -96,7 +97,7 @@ def load_digit_views(
     for part, chosen in rows.items():
         own = labels[chosen]
         if part == "train" and labeled is not None:
-            own = _with_few_labels(own, labeled, seed)
+            own = hide_labels(own, labeled, [SPLIT_SEED, seed])
         parts[part] = PairedArrays(
             {view: array[chosen] for view, array in arrays.items()},
             own,
@@ -144,15 +145,3 @@ def _rows_of_parts() -> dict[str, NDArray[np.int64]]:
         for part, rows in zip(found, np.split(own, ends)):
             found[part].append(rows)
     return {part: np.concatenate(rows) for part, rows in found.items()}
-
-
-def _with_few_labels(
-    labels: NDArray[np.int64], labeled: int, seed: int
-) -> NDArray[np.int64]:
-    """Return labels of which so many a class stay, the others are -1."""
-    random = np.random.default_rng([SPLIT_SEED, seed])
-    few = np.full_like(labels, UNLABELED)
-    for digit in range(NUM_CLASSES):
-        chosen = random.permutation(np.flatnonzero(labels == digit))[:labeled]
-        few[chosen] = digit
-    return few

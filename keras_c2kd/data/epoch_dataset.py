@@ -451,6 +451,45 @@ def is_labeled(
     return given.reshape(len(labels), -1).any(axis=1)
 
 
+def hide_labels(
+    labels: NDArray[np.integer[Any]],
+    keep: int,
+    seed: int | Sequence[int] = 0,
+) -> NDArray[np.integer[Any]]:
+    """Return labels of which so many of each class stay, the others are -1.
+
+    For experiments with few labels on data that have them all.
+
+    Args:
+        labels: Integers `(samples,)`, none of them -1.
+        keep: Integer from 1 on, samples of each class that keep their label.
+        seed: Integer, or sequence of them, that draws which. Defaults to `0`.
+
+    Returns:
+        Array like `labels`.
+
+    Raises:
+        ValueError: If a class has fewer samples.
+
+    Example:
+    >>> hidden = hide_labels(np.array([0, 1, 0, 1, 0, 0]), keep=1)
+    >>> sorted(hidden.tolist())
+    [-1, -1, -1, -1, 0, 1]
+    """
+    check_integer(minimum=1, keep=keep)
+    random = np.random.default_rng(seed)
+    few = np.full_like(labels, UNLABELED)
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        if len(own) < keep:
+            raise ValueError(
+                f"Every class needs {keep} samples. Received: {len(own)} of "
+                f"class {label}. Take a lower `keep`."
+            )
+        few[random.permutation(own)[:keep]] = label
+    return few
+
+
 def check_modalities(known: Iterable[str], wanted: Iterable[str]) -> None:
     """Raise a ValueError for modalities that a data set does not have.
 

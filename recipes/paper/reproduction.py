@@ -75,7 +75,8 @@ class Reproduction:
         # By this name, processes that train find it too.
         if str(RECIPES) not in sys.path:
             sys.path.append(str(RECIPES))
-        return importlib.import_module(name).RECIPE
+        module = importlib.import_module(name)
+        return getattr(module, "LABELLED", module.RECIPE)
 
     def in_use(self, name):
         """Return a recipe, that of a trial if the runs are trials."""
@@ -195,8 +196,10 @@ class Reproduction:
                 f"--data {name}=FOLDER. Received: none"
             )
         stored, recipe = record["settings"], self.in_use(name)
-        known = {key: stored[key] for key in vars(recipe.settings)}
-        settings = dataclasses.replace(recipe.settings, **known)
+        known = set(vars(recipe.settings)) & set(stored)
+        settings = dataclasses.replace(
+            recipe.settings, **{key: stored[key] for key in known}
+        )
         splits = self.plan(name, settings).splits(stored["seed"])
         found = splits.provenance["fingerprint"]
         if found != stored["data"]:

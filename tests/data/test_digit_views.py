@@ -3,6 +3,7 @@ import sys
 import numpy as np
 import pytest
 
+from keras_c2kd.data import hide_labels
 from keras_c2kd.data import load_digit_views
 from keras_c2kd.data.digit_views import VIEWS
 
@@ -88,3 +89,16 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
 
 def test_there_are_six_views():
     assert len(VIEWS) == 6
+
+
+def test_hidden_labels_leave_equally_many_of_each_class():
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 0])
+    few = hide_labels(labels, 2, seed=3)
+    kept = few != -1
+    np.testing.assert_array_equal(few[kept], labels[kept])
+    assert np.bincount(few[kept]).tolist() == [2, 2, 2]
+    np.testing.assert_array_equal(few, hide_labels(labels, 2, seed=3))
+    with pytest.raises(ValueError, match="needs 3 samples.*2 of class 1"):
+        hide_labels(labels, 3)
+    with pytest.raises(ValueError, match="keep"):
+        hide_labels(labels, 0)

@@ -22,7 +22,7 @@ from tests.recipes.loading import load_recipe
 pytestmark = pytest.mark.xdist_group("av_digits")
 WORDS = ["--student", "image", "--seeds", "1", "--epochs", "1"]
 WORDS += ["--pairs", "20", "--validation-pairs", "20", "--test-pairs", "20"]
-WORDS += ["--batch-size", "10"]
+WORDS += ["--batch-size", "10", "--all-labels", "--methods", "kd,c2kd"]
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,11 @@ def test_the_deployable_network_is_kept(finished, recipe):
     run = next(run for run in records(finished[0]) if run["name"] == name)
     network = keras.saving.load_model(finished[0] / "runs" / run["network"])
     settings = dataclasses.replace(
-        recipe.settings, pairs=20, validation_pairs=20, test_pairs=20
+        recipe.settings,
+        pairs=20,
+        validation_pairs=20,
+        test_pairs=20,
+        all_labels=True,
     )
     inputs, labels = recipe.load(settings, 0).test[0]
     logits = network.predict(inputs["image"], verbose=0)

@@ -74,7 +74,7 @@ def words(folder, epochs):
         *("--student", "image", "--methods", "c2kd", "--seeds", "1"),
         *("--epochs", str(epochs), "--protocol", "best_validation"),
         *("--pairs", "20", "--validation-pairs", "20", "--test-pairs", "20"),
-        *("--batch-size", "10", "--state-seconds", "0"),
+        *("--batch-size", "10", "--state-seconds", "0", "--all-labels"),
         *("--folder", str(folder)),
     ]
 
