@@ -1,0 +1,323 @@
+"""Can it be told beforehand whether distillation will help?
+
+Many settings, each with the same question: two networks were trained alone;
+what can be measured of them on the VALIDATION pairs, before anything is
+distilled, and what does KD over all pairs then gain or lose on the TEST pairs?
+The settings: pairs of views of a digit, digits seen and heard, a wrist sensor
+and a skeleton (if `--utd` names the folder), generated pairs whose gap is set
+by two dials; few or all training rows labelled; both directions.
+
+Command, from the root of the repository, with any KERAS_BACKEND:
+
+    KERAS_BACKEND=jax python recipes/paper/rule_study.py --utd UTD-MHAD
+    python recipes/paper/rule_study.py --report --folder recipes/results/rule
+
+Cost: about 1,200 runs of 1 to 30 seconds, an hour on 2 CPU cores; finished ones
+are kept. The second command trains nothing: it writes the page and the picture
+from `settings.csv`, a line a setting, and prints the hit rate of each rule.
+
+Rules that are compared, from the simplest on: the difference of the validation
+accuracies; the same times the fraction of rows without a label; agreement;
+Kendall correlation; the sentence of `analysis.modality_gap`. Each is judged on
+data sets that it was not fitted to: one is left out at a time.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import dataclasses
+import io
+import itertools
+import math
+import multiprocessing
+import os
+import pathlib
+import sys
+
+import numpy as np
+import pandas as pd
+from modality_gap_study import RECIPE as GAUSSIAN
+
+from keras_c2kd.analysis import modality_gap
+from keras_c2kd.backend import enable_compilation_cache
+from keras_c2kd.comparison import run_plan
+from keras_c2kd.comparison.processes import files_of
+from keras_c2kd.comparison.runner import Runner
+from keras_c2kd.comparison.statistics import summarize
+from keras_c2kd.data import PairedArrays
+from keras_c2kd.data import PairedSplits
+from keras_c2kd.data import hide_labels
+from keras_c2kd.utils.atomic_files import write_atomically
+
+RECIPES = pathlib.Path(__file__).parents[1]
+sys.path.append(str(RECIPES))
+
+import av_digits  # noqa: E402
+import digit_views  # noqa: E402
+import utd_mhad  # noqa: E402
+
+VIEW_PAIRS = (
+    *(("fourier", "pixels"), ("zernike", "pixels"), ("fourier", "profile")),
+    *(("morphology", "karhunen_loeve"), ("zernike", "profile")),
+)
+SEEDS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A data set, a number of labels: a setting in each direction.
+
+    Attributes:
+        data_set: What is left out together.
+        name: What tells it from the others of the data set.
+        recipe: `Recipe`.
+        changes: Dict of settings in place of the recipe's.
+    """
+
+    data_set: str
+    name: str
+    recipe: object
+    changes: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class FewLabels(type(GAUSSIAN.settings)):
+    """The settings of the study under two dials, and few labels."""
+
+    labeled: int = 0
+
+
+def load_with_few_labels(settings, seed, data, cache):
+    """Generate Gaussian pairs of which so many a class have a label."""
+    splits = GAUSSIAN.load(settings, seed)
+    if not settings.labeled:
+        return splits
+    train = splits.train
+    rows = train.evaluation().batch(range(train.size))
+    hidden = hide_labels(train.labels, settings.labeled, seed)
+    few = PairedArrays(
+        rows[0],
+        hidden,
+        batch_size=train.batch_size,
+        training=True,
+        seed=seed,
+    )
+    kept = ("data_set", "split", "classes", "pairing")
+    provenance = {k: v for k, v in splits.provenance.items() if k in kept}
+    return PairedSplits(few, splits.validation, splits.test, provenance)
+
+
+def studies(utd):
+    """Return all studies."""
+    found = []
+    for pair, labeled in itertools.product(VIEW_PAIRS, (5, 20, None)):
+        changes = {"labeled": labeled} if labeled else {"all_labels": True}
+        found.append(
+            Study(
+                "digit views",
+                f"{'-'.join(pair)}, {labeled or 'all'} a class",
+                digit_views.recipe_of(pair),
+                changes,
+            )
+        )
+    for labeled in (5, None):
+        changes = {"labeled": labeled} if labeled else {"all_labels": True}
+        found.append(
+            Study(
+                "AV-digits",
+                f"{labeled or 'all'} a class",
+                av_digits.RECIPE,
+                changes,
+            )
+        )
+    gaussian = dataclasses.replace(
+        GAUSSIAN, settings=FewLabels(), load=load_with_few_labels
+    )
+    for imbalance, misalignment, labeled in itertools.product(
+        (-1.0, 0.0, 1.0), (0.0, 1.0), (2, 10, 0)
+    ):
+        found.append(
+            Study(
+                "Gaussian pairs",
+                f"imbalance {imbalance:g}, misalignment {misalignment:g}, "
+                f"{labeled or 'all'} a class",
+                gaussian,
+                {
+                    "imbalance": imbalance,
+                    "misalignment": misalignment,
+                    "labeled": labeled,
+                },
+            )
+        )
+    if utd:
+        found += [
+            Study(
+                "UTD-MHAD",
+                f"subjects {subjects} labelled",
+                utd_mhad.RECIPE,
+                {"labeled_subjects": subjects},
+            )
+            for subjects in ("1", "1,3", "1,3,5")
+        ]
+    return found
+
+
+def train_study(number, folder, data):
+    """Train what is not finished of a study; return its two settings."""
+    study = studies(data)[number]
+    settings = dataclasses.replace(study.recipe.settings, **study.changes)
+    seeds = range(SEEDS)
+    with contextlib.redirect_stdout(io.StringIO()):
+        plan = study.recipe.plan(["kd"], None, seeds, settings, data)
+        result = run_plan(plan, folder)
+    if result.notes:
+        raise RuntimeError("\n".join(result.notes))
+    runs = {
+        (
+            r["settings"]["student"],
+            r["settings"]["method"],
+            r["settings"]["seed"],
+        ): r
+        for r in result.records
+    }
+    first = result.records[0]["data"]
+    size = first["sizes"]["train"]
+    labeled = first.get("labeled", size)
+    runner = Runner(plan.with_baselines(), files_of(folder))
+    before = [look(runner, seed) for seed in seeds]
+    rows = []
+    for place, student in enumerate(plan.students):
+        teacher = plan.other(student)
+
+        def gains(method, student=student):
+            return [
+                runs[student, method, seed]["scores"]["student"]
+                - runs[student, "alone", seed]["scores"]["student"]
+                for seed in seeds
+            ]
+
+        gain = summarize(gains("kd"))
+        row = {
+            "data_set": study.data_set,
+            "setting": study.name,
+            "student": student,
+            "teacher": teacher,
+            "labeled": labeled,
+            "unlabeled": size - labeled,
+        }
+        for name in before[0][place]:
+            values = [found[place][name] for found in before]
+            row[name] = (
+                max(set(values), key=values.count)
+                if isinstance(values[0], str)
+                else float(np.mean(values))
+            )
+        row |= {
+            "gain": gain.mean,
+            "low": gain.low,
+            "high": gain.high,
+            "self_training_gain": float(np.mean(gains("self_training")))
+            if labeled < size
+            else math.nan,
+            "seeds": SEEDS,
+        }
+        rows.append(row)
+    return rows
+
+
+def look(runner, seed):
+    """Measure two networks that trained alone, for either student."""
+    plan = runner.plan
+    one, other = plan.students
+    networks = [
+        runner.network(plan.alone(m, plan.student_networks[m], seed))
+        for m in (one, other)
+    ]
+    splits = plan.splits(seed)
+    gap = modality_gap(
+        *networks,
+        splits.validation,
+        teacher_modality=one,
+        student_modality=other,
+        teacher_features=[],
+        student_features=[],
+        verbose=0,
+    )
+    measures, found = gap.measures, []
+    sides = (measures.teacher, measures.student)
+    # The last two sentences: from the first to the second, and back.
+    rules = [finding.rule for finding in gap.findings][-2:]
+    rules = rules if len(rules) == 2 else rules * 2
+    for student, teacher, rule in zip(sides, sides[::-1], rules[::-1]):
+        found.append(
+            {
+                "student_accuracy": student.accuracy.value,
+                "teacher_accuracy": teacher.accuracy.value,
+                "only_teacher_right": teacher.only_right,
+                "only_student_right": student.only_right,
+                "agreement": measures.agreement,
+                "kendall": measures.kendall.mean.value,
+                "modality_gap": rule,
+            }
+        )
+    return found
+
+
+def main(arguments=None):
+    """Run the study from the command line; write its page and picture."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--folder", default="results/rule")
+    parser.add_argument("--utd", help="folder of UTD-MHAD")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--report", action="store_true")
+    parser.add_argument("--only", help="data set of which studies are run")
+    options = parser.parse_args(arguments)
+    folder = pathlib.Path(options.folder)
+    if not options.report:
+        chosen = [
+            (number, folder / "studies" / str(number))
+            for number, study in enumerate(studies(options.utd))
+            if options.only in (None, study.data_set)
+        ]
+        rows = []
+        for number, found in enumerate(
+            _finished(chosen, options.utd, options.processes), 1
+        ):
+            rows += found
+            first = found[0]
+            print(
+                f"[{number}/{len(chosen)}] {first['data_set']}, "
+                f"{first['setting']}: "
+                + "; ".join(f"{r['student']} {r['gain']:+.3f}" for r in found),
+                flush=True,
+            )
+        frame = pd.DataFrame(rows).sort_values(
+            ["data_set", "setting", "student"], kind="stable"
+        )
+        text = frame.to_csv(
+            index=False, float_format="%.5g", lineterminator="\n"
+        )
+        write_atomically(folder / "settings.csv", text)
+
+
+def _finished(chosen, data, processes):
+    """Yield what each study gave as soon as it is done."""
+    if processes == 1:
+        yield from (train_study(*one, data) for one in chosen)
+        return
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with concurrent.futures.ProcessPoolExecutor(
+        processes,
+        multiprocessing.get_context("spawn"),
+        enable_compilation_cache,
+    ) as pool:
+        futures = [pool.submit(train_study, *one, data) for one in chosen]
+        for future in concurrent.futures.as_completed(futures):
+            yield future.result()
+
+
+if __name__ == "__main__":
+    main()
