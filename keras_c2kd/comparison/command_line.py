@@ -280,7 +280,7 @@ def _add_folders(parser: argparse.ArgumentParser, recipe: Recipe) -> None:
         )
     else:
         parser.set_defaults(
-            data=None, cache=None, prepare=False, max_missing_fraction=0.0
+            data=None, cache=None, prepare=False, max_missing_fraction=None
         )
     parser.add_argument(
         "--workers", type=int, default=1, help="threads that read batches"

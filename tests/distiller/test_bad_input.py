@@ -171,13 +171,17 @@ def test_single_batches_and_evaluation_are_checked_too():
 
 
 def test_an_empty_data_set():
+    torch = pytest.importorskip("torch")
     inputs, labels = toy_data(8)
     nothing = {key: value[:0] for key, value in inputs.items()}
     fit_fails("empty", nothing, labels[:0])
     distiller = toy_distiller(C2KD())
+    rows = [({key: value[0] for key, value in inputs.items()}, labels[0])]
     for empty in (
         PairedDataset(inputs, labels, 16),
         as_generator(inputs, labels, 16),
+        as_tf_dataset(inputs, labels, 16).take(0),
+        torch.utils.data.DataLoader(rows, batch_size=16, drop_last=True),
     ):
         with pytest.raises(ValueError, match="empty"):
             distiller.fit(empty, verbose=0)
