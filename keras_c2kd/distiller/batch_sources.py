@@ -38,6 +38,8 @@ def checked(data: DataSource, spec: BatchSpec) -> DataSource:
     """
     if isinstance(data, dict) or hasattr(data, "shape"):
         return spec.take(data, "the data")
+    if spec.is_checked:
+        _check_not_empty(data)
     if isinstance(data, keras.utils.PyDataset):
         return _CheckedPyDataset(data, spec)
     if _is_tf_dataset(data):
@@ -233,3 +235,15 @@ def _checked_tf_dataset(dataset: Any, spec: BatchSpec) -> Any:
     if not all(isinstance(leaf, tf.TensorSpec) for leaf in leaves):
         return dataset
     return dataset.map(checked)
+
+
+def _check_not_empty(data: DataSource) -> None:
+    """Refuse a data source that knows that it has no batches."""
+    number = getattr(data, "num_batches", None)
+    if hasattr(data, "__len__"):
+        try:
+            number = len(data)
+        except (TypeError, NotImplementedError):
+            number = None  # An endless tf.data.Dataset, for example.
+    if number == 0:
+        raise ValueError(EMPTY)
