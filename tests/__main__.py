@@ -12,11 +12,13 @@ code. Such tests run on PyTorch alone, where the others are fastest. Most are
 marked by the module; `every_backend` marks the exceptions there, which train or
 look at the backend. One marked `one_backend` trains on its way to what it
 tests (the paper's tables, figures and study, made of records; how a recipe's
-parts fit together): it runs there too, as each recipe and each network is
-trained on every backend elsewhere; so do counts of weights, and that every
-method learns from images whose pixels have labels: all backends do a step of
-each there, and learn with it elsewhere. What is not marked runs on every
-backend.
+parts fit together; the second of two data sets of one kind; a form of a method
+that has passed): it runs there too, as each kind of recipe, each network and
+each method is trained on every backend elsewhere; so do counts of weights, and
+that every method learns from images whose pixels have labels: all backends do a
+step of each there, and learn with it elsewhere. What is not marked runs on
+every backend. `python -m tests --everywhere` runs all but the `backend_free` on
+every backend, for a release: it takes twice as long.
 
 A test marked `slow` is left out of a bare `pytest`, the quick path: on one
 backend, KERAS_BACKEND's, and in minutes. Slow are those that train for seconds
@@ -46,6 +48,7 @@ PARALLEL = ("-n", str(max(1, min(4, os.cpu_count() or 1))))
 FREE_ON = "torch"
 ALL = ("-m", "")
 NOT_FREE = ("-m", "not (backend_free or one_backend) or every_backend")
+EVERYWHERE = ("-m", "not backend_free or every_backend")
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "MPLBACKEND": "Agg",
@@ -55,10 +58,14 @@ ENVIRONMENT = {
 
 def main(arguments):
     """Return 0 if everything passed on every backend."""
+    others = NOT_FREE
+    if "--everywhere" in arguments:
+        arguments = [word for word in arguments if word != "--everywhere"]
+        others = EVERYWHERE
     apart = [f"--ignore={path}" for path in APART]
     runs = []
     for backend in BACKENDS:
-        chosen = ALL if backend == FREE_ON else NOT_FREE
+        chosen = ALL if backend == FREE_ON else others
         words = ["tests", *apart, *PARALLEL, "--dist", "loadgroup", *chosen]
         runs.append((backend, words))
     # Two at most, as each has processes of its own; the longest one first.

@@ -40,7 +40,11 @@ def check_report(content, printed, with_floor):
     assert with_floor <= judged
 
 
-@pytest.mark.parametrize("words", [[], ["--dense"]], ids=["", "dense"])
+@pytest.mark.parametrize(
+    "words",
+    [[], pytest.param(["--dense"], marks=pytest.mark.one_backend)],
+    ids=["", "dense"],
+)
 def test_joint_step_reports_every_figure(tmp_path, words):
     content, printed = run_smoke("joint_step", tmp_path, *words)
     names = [figure["name"] for figure in content["figures"]]
@@ -74,6 +78,7 @@ def test_kendall_reports_every_figure(tmp_path):
     check_report(content, printed, with_floor)
 
 
+@pytest.mark.one_backend
 def test_plain_torch_reports_every_figure(tmp_path):
     # The benchmark itself raises if a term of the first loss differs.
     content, printed = run_smoke("plain_torch", tmp_path)

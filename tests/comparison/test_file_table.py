@@ -41,6 +41,7 @@ def splits_of(words):
     return recipe.load(options.settings, 0, options.data, None)
 
 
+@pytest.mark.one_backend
 def test_methods_are_compared_on_a_table(tmp_path, monkeypatch, capsys):
     """The whole command."""
     monkeypatch.chdir(tmp_path)

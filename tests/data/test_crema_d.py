@@ -277,7 +277,6 @@ def digests(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.every_backend
 def test_a_pair_learns_from_the_cache(root, tmp_path, monkeypatch):
     """Prepared once; then the media are not touched, and both ways learn."""
     before = digests(root)

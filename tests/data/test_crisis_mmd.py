@@ -141,7 +141,6 @@ def test_a_damaged_image_is_listed(root, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.every_backend
 def test_a_text_and_image_pair_is_distilled(root, tmp_path):
     """A modality that is a dict, from the cache, through a whole fit."""
     data = load(

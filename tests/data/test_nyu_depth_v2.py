@@ -426,7 +426,6 @@ def distiller_of(method, size, **kwargs):
 
 
 @pytest.mark.slow
-@pytest.mark.every_backend
 def test_a_pair_learns_from_the_cache(root, tmp_path):
     data = load(
         root,

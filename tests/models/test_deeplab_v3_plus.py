@@ -347,7 +347,15 @@ CREATED = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("create", "taps"), CREATED.values(), ids=CREATED)
+@pytest.mark.parametrize(
+    ("create", "taps"),
+    [
+        pytest.param(
+            *case, id=name, marks=[pytest.mark.one_backend] * (name != "c2kd")
+        )
+        for name, case in CREATED.items()
+    ],
+)
 def test_a_colour_depth_pair_is_distilled(create, taps):
     """Full-size labels of an odd size, some of them ignored."""
     size = (65, 49)

@@ -88,6 +88,7 @@ def test_frames_are_averaged(create):
     )
 
 
+@pytest.mark.one_backend
 @pytest.mark.slow
 def test_weights_of_a_preset(tmp_path):
     keras.utils.set_random_seed(0)
@@ -189,6 +190,7 @@ def test_resnet_s_weights_see_normalised_pixels(create, resnet_weights):
     np.testing.assert_allclose(black, RESNET_BLACK, atol=1e-3)
 
 
+@pytest.mark.one_backend
 @pytest.mark.slow
 def test_the_range_is_changed_before_the_network(mobile_weights, tmp_path):
     """It says of changed pixels what it says of the right ones without."""

@@ -61,6 +61,7 @@ def test_classes_and_pictures(trial):
     assert len(np.unique(colours, axis=0)) > 100
 
 
+@pytest.mark.one_backend
 @pytest.mark.xdist_group("nyu_depth_v2")
 def test_the_same_seed_gives_the_same_result(trial):
     folder, words, _ = trial

@@ -23,6 +23,7 @@ def test_own_arrays_is_a_file_of_one_screen():
     assert text.count("\n") <= 40
 
 
+@pytest.mark.one_backend
 def test_own_arrays_in_one_epoch(tmp_path, monkeypatch, capsys):
     """That everything fits together."""
     compare, training = keras_c2kd.compare, keras_c2kd.Training(epochs=1)

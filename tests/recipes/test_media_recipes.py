@@ -63,8 +63,15 @@ def digests(folder):
 @pytest.fixture(
     scope="module",
     # All tests of one data set in one process: its trial is run once.
+    # Of frames and sound, one data set's is run on every backend.
     params=[
-        pytest.param(name, marks=pytest.mark.xdist_group(name))
+        pytest.param(
+            name,
+            marks=[
+                pytest.mark.xdist_group(name),
+                *[pytest.mark.one_backend] * (name in ("ave", "vggsound")),
+            ],
+        )
         for name in NAMES
     ],
 )
@@ -108,6 +115,7 @@ def test_the_data_are_only_read(trial):
     assert digests(folder / "data") == before
 
 
+@pytest.mark.one_backend
 def test_the_same_seed_gives_the_same_result(trial):
     """The student is trained again, from the cache and the same teacher."""
     name, folder, _, _, _ = trial
