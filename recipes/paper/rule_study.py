@@ -48,6 +48,10 @@ from keras_c2kd.data import PairedArrays
 from keras_c2kd.data import PairedSplits
 from keras_c2kd.data import hide_labels
 from keras_c2kd.utils.atomic_files import write_atomically
+from keras_c2kd.utils.figures import STYLES
+from keras_c2kd.utils.figures import figure_style
+from keras_c2kd.utils.figures import new_figure
+from keras_c2kd.utils.figures import save_figure
 
 RECIPES = pathlib.Path(__file__).parents[1]
 sys.path.append(str(RECIPES))
@@ -301,6 +305,7 @@ def main(arguments=None):
             index=False, float_format="%.5g", lineterminator="\n"
         )
         write_atomically(folder / "settings.csv", text)
+    print(report(folder))
 
 
 def _finished(chosen, data, processes):
@@ -317,6 +322,148 @@ def _finished(chosen, data, processes):
         futures = [pool.submit(train_study, *one, data) for one in chosen]
         for future in concurrent.futures.as_completed(futures):
             yield future.result()
+
+
+# From the settings to the rules.
+
+# What is measured before, as a number that the gain may grow with.
+RULES = {
+    "difference of accuracies": lambda f: _difference(f),
+    "difference, by what has no label": lambda f: _difference(f) * _share(f),
+    "teacher alone right, by what has no label": lambda f: (
+        f["only_teacher_right"] * _share(f)
+    ),
+    "agreement": lambda f: f["agreement"],
+    "Kendall correlation": lambda f: f["kendall"],
+    "always the mean gain": lambda f: 0.0 * f["kendall"],
+}
+# What the sentences of `modality_gap` say of the sign.
+SIGNS = {"aligned source": 1, "weaker source": -1, "misaligned source": -1}
+CHOSEN = "difference, by what has no label"
+
+
+def _difference(frame):
+    return frame["teacher_accuracy"] - frame["student_accuracy"]
+
+
+def _share(frame):
+    return frame["unlabeled"] / (frame["labeled"] + frame["unlabeled"])
+
+
+def fit(x, gain):
+    """Return slope and intercept of the least squares line."""
+    if np.ptp(x) == 0:
+        return 0.0, float(np.mean(gain))
+    slope, intercept = np.polyfit(x, gain, 1)
+    return float(slope), float(intercept)
+
+
+def predict_left_out(frame, rule):
+    """Return the gain of each setting by a line fitted to other data sets."""
+    x, predicted = rule(frame), pd.Series(0.0, frame.index)
+    for name in frame["data_set"].unique():
+        own = frame["data_set"] == name
+        slope, intercept = fit(x[~own], frame["gain"][~own])
+        predicted[own] = slope * x[own] + intercept
+    return predicted
+
+
+def report(folder):
+    """Write `table.md` and `predicted.png`; return the text."""
+    frame = pd.read_csv(folder / "settings.csv")
+    gain, told = frame["gain"], (frame["low"] > 0) | (frame["high"] < 0)
+    lines, rows = [], []
+    for name, rule in RULES.items():
+        predicted = predict_left_out(frame, rule)
+        slope, intercept = fit(rule(frame), gain)
+        rows.append(
+            {
+                "rule": name,
+                "line": f"{100 * intercept:+.1f} {100 * slope:+.1f} x",
+                "sign right": _hits(predicted, gain, told),
+                "mean error": f"{100 * (predicted - gain).abs().mean():.1f}",
+            }
+        )
+    signs = frame["modality_gap"].map(SIGNS).fillna(0)
+    rows.append(
+        {
+            "rule": "modality_gap's sentence",
+            "line": "-",
+            "sign right": _hits(signs, gain, told),
+            "mean error": "-",
+        }
+    )
+    predicted = predict_left_out(frame, RULES[CHOSEN])
+    wrong = frame[told & (np.sign(predicted) != np.sign(gain))].assign(
+        predicted=predicted
+    )
+    counts = frame["data_set"].value_counts(sort=False)
+    lines += [
+        f"{len(frame)} settings: "
+        + ", ".join(f"{n} of {name}" for name, n in counts.items())
+        + f". In {told.sum()} of them the gain of KD is told from 0 by its "
+        "interval. Lines are fitted to the other data sets; the gain is in "
+        "points, x in fractions, the mean error in points.",
+        pd.DataFrame(rows).to_markdown(index=False),
+        f"Where '{CHOSEN}' has the wrong sign:",
+        _readable(wrong).to_markdown(index=False) if len(wrong) else "nowhere",
+        "All settings, accuracies on validation, gain on test, in percent:",
+        _readable(frame.assign(predicted=predicted)).to_markdown(index=False),
+    ]
+    text = "\n\n".join(lines) + "\n"
+    write_atomically(folder / "table.md", text)
+    draw(frame, predicted, folder / "predicted.png")
+    return "\n\n".join(lines[:4])
+
+
+def _hits(predicted, gain, told):
+    right = (np.sign(predicted) == np.sign(gain)) & told
+    return f"{right.sum()} of {told.sum()}"
+
+
+def _readable(frame):
+    """Return settings as texts in percent."""
+    shown = frame[["data_set", "setting", "student", "teacher"]].copy()
+    shown["no label"] = [f"{100 * x:.0f}%" for x in _share(frame)]
+    for name in ("student_accuracy", "teacher_accuracy"):
+        shown[name.replace("_", " ")] = [f"{100 * x:.1f}" for x in frame[name]]
+    shown["predicted"] = [f"{100 * x:+.1f}" for x in frame["predicted"]]
+    shown["gain [95%]"] = [
+        f"{100 * g:+.1f} [{100 * a:+.1f}, {100 * b:+.1f}]"
+        for g, a, b in zip(frame["gain"], frame["low"], frame["high"])
+    ]
+    return shown
+
+
+def draw(frame, predicted, path):
+    """Draw predicted against measured gains, with intervals."""
+    with figure_style():
+        figure, (axes,) = new_figure(1, width=8.0, height=6.5)
+        both = 100 * np.array([predicted.min(), predicted.max()])
+        axes.plot(both, both, color="#999999", zorder=1)
+        axes.axhline(0, color="#999999", linewidth=0.8, zorder=1)
+        for number, name in enumerate(frame["data_set"].unique()):
+            own = frame["data_set"] == name
+            gain = 100 * frame["gain"][own]
+            spread = 100 * frame[["low", "high"]][own].sub(
+                frame["gain"][own], axis=0
+            )
+            axes.errorbar(
+                100 * predicted[own],
+                gain,
+                spread.abs().T.to_numpy(),
+                fmt=STYLES[number + 1]["marker"],
+                color=STYLES[number + 1]["color"],
+                elinewidth=1,
+                label=name,
+                zorder=2,
+            )
+        axes.set_xlabel(
+            "predicted gain of KD, points (rule fitted to the other data sets)"
+        )
+        axes.set_ylabel("measured gain, points, with 95% interval")
+        axes.legend()
+        save_figure(figure, path)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_c2kd.methods import CIRKD
 from tests.helpers.method_contract import contract_cases
+from tests.helpers.method_contract import run_quickly
 from tests.helpers.toys import numpy_weights
 from tests.helpers.toys import toy_data
 from tests.helpers.toys import toy_distiller
@@ -40,6 +41,7 @@ def five_steps(name):
         CASES[name](),
         compile={"optimizer": keras.optimizers.SGD(0.01, momentum=0.9)},
     )
+    run_quickly(distiller)
     random = np.random.default_rng(SEEDS.get(name, 7))
     # The same numbers on every backend, in the range of usual weights.
     distiller.set_weights(
