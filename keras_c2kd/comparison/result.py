@@ -5,13 +5,17 @@ import html
 import math
 import os
 import pathlib
+import statistics
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from keras_c2kd.analysis.expected_gain import expected_gain
 from keras_c2kd.comparison.candidates import BASELINE
+from keras_c2kd.comparison.candidates import BOTH
 from keras_c2kd.comparison.plots import plot_comparison
 from keras_c2kd.comparison.plots import plot_learning_curves
 from keras_c2kd.comparison.records import Record
@@ -259,8 +263,35 @@ class ComparisonResult:
             f"To deploy, chosen on validation: {best}"
             + (", nothing is better beyond doubt." if best == BASELINE else ".")
         )
-        words.append(self._progress(student))
+        words += [
+            self._forecast(alone, rows.values()),
+            self._progress(student),
+        ]
         return " ".join(filter(None, words))
+
+    def _forecast(self, alone: Row, rows: Iterable[Row]) -> str:
+        """Say what the validation scores of both, alone, let expect."""
+        taught = [r for r in rows if r.teacher not in (None, BOTH, r.student)]
+        # The rule was made of accuracies.
+        if self.metric != "accuracy" or not taught:
+            return ""
+        teacher = taught[0].teacher, taught[0].teacher_network
+        scores = [
+            row.validation
+            for row in make_rows(self.records)
+            if row.method == BASELINE
+            and (row.student, row.student_network) == teacher
+        ]
+        if not scores or not scores[0] or not alone.validation:
+            return ""
+        data = self.records[0]["data"]
+        size = data["sizes"]["train"]
+        expected = expected_gain(
+            statistics.fmean(scores[0].values()),
+            statistics.fmean(alone.validation.values()),
+            1 - data.get("labeled", size) / size,
+        )
+        return expected.describe(str(teacher[0]), alone.student)
 
     def _progress(self, student: str) -> str:
         """Say how far the baseline had come, and warn if it still rose."""

@@ -452,10 +452,10 @@ def is_labeled(
 
 
 def hide_labels(
-    labels: NDArray[np.integer[Any]],
+    labels: NDArray[np.int64],
     keep: int,
     seed: int | Sequence[int] = 0,
-) -> NDArray[np.integer[Any]]:
+) -> NDArray[np.int64]:
     """Return labels of which so many of each class stay, the others are -1.
 
     For experiments with few labels on data that have them all.

@@ -1,0 +1,123 @@
+"""What distillation may be expected to bring, before it is tried."""
+
+import dataclasses
+
+from keras_c2kd.utils.argument_checks import check_number
+
+# Of `recipes/results/rule/settings.csv`; `recipes/paper/rule_study.py` prints
+# them, tests/recipes/paper/test_rule_study.py compares.
+_SLOPE = 0.5
+# Where nine in ten of the study's gains lie from what the line says: with rows
+# without a label, and where all have one.
+_WITH_UNLABELED = (-0.1, 0.1)
+_ALL_LABELED = (-0.03, 0.03)
+# Less is called little.
+_LITTLE = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class ExpectedGain:
+    """A forecast of the gain of KD, from two networks that trained alone.
+
+    Attributes:
+        teacher_accuracy: Of the teacher on validation rows, a fraction.
+        student_accuracy: Of the student that trained alone, on the same rows.
+        unlabeled_fraction: Of the training rows.
+        gain: Expected change of the student's accuracy, a fraction.
+        low: Of the settings that the rule was made of, nine in ten lay between
+            `low` and `high`.
+        high: See `low`.
+    """
+
+    teacher_accuracy: float
+    student_accuracy: float
+    unlabeled_fraction: float
+    gain: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """`"help"`, `"harm"` or `"change little"`."""
+        if abs(self.gain) < _LITTLE:
+            return "change little"
+        return "help" if self.gain > 0 else "harm"
+
+    def describe(self, teacher: str, student: str) -> str:
+        """Say it in a sentence.
+
+        Args:
+            teacher: What teaches, such as `"camera"`.
+            student: What is taught.
+
+        Example:
+        >>> print(expected_gain(0.5, 0.5, 0.0).describe("camera", "wrist"))
+        ... # doctest: +ELLIPSIS
+        The network of camera is right on 50.0% of the validation rows, ...
+        """
+        unlabeled = "no training row is without a label"
+        if self.unlabeled_fraction:
+            unlabeled = (
+                f"{100 * self.unlabeled_fraction:.0f}% of the training rows "
+                "have no label"
+            )
+        return (
+            f"The network of {teacher} is right on "
+            f"{100 * self.teacher_accuracy:.1f}% of the validation rows, that "
+            f"of {student} alone on {100 * self.student_accuracy:.1f}%, and "
+            f"{unlabeled}: teaching {student} is expected to {self.verdict} "
+            f"({100 * self.gain:+.1f} points by KD; in like settings "
+            f"{100 * self.low:+.1f} to {100 * self.high:+.1f})."
+        )
+
+
+def expected_gain(
+    teacher_accuracy: float,
+    student_accuracy: float,
+    unlabeled_fraction: float,
+) -> ExpectedGain:
+    """Forecast what KD over all pairs brings, from validation accuracies.
+
+    `gain = b u (a_T - a_S)`: the fraction `u` of the training rows that have no
+    label, times how much more often the teacher is right than the student that
+    trained alone. The slope `b` and the range were measured on small networks
+    and five data sets (`docs/when-it-helps.md`, with its hit rate on data sets
+    that it was not fitted to); it is a rule of thumb, and `compare` the answer.
+
+    Args:
+        teacher_accuracy: Float in [0, 1], of the teacher on validation rows.
+        student_accuracy: Float in [0, 1], of the student trained alone.
+        unlabeled_fraction: Float in [0, 1], of the training rows.
+
+    Returns:
+        `ExpectedGain`.
+
+    Raises:
+        ValueError: If an argument is no fraction.
+
+    Example:
+    >>> expected_gain(0.85, 0.65, 0.9).verdict
+    'help'
+    >>> expected_gain(0.65, 0.85, 0.9).verdict
+    'harm'
+    >>> expected_gain(0.85, 0.65, 0.0).verdict
+    'change little'
+    """
+    check_number(
+        0.0,
+        1.0,
+        teacher_accuracy=teacher_accuracy,
+        student_accuracy=student_accuracy,
+        unlabeled_fraction=unlabeled_fraction,
+    )
+    difference = teacher_accuracy - student_accuracy
+    gain = _SLOPE * unlabeled_fraction * difference
+    low, high = _WITH_UNLABELED if unlabeled_fraction else _ALL_LABELED
+    return ExpectedGain(
+        teacher_accuracy,
+        student_accuracy,
+        unlabeled_fraction,
+        gain,
+        gain + low,
+        gain + high,
+    )
