@@ -251,7 +251,7 @@ def check_serializes(create):
 
 def check_saves_and_resumes(distiller, folder):
     """A saved and reloaded run goes on as the original does."""
-    inputs, labels = toy_data(64)
+    inputs, labels = toy_data(32)
 
     def train(model):
         history = model.fit(
