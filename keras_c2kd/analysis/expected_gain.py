@@ -53,7 +53,7 @@ class ExpectedGain:
         Example:
         >>> print(expected_gain(0.5, 0.5, 0.0).describe("camera", "wrist"))
         ... # doctest: +ELLIPSIS
-        The network of camera is right on 50.0% of the validation rows, ...
+        camera is right on 50.0% of the validation rows, wrist on 50.0%, and...
         """
         unlabeled = "no training row is without a label"
         if self.unlabeled_fraction:
@@ -62,9 +62,9 @@ class ExpectedGain:
                 "have no label"
             )
         return (
-            f"The network of {teacher} is right on "
-            f"{100 * self.teacher_accuracy:.1f}% of the validation rows, that "
-            f"of {student} alone on {100 * self.student_accuracy:.1f}%, and "
+            f"{teacher} is right on {100 * self.teacher_accuracy:.1f}% of the "
+            f"validation rows, {student} on "
+            f"{100 * self.student_accuracy:.1f}%, and "
             f"{unlabeled}: teaching {student} is expected to {self.verdict} "
             f"({100 * self.gain:+.1f} points by KD; in like settings "
             f"{100 * self.low:+.1f} to {100 * self.high:+.1f})."

@@ -21,7 +21,7 @@ from keras_c2kd.analysis.gap_measures import Estimate
 from keras_c2kd.analysis.gap_measures import GapMeasures
 from keras_c2kd.analysis.gap_measures import KendallMeasures
 from keras_c2kd.analysis.gap_rules import CAVEAT
-from keras_c2kd.analysis.gap_rules import DIRECTION_RULES
+from keras_c2kd.analysis.gap_rules import DIRECTION_RULE
 from keras_c2kd.analysis.gap_rules import Finding
 from keras_c2kd.analysis.gap_rules import GapRules
 from keras_c2kd.utils.atomic_files import write_atomically
@@ -406,7 +406,7 @@ def _title(measures: GapMeasures) -> str:
 
 def _directions_first(findings: Sequence[Finding]) -> list[Finding]:
     """Put what the reader came for before its reasons."""
-    return sorted(findings, key=lambda f: f.rule not in DIRECTION_RULES)
+    return sorted(findings, key=lambda f: f.rule != DIRECTION_RULE)
 
 
 def _basis(finding: Finding) -> str:

@@ -31,6 +31,7 @@ def modality_gap(
     student_features: Any = None,
     threshold: float = 0.0,
     rules: GapRules | None = None,
+    unlabeled_fraction: float = 0.0,
     ignore_class: int | None = None,
     pixels: int = 256,
     batch_size: int = 64,
@@ -71,6 +72,8 @@ def modality_gap(
         threshold: Float, the paper's omega. Defaults to 0.
         rules: `GapRules`, the thresholds of the conclusion. `None` (default)
             for `GapRules()`.
+        unlabeled_fraction: Float, of the training rows, that decides how much
+            a teacher can bring or cost. Defaults to `0.0`.
         ignore_class: Label of samples or pixels that do not count, or None
             (default).
         pixels: Integer. Of dense logits `(batch, height, width, num_classes)`
@@ -156,7 +159,7 @@ def modality_gap(
             for role, stages in outputs.stages.items()
         },
         cka=outputs.cka,
-        findings=conclude(measures, outputs.cka, rules),
+        findings=conclude(measures, outputs.cka, rules, unlabeled_fraction),
         rules=rules,
         notes=notes + _notes(outputs, measures, rules),
     )

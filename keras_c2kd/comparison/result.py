@@ -291,7 +291,7 @@ class ComparisonResult:
             statistics.fmean(alone.validation.values()),
             1 - data.get("labeled", size) / size,
         )
-        return expected.describe(str(teacher[0]), alone.student)
+        return "Alone, " + expected.describe(str(teacher[0]), alone.student)
 
     def _progress(self, student: str) -> str:
         """Say how far the baseline had come, and warn if it still rose."""

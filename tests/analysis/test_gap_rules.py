@@ -1,15 +1,17 @@
 """The conclusion, from figures that are set by hand."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
 import pytest
 
 from keras_c2kd.analysis import GapRules
+from keras_c2kd.analysis import expected_gain
 from keras_c2kd.analysis.gap_measures import ClassConflict
 from keras_c2kd.analysis.gap_measures import Estimate
-from keras_c2kd.analysis.gap_rules import DIRECTION_RULES
+from keras_c2kd.analysis.gap_rules import DIRECTION_RULE
 from keras_c2kd.analysis.gap_rules import conclude
 from tests.analysis.gap_cases import gap_of
 from tests.analysis.gap_cases import random_logits
@@ -70,7 +72,7 @@ def holding(findings):
 
 
 def directions(findings):
-    return [f.rule for f in findings if f.rule in DIRECTION_RULES]
+    return [f.sentence for f in findings if f.rule == DIRECTION_RULE]
 
 
 def test_a_balanced_and_aligned_pair(figures):
@@ -81,15 +83,15 @@ def test_a_balanced_and_aligned_pair(figures):
         "misalignment": False,
         "features": False,
         "class conflicts": False,
-        "aligned source": True,
+        "expected gain": False,
     }
-    assert directions(findings) == ["aligned source"] * 2
-    assert [f.sentence for f in findings[-2:]] == [
-        "From the teacher (audio) to the student (visual): plain distillation "
-        "may help.",
-        "From the student (visual) to the teacher (audio): plain distillation "
-        "may help.",
-    ]
+    assert directions(findings) == [f.sentence for f in findings[-2:]]
+    for sentence, (source, learner) in zip(
+        directions(findings),
+        itertools.permutations(("the teacher (audio)", "the student (visual)")),
+    ):
+        assert sentence.lower().startswith(f"{source} is right on 80.0%")
+        assert f"teaching {learner} is expected to change little" in sentence
 
 
 @pytest.mark.parametrize("stronger", ["teacher", "student"])
@@ -109,8 +111,6 @@ def test_imbalance_warns_of_the_weaker_source(figures, stronger):
         GapRules(),
     )
     assert holding(findings)["accuracy"] and holding(findings)["imbalance"]
-    expected = ["aligned source", "weaker source"][::sign]
-    assert directions(findings) == expected
     side = {"teacher": "teacher (audio)", "student": "student (visual)"}
     assert findings[0].sentence.startswith(
         f"The {side[stronger]} is more accurate, by 20.0 points"
@@ -140,7 +140,6 @@ def test_no_imbalance_unless_both_figures_say_so(figures, change):
     }
     findings = conclude(figures(**values), CKA, GapRules())
     assert not holding(findings)["imbalance"]
-    assert "weaker source" not in directions(findings)
 
 
 @pytest.mark.parametrize(
@@ -160,19 +159,29 @@ def test_misalignment(figures, share, mean, holds):
         figures(fraction_below=share, non_target=mean), CKA, GapRules()
     )
     assert holding(findings)["misalignment"] is holds
-    rule = "misaligned source" if holds else "aligned source"
-    assert directions(findings) == [rule] * 2
     assert "nan" not in findings[2].because
 
 
-def test_little_to_learn_comes_first(figures):
-    findings = conclude(
-        figures(teacher=(0.8, 0.05), student=(0.8, 0.049), fraction_below=0.5),
-        CKA,
-        GapRules(),
-    )
-    assert directions(findings) == ["misaligned source", "little to learn"]
-    assert "4.9% < 5.0%" in findings[-1].because
+def test_what_is_expected_follows_the_accuracies(figures):
+    """A fraction of their difference, by what has no label."""
+    pair = figures(teacher=(0.9, 0.2), student=(0.7, 0.06))
+    for unlabeled, verdicts in (
+        (0.9, ("help", "harm")),
+        (0.0, ("change little", "change little")),
+    ):
+        findings = conclude(pair, CKA, GapRules(), unlabeled)
+        for finding, verdict in zip(findings[-2:], verdicts):
+            assert finding.rule == DIRECTION_RULE
+            assert finding.holds is (verdict != "change little")
+            assert f"is expected to {verdict}" in finding.sentence
+    gains = [
+        expected_gain(teacher, student, 0.5).gain
+        for teacher, student in ((0.9, 0.7), (0.7, 0.9), (0.9, 0.5))
+    ]
+    assert gains[0] == pytest.approx(-gains[1])
+    assert gains[2] == pytest.approx(2 * gains[0])
+    with pytest.raises(ValueError, match="unlabeled_fraction"):
+        expected_gain(0.5, 0.5, 1.5)
 
 
 def test_features_need_one_pair_of_stages_that_is_alike(figures):
@@ -226,7 +235,7 @@ def test_thresholds_can_be_chosen(figures):
     for wrong in (
         {"confidence": 1.0},
         {"probability_gap": 5},
-        {"learnable_fraction": math.nan},
+        {"alike_cka": math.nan},
         {"fewest_samples": -2},
     ):
         with pytest.raises(ValueError, match=f"Received: {[*wrong][0]}="):
