@@ -87,7 +87,7 @@ def test_the_text_has_the_conclusion_and_all_figures(gap):
         assert finding.because in flat
     assert "a forecast" in flat and "Only training with and without" in flat
     # The reader's question comes first.
-    assert text.index("- From the teacher") < text.index("[accuracy")
+    assert text.index("[expected gain") < text.index("[accuracy")
     for title in (
         "The two networks",
         "Side by side",
