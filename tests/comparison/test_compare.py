@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_c2kd import methods
+from keras_c2kd.analysis import expected_gain
 from keras_c2kd.comparison import Candidate
 from keras_c2kd.comparison import Training
 from keras_c2kd.comparison import compare
@@ -426,6 +427,20 @@ def test_few_labels_equal_updates_and_self_training(tmp_path):
     assert found["self_training"].teacher == "wrist"
     assert found["kd"].teacher == "camera"
     assert "39 without a label" in str(result)
+    # What could be expected, by both networks alone.
+    alone = [
+        np.mean(
+            [
+                record["scores"]["validation"]
+                for record in result.records
+                if record["settings"]["method"] == "alone"
+                and record["settings"]["student"] == modality
+            ]
+        )
+        for modality in ("camera", "wrist")
+    ]
+    expected = expected_gain(*alone, 39 / 48).describe("camera", "wrist")
+    assert f"Alone, {expected}" in result.describe("wrist")
 
 
 def test_a_plan_can_be_sent_to_other_processes():
