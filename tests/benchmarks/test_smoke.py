@@ -60,6 +60,7 @@ def test_joint_step_reports_every_figure(tmp_path, words):
     check_report(content, printed, with_floor=ratios)
 
 
+@pytest.mark.one_backend
 def test_kendall_reports_every_figure(tmp_path):
     content, printed = run_smoke("kendall_rank_correlation", tmp_path)
     names = [figure["name"] for figure in content["figures"]]

@@ -85,7 +85,10 @@ def train(folder, kill_after=None, monitor=None, least_seconds=0.0):
     return distiller, state
 
 
-@pytest.mark.parametrize("monitor", [None, "val_accuracy"])
+@pytest.mark.parametrize(
+    "monitor",
+    [None, pytest.param("val_accuracy", marks=pytest.mark.one_backend)],
+)
 def test_an_interrupted_training_ends_the_same(tmp_path, monitor):
     whole, state = train(tmp_path / "whole", monitor=monitor)
     assert train(tmp_path / "killed", kill_after=1, monitor=monitor) is None

@@ -106,6 +106,29 @@ contract_cases = {
 }
 
 
+def once_a_form(cases):
+    """Parametrize `create`: forms of a method seen before on one backend.
+
+    Args:
+        cases: Dict from names to functions that create a method.
+    """
+    first = {}
+    for name, create in cases.items():
+        first.setdefault(type(create()), name)
+    forms = set(cases) - set(first.values())
+    return pytest.mark.parametrize(
+        "create",
+        [
+            pytest.param(
+                create,
+                id=name,
+                marks=[pytest.mark.one_backend] if name in forms else [],
+            )
+            for name, create in cases.items()
+        ],
+    )
+
+
 @functools.cache
 def _weights_of_a_trained_teacher():
     inputs, labels = toy_data(128)

@@ -2,6 +2,7 @@ import pytest
 
 from tests.helpers import method_contract
 from tests.helpers.method_contract import contract_cases
+from tests.helpers.method_contract import once_a_form
 from tests.helpers.toys import toy_distiller
 
 every_method = pytest.mark.parametrize(
@@ -9,40 +10,19 @@ every_method = pytest.mark.parametrize(
 )
 
 
-def _variants():
-    """Return the cases whose method another case has had before."""
-    first = {}
-    for name, create in contract_cases.items():
-        first.setdefault(type(create()), name)
-    return set(contract_cases) - set(first.values())
-
-
-_VARIANTS = _variants()
-
-
 # Forms of one method do the same work on every backend once the method does:
 # tests/cross_backend compares five steps of each case on all three.
-once_a_form = pytest.mark.parametrize(
-    "create",
-    [
-        pytest.param(
-            create,
-            id=name,
-            marks=[pytest.mark.one_backend] * (name in _VARIANTS),
-        )
-        for name, create in contract_cases.items()
-    ],
-)
+every_method_once = once_a_form(contract_cases)
 
 
 @pytest.mark.slow
-@once_a_form
+@every_method_once
 def test_learns(create):
     method_contract.check_learns(create)
 
 
 @pytest.mark.slow
-@every_method
+@every_method_once
 def test_first_step_and_resuming(create, tmp_path):
     """One distiller for both: its step is compiled once."""
     distiller = toy_distiller(create())
@@ -52,7 +32,7 @@ def test_first_step_and_resuming(create, tmp_path):
 
 
 @pytest.mark.slow
-@once_a_form
+@every_method_once
 def test_weights_compose(create):
     method_contract.check_weights_compose(create)
 
@@ -64,12 +44,12 @@ def test_serializes(create):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-@once_a_form
+@every_method_once
 def test_mixed_precision(create, policy):
     method_contract.check_mixed_precision(create, policy)
 
 
 @pytest.mark.slow
-@every_method
+@every_method_once
 def test_edge_batches(create):
     method_contract.check_edge_batches(create)

@@ -24,6 +24,7 @@ from keras_c2kd.methods import ReviewKD
 from keras_c2kd.methods import Supervised
 from keras_c2kd.methods import ZipfKD
 from keras_c2kd.selection import KendallSelection
+from tests.helpers.method_contract import once_a_form
 from tests.helpers.references import random_labels
 from tests.helpers.toys import AUDIO as DEPTH
 from tests.helpers.toys import VISUAL as COLOUR
@@ -163,7 +164,7 @@ def trained_teacher():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("create", cases.values(), ids=cases)
+@once_a_form(cases)
 def test_every_method_that_the_table_calls_dense(create):
     inputs, labels = scenes()
     distiller = dense_distiller(create(), trained_teacher())

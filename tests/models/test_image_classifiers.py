@@ -215,6 +215,7 @@ def test_the_range_is_changed_before_the_network(mobile_weights, tmp_path):
         )
 
 
+@pytest.mark.one_backend
 @pytest.mark.slow
 def test_pixels_stay_where_there_is_nothing_to_change(mobile_weights):
     for model in (
