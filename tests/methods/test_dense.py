@@ -45,8 +45,8 @@ on_logits = {
     "dist": DIST,
     "nkd": NKD,
     "dml": DML,
-    "c2kd_no_proxies": lambda: C2KD(proxies=False),
     "c2kd": C2KD,
+    "c2kd_no_proxies": lambda: C2KD(proxies=False),
     "c2kd_selected": lambda: C2KD(
         selection=KendallSelection(mean_over="selected", variant="b")
     ),
