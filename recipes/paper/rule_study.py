@@ -318,17 +318,26 @@ def _finished(chosen, data, processes):
 
 # From the settings to the rules.
 
-# What is measured before, as a number that the gain may grow with, and whether
-# the line has an intercept.
+# What is measured before, as columns that the gain is a sum of: points each.
 RULES = {
-    "u (a_T - a_S)": (lambda f: _share(f) * _difference(f), False),
-    "a_T - a_S": (lambda f: _difference(f), False),
-    "u r": (lambda f: _share(f) * f["only_teacher_right"], True),
-    "agreement": (lambda f: f["agreement"], True),
-    "Kendall correlation": (lambda f: f["kendall"], True),
-    "always the mean": (lambda f: 0.0 * f["kendall"], True),
+    "u (a_T - a_S)": lambda f: [_share(f) * _difference(f)],
+    "a_T - a_S": lambda f: [_difference(f)],
+    "u (a_T - a_S), 1, tau": lambda f: [
+        *(_share(f) * _difference(f), _one(f), f["kendall"])
+    ],
+    "u (a_T - a_S), 1, agreement": lambda f: [
+        *(_share(f) * _difference(f), _one(f), f["agreement"])
+    ],
+    "1, u r": lambda f: [_one(f), _share(f) * f["only_teacher_right"]],
+    "1, tau": lambda f: [_one(f), f["kendall"]],
+    "1, agreement": lambda f: [_one(f), f["agreement"]],
+    "1": lambda f: [_one(f)],
 }
 CHOSEN = "u (a_T - a_S)"
+
+
+def _one(frame):
+    return pd.Series(1.0, frame.index)
 
 
 def _difference(frame):
@@ -339,20 +348,19 @@ def _share(frame):
     return frame["unlabeled"] / (frame["labeled"] + frame["unlabeled"])
 
 
-def fit(x, gain, has_intercept):
-    """Return slope and intercept of the least squares line."""
-    columns = np.stack([x, np.full(len(x), float(has_intercept))], axis=1)
-    slope, intercept = np.linalg.lstsq(columns, gain, rcond=None)[0]
-    return float(slope), float(intercept)
+def fit(columns, gain):
+    """Return the factors of the columns by least squares."""
+    return np.linalg.lstsq(np.stack(columns, axis=1), gain, rcond=None)[0]
 
 
 def predict_left_out(frame, rule):
-    """Return the gain of each setting by a line fitted to other data sets."""
-    x, predicted = RULES[rule][0](frame), pd.Series(0.0, frame.index)
+    """Return the gain of each setting by factors fitted to other data sets."""
+    columns = RULES[rule](frame)
+    predicted = pd.Series(0.0, frame.index)
     for name in frame["data_set"].unique():
         own = frame["data_set"] == name
-        slope, intercept = fit(x[~own], frame["gain"][~own], RULES[rule][1])
-        predicted[own] = slope * x[own] + intercept
+        factors = fit([c[~own] for c in columns], frame["gain"][~own])
+        predicted[own] = sum(f * c[own] for f, c in zip(factors, columns))
     return predicted
 
 
@@ -362,7 +370,7 @@ def constants(frame):
     Nine in ten errors of the left-out predictions lie in a range: with rows
     without a label, and where all have one.
     """
-    slope, _ = fit(RULES[CHOSEN][0](frame), frame["gain"], False)
+    (slope,) = fit(RULES[CHOSEN](frame), frame["gain"])
     errors = frame["gain"] - predict_left_out(frame, CHOSEN)
     ranges = [
         tuple(np.quantile(errors[rows], (0.05, 0.95)))
@@ -376,14 +384,18 @@ def report(folder):
     frame = pd.read_csv(folder / "settings.csv")
     gain, told = frame["gain"], (frame["low"] > 0) | (frame["high"] < 0)
     lines, rows = [], []
-    for name, (rule, has_intercept) in RULES.items():
+    few = told & (frame["unlabeled"] > 0)
+    for name, rule in RULES.items():
         predicted = predict_left_out(frame, name)
-        slope, intercept = fit(rule(frame), gain, has_intercept)
+        factors = 100 * fit(rule(frame), gain)
         rows.append(
             {
                 "rule": name,
-                "line": f"{100 * intercept:+.1f} {100 * slope:+.1f} x",
+                "factors": ", ".join(f"{x:+.1f}" for x in factors),
                 "sign right": _hits(predicted, gain, told),
+                "of those with rows without a label": _hits(
+                    predicted, gain, few
+                ),
                 "mean error": f"{100 * (predicted - gain).abs().mean():.1f}",
             }
         )
@@ -398,9 +410,10 @@ def report(folder):
         + f". In {told.sum()} of them the gain of KD is told from 0 by its "
         "interval. `a_T`, `a_S`: accuracy of teacher and student alone on the "
         "validation pairs; `u`: fraction of the training rows without a label; "
-        "`r`: validation pairs on which the teacher alone is right. Predicted "
-        "by lines fitted to the other data sets; lines (of all data sets) and "
-        "errors in points.",
+        "`r`: fraction of the validation pairs on which the teacher alone is "
+        "right; `tau`: mean Kendall correlation of the logits. Predicted by "
+        "factors that were fitted to the other data sets; the factors here "
+        "are of all data sets; gains and errors in points.",
         pd.DataFrame(rows).to_markdown(index=False),
         f"Where `{CHOSEN}` has the wrong sign:",
         _readable(wrong).to_markdown(index=False) if len(wrong) else "nowhere",

@@ -53,11 +53,12 @@ def test_a_data_set_is_predicted_without_its_own_gains(study, frame):
     assert not np.allclose(after[~own], before[~own])
 
 
-def test_lines_are_least_squares(study):
+def test_factors_are_least_squares(study):
     x, gain = np.array([0.0, 1.0, 2.0]), np.array([1.0, 2.0, 6.0])
     # Through the origin: (1 * 2 + 2 * 6) / (1 + 4).
-    assert study.fit(x, gain, False) == pytest.approx((2.8, 0.0))
-    assert study.fit(x, gain, True) == pytest.approx(np.polyfit(x, gain, 1))
+    assert study.fit([x], gain) == pytest.approx([2.8])
+    line = np.polyfit(x, gain, 1)
+    assert study.fit([x, np.ones(3)], gain) == pytest.approx(line)
 
 
 def test_the_page_is_that_of_the_stored_settings(
