@@ -161,7 +161,7 @@ def conclude(
         findings.append(
             Finding(
                 DIRECTION_RULE,
-                expected.verdict != "change little",
+                expected.verdict != "bring little, or harm",
                 "a fraction of the difference in accuracy, by the fraction of "
                 "the training rows without a label",
                 _capital(

@@ -91,7 +91,10 @@ def test_a_balanced_and_aligned_pair(figures):
         itertools.permutations(("the teacher (audio)", "the student (visual)")),
     ):
         assert sentence.lower().startswith(f"{source} is right on 80.0%")
-        assert f"teaching {learner} is expected to change little" in sentence
+        assert (
+            f"teaching {learner} is expected to bring little, or harm"
+            in sentence
+        )
 
 
 @pytest.mark.parametrize("stronger", ["teacher", "student"])
@@ -167,12 +170,12 @@ def test_what_is_expected_follows_the_accuracies(figures):
     pair = figures(teacher=(0.9, 0.2), student=(0.7, 0.06))
     for unlabeled, verdicts in (
         (0.9, ("help", "harm")),
-        (0.0, ("change little", "change little")),
+        (0.0, ("bring little, or harm", "bring little, or harm")),
     ):
         findings = conclude(pair, CKA, GapRules(), unlabeled)
         for finding, verdict in zip(findings[-2:], verdicts):
             assert finding.rule == DIRECTION_RULE
-            assert finding.holds is (verdict != "change little")
+            assert finding.holds is (verdict != "bring little, or harm")
             assert f"is expected to {verdict}" in finding.sentence
     gains = [
         expected_gain(teacher, student, 0.5).gain
