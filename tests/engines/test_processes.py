@@ -1,5 +1,6 @@
 """Kills, several processes, a cluster: the records are the same."""
 
+import gc
 import os
 import pathlib
 import random
@@ -11,6 +12,7 @@ import time
 import psutil
 import pytest
 
+from keras_c2kd.comparison import processes
 from keras_c2kd.comparison.processes import say
 from keras_c2kd.comparison.records import load_records
 
@@ -122,3 +124,19 @@ def test_a_limited_stdout_gets_what_it_can_show(tmp_path):
     )
     assert done.stdout.strip() == "Gr??e ?"
     say("fine")
+
+
+def test_objects_from_before_are_left_alone_and_given_back():
+    before = gc.get_freeze_count()
+    try:
+        gc.unfreeze()
+        with processes._older_objects_left_alone():
+            assert gc.get_freeze_count() > 1000
+            # Frozen by somebody else: so it stays.
+            with processes._older_objects_left_alone():
+                pass
+            assert gc.get_freeze_count() > 1000
+        assert gc.get_freeze_count() == 0
+    finally:
+        if before:
+            gc.freeze()
