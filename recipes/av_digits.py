@@ -106,7 +106,7 @@ def classifier(dimensions, strides, input_shape, num_classes, settings):
         features = convolution(
             filters, 3, strides=strides[number], padding="same", use_bias=False
         )(features)
-        # A run has about 100 steps: the default 0.99 would lag behind.
+        # A run has 100 to 400 steps: the default 0.99 would lag behind.
         features = keras.layers.BatchNormalization(momentum=0.9)(features)
         features = keras.layers.ReLU(name=f"stage_{number + 1}")(features)
     pooled = pooling(name="pool")(features)

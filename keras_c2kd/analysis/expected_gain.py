@@ -42,6 +42,11 @@ class ExpectedGain:
     high: float
 
     @property
+    def difference(self) -> float:
+        """How much more often the teacher is right, a fraction."""
+        return self.teacher_accuracy - self.student_accuracy
+
+    @property
     def verdict(self) -> str:
         """`"help"`, `"harm"` or `"bring little, or harm"`."""
         if abs(self.gain) < _LITTLE:

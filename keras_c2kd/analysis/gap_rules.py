@@ -161,9 +161,10 @@ def conclude(
         findings.append(
             Finding(
                 DIRECTION_RULE,
-                expected.verdict != "bring little, or harm",
-                "a fraction of the difference in accuracy, by the fraction of "
-                "the training rows without a label",
+                expected.verdict in ("help", "harm"),
+                f"difference in accuracy {100 * expected.difference:+.1f} "
+                f"points, {unlabeled_fraction:.0%} of the training rows "
+                "without a label",
                 _capital(
                     expected.describe(
                         _name(measures, source), _name(measures, learner)

@@ -204,6 +204,10 @@ def _notes(
             f"{measures.rows} pixels of {measures.samples} images. Tests and "
             "intervals count images; Fractions and means count pixels."
         )
+        notes.append(
+            "What is expected of a direction was measured where samples are "
+            "classified; on pixels it is untried."
+        )
     if outputs.cka.size and 0 < outputs.cka_samples < outputs.seen:
         notes.append(
             f"CKA is from {outputs.cka_samples} of {outputs.seen} samples, "

@@ -291,7 +291,8 @@ class ComparisonResult:
             statistics.fmean(alone.validation.values()),
             1 - data.get("labeled", size) / size,
         )
-        return "Alone, " + expected.describe(str(teacher[0]), alone.student)
+        words = expected.describe(str(teacher[0]), alone.student)
+        return f"Forecast from both alone: {words}"
 
     def _progress(self, student: str) -> str:
         """Say how far the baseline had come, and warn if it still rose."""

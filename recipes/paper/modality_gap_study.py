@@ -42,27 +42,23 @@ intervals and a correction for many comparisons; `runs.csv`, a line a run;
 """
 
 import argparse
-import concurrent.futures
 import contextlib
 import dataclasses
 import io
 import itertools
 import json
-import multiprocessing
-import multiprocessing.connection
 import os
 import pathlib
 import sys
-import threading
 import time
 
 import keras
 import numpy as np
 import pandas as pd
+from pool import finished
 from rows import ROWS
 from study_report import write_report
 
-from keras_c2kd.backend import enable_compilation_cache
 from keras_c2kd.comparison import PaperTraining
 from keras_c2kd.comparison import Recipe
 from keras_c2kd.comparison import run_plan
@@ -258,7 +254,9 @@ def _train(options, words, processes, folder):
         flush=True,
     )
     start = time.monotonic()
-    for number, (found, data) in enumerate(_finished(words, cells, processes)):
+    for number, (found, data) in enumerate(
+        finished(train_cell, [(words, levels) for levels in cells], processes)
+    ):
         rows += found
         elapsed = time.monotonic() - start
         left = elapsed * (len(cells) / (number + 1) - 1)
@@ -284,34 +282,6 @@ def _train(options, words, processes, folder):
     write_atomically(folder / "runs.csv", text)
     text = json.dumps(told, indent=1) + "\n"
     write_atomically(folder / "settings.json", text)
-
-
-def _finished(words, cells, processes):
-    """Yield what each cell gave as soon as it is done."""
-    if processes == 1:
-        yield from (train_cell(words, levels) for levels in cells)
-        return
-    # Networks this small gain nothing from more threads than processes. Read
-    # when the libraries are imported: by the new processes, not here.
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with concurrent.futures.ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), _begin_process
-    ) as pool:
-        futures = [pool.submit(train_cell, words, levels) for levels in cells]
-        for future in concurrent.futures.as_completed(futures):
-            yield future.result()
-
-
-def _begin_process():
-    """End this process when the one that started it has ended."""
-
-    def watch():
-        parent = multiprocessing.parent_process()
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    enable_compilation_cache()
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _measured(told):

@@ -12,9 +12,10 @@ Command, from the root of the repository, with any KERAS_BACKEND:
     KERAS_BACKEND=jax python recipes/paper/rule_study.py --utd UTD-MHAD
     python recipes/paper/rule_study.py --report --folder recipes/results/rule
 
-Cost: about 1,200 runs of 1 to 30 seconds, an hour on 2 CPU cores; finished ones
+Cost: about 600 runs of 1 to 30 seconds, an hour on 2 CPU cores; finished ones
 are kept. The second command trains nothing: it writes the page and the picture
-from `settings.csv`, a line a setting, and prints the hit rate of each rule.
+from `settings.csv`, a line a setting (`runs.csv` has a line a run), and prints
+the hit rate of each rule.
 
 Rules that are compared, from the simplest on: the difference of the validation
 accuracies; the same times the fraction of rows without a label; agreement;
@@ -23,13 +24,11 @@ is left out at a time. The best is `analysis.expected_gain`.
 """
 
 import argparse
-import concurrent.futures
 import contextlib
 import dataclasses
 import io
 import itertools
 import math
-import multiprocessing
 import os
 import pathlib
 import sys
@@ -37,9 +36,9 @@ import sys
 import numpy as np
 import pandas as pd
 from modality_gap_study import RECIPE as GAUSSIAN
+from pool import finished
 
 from keras_c2kd.analysis import modality_gap
-from keras_c2kd.backend import enable_compilation_cache
 from keras_c2kd.comparison import run_plan
 from keras_c2kd.comparison.processes import files_of
 from keras_c2kd.comparison.runner import Runner
@@ -167,7 +166,11 @@ def studies(utd):
 
 
 def train_study(number, folder, data):
-    """Train what is not finished of a study; return its two settings."""
+    """Train what is not finished of a study.
+
+    Returns:
+        Its two settings, and its runs, as lists of dicts.
+    """
     study = studies(data)[number]
     settings = dataclasses.replace(study.recipe.settings, **study.changes)
     seeds = range(SEEDS)
@@ -222,7 +225,28 @@ def train_study(number, folder, data):
             "seeds": SEEDS,
         }
         rows.append(row)
-    return rows
+    trained = [
+        {
+            "data_set": study.data_set,
+            "setting": study.name,
+            "student": record["settings"]["student"],
+            "method": record["settings"]["method"],
+            "seed": record["settings"]["seed"],
+            "score": record["scores"]["student"],
+            "validation": record["scores"]["validation"],
+            "updates": record["updates"],
+            "seconds": record["seconds"],
+            "data": record["settings"]["data"],
+            "backend": record["settings"]["backend"],
+            "keras": record["environment"]["keras"],
+            "git_commit": record["environment"].get("git_commit"),
+        }
+        for record in sorted(
+            runs.values(),
+            key=lambda r: (r["settings"]["method"], r["settings"]["seed"]),
+        )
+    ]
+    return rows, trained
 
 
 def look(runner, seed):
@@ -269,51 +293,34 @@ def main(arguments=None):
     parser.add_argument("--utd", help="folder of UTD-MHAD")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--report", action="store_true")
-    parser.add_argument("--only", help="data set of which studies are run")
     options = parser.parse_args(arguments)
     folder = pathlib.Path(options.folder)
     if not options.report:
-        chosen = [
-            (number, folder / "studies" / str(number))
-            for number, study in enumerate(studies(options.utd))
-            if options.only in (None, study.data_set)
+        jobs = [
+            (number, folder / "studies" / str(number), options.utd)
+            for number in range(len(studies(options.utd)))
         ]
-        rows = []
-        for number, found in enumerate(
-            _finished(chosen, options.utd, options.processes), 1
+        rows, runs = [], []
+        for number, (found, trained) in enumerate(
+            finished(train_study, jobs, options.processes), 1
         ):
-            rows += found
+            rows, runs = rows + found, runs + trained
             first = found[0]
             print(
-                f"[{number}/{len(chosen)}] {first['data_set']}, "
+                f"[{number}/{len(jobs)}] {first['data_set']}, "
                 f"{first['setting']}: "
                 + "; ".join(f"{r['student']} {r['gain']:+.3f}" for r in found),
                 flush=True,
             )
-        frame = pd.DataFrame(rows).sort_values(
-            ["data_set", "setting", "student"], kind="stable"
-        )
-        text = frame.to_csv(
-            index=False, float_format="%.5g", lineterminator="\n"
-        )
-        write_atomically(folder / "settings.csv", text)
+        for name, lines in (("settings", rows), ("runs", runs)):
+            frame = pd.DataFrame(lines).sort_values(
+                ["data_set", "setting", "student"], kind="stable"
+            )
+            text = frame.to_csv(
+                index=False, float_format="%.5g", lineterminator="\n"
+            )
+            write_atomically(folder / f"{name}.csv", text)
     print(report(folder))
-
-
-def _finished(chosen, data, processes):
-    """Yield what each study gave as soon as it is done."""
-    if processes == 1:
-        yield from (train_study(*one, data) for one in chosen)
-        return
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with concurrent.futures.ProcessPoolExecutor(
-        processes,
-        multiprocessing.get_context("spawn"),
-        enable_compilation_cache,
-    ) as pool:
-        futures = [pool.submit(train_study, *one, data) for one in chosen]
-        for future in concurrent.futures.as_completed(futures):
-            yield future.result()
 
 
 # From the settings to the rules.
@@ -415,7 +422,7 @@ def report(folder):
         "factors that were fitted to the other data sets; the factors here "
         "are of all data sets; gains and errors in points.",
         pd.DataFrame(rows).to_markdown(index=False),
-        f"Where `{CHOSEN}` has the wrong sign:",
+        f"Where `{CHOSEN}` has the wrong sign, or 0:",
         _readable(wrong).to_markdown(index=False) if len(wrong) else "nowhere",
         "All settings, accuracies on validation, gain on test, in percent:",
         _readable(frame.assign(predicted=predicted)).to_markdown(index=False),

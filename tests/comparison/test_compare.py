@@ -440,7 +440,7 @@ def test_few_labels_equal_updates_and_self_training(tmp_path):
         for modality in ("camera", "wrist")
     ]
     expected = expected_gain(*alone, 39 / 48).describe("camera", "wrist")
-    assert f"Alone, {expected}" in result.describe("wrist")
+    assert f"Forecast from both alone: {expected}" in result.describe("wrist")
 
 
 def test_a_plan_can_be_sent_to_other_processes():
